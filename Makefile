@@ -1,0 +1,43 @@
+# The one door for everything. `make run` and `make test` need nothing but Go.
+
+GO      ?= go
+DATA    ?= wattbus-data
+# golangci-lint is built from source at this version, so that no other program has to be installed.
+LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: run test race fuzz fuzz-nightly e2e bench bench-broker lint build console
+
+run: ## the whole system on real household data
+	$(GO) run ./cmd/wattbus up --data $(DATA)
+
+test: ## all tests; those against other programs are skipped, loudly, where the program is missing
+	$(GO) vet ./...
+	$(GO) test ./...
+
+race: ## all tests with the race detector
+	$(GO) test -race ./...
+
+fuzz: ## each fuzz test for FUZZTIME
+	./scripts/fuzz $(FUZZTIME)
+
+fuzz-nightly: ## each fuzz test of MQTT, of the broker and of the client for ten minutes, about four hours; PACKAGES=internal for all
+	./scripts/fuzz 10m $(or $(PACKAGES),internal/mqtt internal/broker internal/client)
+
+e2e: ## end to end only: kills, foreign meters and concentrators, whole history
+	$(GO) test -count=1 -v ./e2e/
+
+bench: ## end to end and per package; ratios, CPU seconds per million readings, allocations, bytes
+	$(GO) run ./cmd/wattbus bench
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
+
+bench-broker: ## the MQTT core beside Mosquitto and NATS, about nine minutes; BENCH=--quick only sees that nothing is lost
+	$(GO) run ./cmd/wattbus bench broker $(BENCH)
+
+lint:
+	$(GO) run $(LINT) run ./...
+
+build: ## one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/wattbus ./cmd/wattbus
+
+console: ## rebuild the page (needs node and npm)
+	cd web/console && npm ci && npm run check && npm test && npm run build

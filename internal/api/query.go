@@ -1,0 +1,85 @@
+package api
+
+import "time"
+
+// The names of the questions that the MDMS answers over the bus (package bus, Request and Serve): request -> response.
+const (
+	QueryMeters        = "meters"         // MeterQuery -> Page[Meter]
+	QueryMeter         = "meter"          // ByID -> Meter
+	QueryReadings      = "readings"       // ReadingQuery -> Page[Reading]
+	QueryConcentrators = "concentrators"  // Paging -> Page[Concentrator]
+	QueryOutages       = "outages"        // OutageQuery -> Page[Outage]
+	QueryCompleteness  = "completeness"   // Span -> Completeness
+	QueryTotals        = "totals"         // struct{} -> Totals
+	QueryCommandCreate = "command-create" // CommandRequest -> Command
+	QueryCommandCancel = "command-cancel" // ByID -> Command
+	QueryCommandDecide = "command-decide" // CommandDecision -> Command
+	QueryCommand       = "command"        // ByID -> Command
+	QueryCommands      = "commands"       // CommandQuery -> Page[Command]
+	QueryGroups        = "groups"         // Paging -> Page[Group]
+	QueryGroupPut      = "group-put"      // GroupPut -> Group
+	QueryExplain       = "explain"        // ExplainQuery -> Explanation
+	QueryFindings      = "findings"       // FindingQuery -> Page[Finding]
+	QueryEditPropose   = "edit-propose"   // EditRequest -> Edit
+	QueryEditDecide    = "edit-decide"    // EditDecision -> Edit
+	QueryEdit          = "edit"           // ByID -> Edit
+	QueryEdits         = "edits"          // EditQuery -> Page[Edit]
+	QueryRuleSet       = "rule-set"       // ByID -> RuleSet
+	QueryLocation      = "location"       // LocationQuery -> Location; answered by the EEB
+)
+
+// ByID asks for one thing.
+type ByID struct {
+	ID string `json:"id"`
+}
+
+// MeterQuery selects meters: below a path, in a state, whose id contains Q.
+type MeterQuery struct {
+	Paging
+	Path  string `json:"path,omitempty"`
+	State string `json:"state,omitempty"`
+	Q     string `json:"q,omitempty"`
+}
+
+// ReadingQuery selects a meter's intervals that start in [From, To); zero times mean from the oldest and to now.
+type ReadingQuery struct {
+	Paging
+	ID   string    `json:"id"`
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+	// AsKnownAt asks for what the books said at that time: the sealed days of then, as they had been judged by then.
+	AsKnownAt time.Time `json:"asKnownAt,omitzero"`
+}
+
+// OutageQuery selects outages; Open only those that go on.
+type OutageQuery struct {
+	Paging
+	Open bool `json:"open,omitempty"`
+}
+
+// CommandQuery selects commands; Open only those that have not ended.
+type CommandQuery struct {
+	Paging
+	Open bool `json:"open,omitempty"`
+}
+
+// Span is a span of time [From, To); zero times mean from the beginning and to now.
+type Span struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
+
+// LocationQuery asks the EEB where a device is.
+type LocationQuery struct {
+	Kind string `json:"kind"`
+	ID   string `json:"id"`
+}
+
+// Location is where a device is.
+type Location struct {
+	Kind     string    `json:"kind"`
+	ID       string    `json:"id"`
+	Path     string    `json:"path"`
+	Sequence uint32    `json:"sequence"`
+	Seen     time.Time `json:"seen"`
+}

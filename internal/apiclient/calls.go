@@ -1,0 +1,133 @@
+package apiclient
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+)
+
+// Me returns who the token belongs to.
+func (c *Client) Me(ctx context.Context) (api.Principal, error) {
+	return get[api.Principal](ctx, c, "/v1/me", nil)
+}
+
+// Meters lists meters by id, up to limit of them, 0: all. q's own paging is not used.
+func (c *Client) Meters(ctx context.Context, q api.MeterQuery, limit int) ([]api.Meter, error) {
+	return pages[api.Meter](ctx, c, "/v1/meters", values("path", q.Path, "state", q.State, "q", q.Q), limit)
+}
+
+// Meter returns one meter.
+func (c *Client) Meter(ctx context.Context, id string) (api.Meter, error) {
+	return get[api.Meter](ctx, c, "/v1/meters/"+url.PathEscape(id), nil)
+}
+
+// Readings lists a meter's intervals that start in [from, to); zero times mean from the oldest and to now.
+func (c *Client) Readings(ctx context.Context, id string, from, to time.Time) ([]api.Reading, error) {
+	return pages[api.Reading](ctx, c, "/v1/meters/"+url.PathEscape(id)+"/readings", values("from", stamp(from), "to", stamp(to)), 0)
+}
+
+// CreateCommand asks for a command and returns it as it stands then.
+func (c *Client) CreateCommand(ctx context.Context, r api.CommandRequest) (api.Command, error) {
+	return send[api.Command](ctx, c, http.MethodPost, "/v1/commands", r)
+}
+
+// CancelCommand ends a command that has not ended.
+func (c *Client) CancelCommand(ctx context.Context, id string) (api.Command, error) {
+	return send[api.Command](ctx, c, http.MethodPost, "/v1/commands/"+url.PathEscape(id)+"/cancel", nil)
+}
+
+// DecideCommand approves or rejects a command that waits for it.
+func (c *Client) DecideCommand(ctx context.Context, id string, approve bool, comment string) (api.Command, error) {
+	what := "reject"
+	if approve {
+		what = "approve"
+	}
+	return send[api.Command](ctx, c, http.MethodPost, "/v1/commands/"+url.PathEscape(id)+"/"+what, struct {
+		Comment string `json:"comment,omitempty"`
+	}{comment})
+}
+
+// Command returns one command.
+func (c *Client) Command(ctx context.Context, id string) (api.Command, error) {
+	return get[api.Command](ctx, c, "/v1/commands/"+url.PathEscape(id), nil)
+}
+
+// Commands lists commands, newest first, up to limit of them, 0: all; open: only those that have not ended.
+func (c *Client) Commands(ctx context.Context, open bool, limit int) ([]api.Command, error) {
+	return pages[api.Command](ctx, c, "/v1/commands", values("open", flag(open)), limit)
+}
+
+// Groups lists the groups by number.
+func (c *Client) Groups(ctx context.Context) ([]api.Group, error) {
+	return pages[api.Group](ctx, c, "/v1/groups", nil, 0)
+}
+
+// Group returns one group.
+func (c *Client) Group(ctx context.Context, n uint32) (api.Group, error) {
+	return get[api.Group](ctx, c, "/v1/groups/"+strconv.FormatUint(uint64(n), 10), nil)
+}
+
+// PutGroup sets the whole membership of a group; no members: it is emptied.
+func (c *Client) PutGroup(ctx context.Context, n uint32, members []string) (api.Group, error) {
+	return send[api.Group](ctx, c, http.MethodPut, "/v1/groups/"+strconv.FormatUint(uint64(n), 10),
+		api.GroupPut{Members: append([]string{}, members...)})
+}
+
+// Concentrators lists the tree of concentrators by path.
+func (c *Client) Concentrators(ctx context.Context) ([]api.Concentrator, error) {
+	return pages[api.Concentrator](ctx, c, "/v1/concentrators", nil, 0)
+}
+
+// Outages lists outages, newest first, up to limit of them, 0: all; open: only those that go on.
+func (c *Client) Outages(ctx context.Context, open bool, limit int) ([]api.Outage, error) {
+	return pages[api.Outage](ctx, c, "/v1/outages", values("open", flag(open)), limit)
+}
+
+// Completeness tells which intervals of [from, to) are there; zero times mean from the oldest and to now.
+func (c *Client) Completeness(ctx context.Context, from, to time.Time) (api.Completeness, error) {
+	return get[api.Completeness](ctx, c, "/v1/completeness", values("from", stamp(from), "to", stamp(to)))
+}
+
+// Totals returns the numbers of the whole installation.
+func (c *Client) Totals(ctx context.Context) (api.Totals, error) {
+	return get[api.Totals](ctx, c, "/v1/totals", nil)
+}
+
+// DeadLetters lists messages that could not be understood, newest first, up to limit of them, 0: all that are kept.
+func (c *Client) DeadLetters(ctx context.Context, limit int) ([]api.DeadLetter, error) {
+	return pages[api.DeadLetter](ctx, c, "/v1/dead-letters", nil, limit)
+}
+
+// Ready returns nil error when every role answers.
+func (c *Client) Ready(ctx context.Context) (api.Health, error) {
+	return get[api.Health](ctx, c, "/readyz", nil)
+}
+
+// values makes a query of names and values; empty values are left out.
+func values(pairs ...string) url.Values {
+	q := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	return q
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+func flag(on bool) string {
+	if on {
+		return "true"
+	}
+	return ""
+}

@@ -1,0 +1,175 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	consumeMessages = 64       // at once to the handler
+	consumeBytes    = 16 << 20 // at once to the handler; as much again is fetched ahead
+)
+
+// Position returns the name of this incarnation of the stream of batches and the sequence of its last batch, 0 for none.
+func (b *Bus) Position(ctx context.Context) (stream string, last uint64, err error) {
+	s, err := b.js.Stream(ctx, StreamUp)
+	if err != nil {
+		return "", 0, fmt.Errorf("bus: look at stream %s: %w", StreamUp, err)
+	}
+	return b.stream, s.CachedInfo().State.LastSeq, nil
+}
+
+// ConsumeBatches calls handler with the batches of the stream in their order, several at a time (up to 64, 16 MiB), from
+// where the durable stands; DurableMDMS is one. When handler returns nil they are done, and gone from the stream once every
+// durable has done them. When it returns an error, or the process dies before, they are delivered again, in order, from
+// the first that is not done, together with others that came meanwhile; so handler may see a batch twice, but never one
+// before those that precede it. After an error it waits from 100 ms doubling to 5 s.
+//
+// A message that is no batch goes to the dead letters, with reason "batch". One process at a time consumes a durable. It
+// returns ctx's error when ctx ends and ErrClosed when the bus is closed, after handler has returned.
+func (b *Bus) ConsumeBatches(ctx context.Context, durable string, handler func(context.Context, []Batch) error) error {
+	const minWait, maxWait = 100 * time.Millisecond, 5 * time.Second
+	wait, failing := minWait, false
+	for {
+		done, err := b.consume(ctx, durable, handler)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		select {
+		case <-b.done:
+			return ErrClosed
+		default:
+		}
+		if done > 0 {
+			wait, failing = minWait, false
+		}
+		if !failing {
+			failing = true
+			b.log.Warn("batches are delivered again", "durable", durable, "error", err)
+		}
+		b.m.redone.Inc()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-b.done:
+			return ErrClosed
+		case <-time.After(wait):
+			wait = min(2*wait, maxWait)
+		}
+	}
+}
+
+// consume is one round, until the first error. done counts the batches dealt with.
+func (b *Bus) consume(ctx context.Context, durable string, handler func(context.Context, []Batch) error) (done int, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+
+	// Back to the first batch that is not done: what an earlier round or process had fetched would otherwise come only
+	// after what is new, and out of order.
+	setup, cancelSetup := context.WithTimeout(ctx, b.o.Timeout)
+	defer cancelSetup()
+	if _, err := b.js.ResetConsumer(setup, StreamUp, durable); err != nil {
+		return 0, fmt.Errorf("bus: set durable %s back: %w", durable, err)
+	}
+	c, err := b.js.Consumer(setup, StreamUp, durable)
+	if err != nil {
+		return 0, fmt.Errorf("bus: durable %s: %w", durable, err)
+	}
+	fetched := make(chan jetstream.Msg)
+	pull, err := c.Consume(func(m jetstream.Msg) {
+		select {
+		case fetched <- m:
+		case <-ctx.Done():
+		}
+	}, jetstream.PullMaxMessagesWithBytesLimit(consumeMessages, consumeBytes),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { cancel(err) }))
+	if err != nil {
+		return 0, fmt.Errorf("bus: fetch from durable %s: %w", durable, err)
+	}
+	defer func() {
+		cancel(nil)
+		pull.Stop()
+		<-pull.Closed()
+	}()
+
+	msgs := make([]jetstream.Msg, 0, consumeMessages)
+	batches := make([]Batch, 0, consumeMessages)
+	for {
+		msgs, batches = msgs[:0], batches[:0]
+		select {
+		case m := <-fetched:
+			msgs = append(msgs, m)
+		case <-pull.Closed():
+			return done, errors.Join(errors.New("bus: fetching ended"), context.Cause(ctx))
+		case <-ctx.Done():
+			return done, context.Cause(ctx)
+		case <-b.done:
+			return done, ErrClosed
+		}
+		for size := len(msgs[0].Data()); len(msgs) < consumeMessages && size < consumeBytes; {
+			select {
+			case m := <-fetched:
+				msgs = append(msgs, m)
+				size += len(m.Data())
+				continue
+			default:
+			}
+			break
+		}
+		for _, m := range msgs {
+			batch, err := b.decode(ctx, m)
+			if err != nil {
+				return done, err
+			}
+			if batch.data != nil {
+				batches = append(batches, batch)
+			}
+		}
+		if len(batches) > 0 {
+			if err := handler(ctx, batches); err != nil {
+				return done, err
+			}
+		}
+		if err := acknowledge(ctx, msgs); err != nil {
+			return done, fmt.Errorf("bus: acknowledge to durable %s: %w", durable, err)
+		}
+		done += len(msgs)
+		b.m.consumed.Add(float64(len(batches)))
+	}
+}
+
+// acknowledge goes in order, so that the stream shrinks from its front. A lost acknowledgement means a repetition, no more;
+// when the consumer is about to end, it waits until they have arrived, which spares the next one that.
+func acknowledge(ctx context.Context, msgs []jetstream.Msg) error {
+	last := len(msgs) - 1
+	for _, m := range msgs[:last] {
+		if err := m.Ack(); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() == nil {
+		return msgs[last].Ack()
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	return msgs[last].DoubleAck(ctx)
+}
+
+// decode reads a message; what is no batch becomes a dead letter and an empty Batch.
+func (b *Bus) decode(ctx context.Context, m jetstream.Msg) (Batch, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return Batch{}, fmt.Errorf("bus: message without metadata: %w", err)
+	}
+	batch, err := DecodeBatch(m.Data())
+	if err != nil {
+		return Batch{}, b.PublishDead(ctx, DeadLetter{Topic: m.Subject(), Reason: "batch", Detail: err.Error(),
+			Received: time.Now().UTC(), Payload: m.Data()})
+	}
+	batch.Stream, batch.Sequence, batch.Time = b.stream, meta.Sequence.Stream, meta.Timestamp
+	return batch, nil
+}

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/apiclient"
+)
+
+var commandColumns = []column[api.Command]{
+	{"id", func(c api.Command) string { return c.ID }},
+	{"type", func(c api.Command) string { return c.Type }},
+	{"target", func(c api.Command) string { return targetText(c.Target) }},
+	{"state", func(c api.Command) string { return c.State }},
+	{"sends", func(c api.Command) string { return strconv.Itoa(c.Sends) }},
+	{"created_wall", func(c api.Command) string { return stamp(&c.Created) }},
+	{"took_ms", func(c api.Command) string {
+		if n := len(c.History); n > 0 && api.Finished(c.State) {
+			return strconv.FormatInt(c.History[n-1].Time.Sub(c.Created).Milliseconds(), 10)
+		}
+		return ""
+	}},
+	{"stragglers", func(c api.Command) string {
+		if c.Bulk == nil {
+			return ""
+		}
+		return strings.Join(c.Bulk.Stragglers, " ")
+	}},
+	{"result", func(c api.Command) string {
+		switch {
+		case c.State == api.CommandPendingApproval && c.Approval != nil:
+			return c.Approval.Why
+		case c.Bulk != nil:
+			var parts []string
+			for _, k := range sortedKeys(c.Bulk.States) {
+				parts = append(parts, fmt.Sprintf("%s %d", k, c.Bulk.States[k]))
+			}
+			return strings.Join(parts, ", ")
+		case c.QueuedUntil != nil:
+			return asleep(c)
+		case c.Result != nil:
+			return strings.TrimSpace(c.Result.Outcome + " " + c.Result.Reason)
+		}
+		return ""
+	}},
+}
+
+// commandColumns leaves the stragglers, which may be a hundred, out of tables for people.
+func (l *look) commandColumns() []column[api.Command] {
+	if l.output.format == "csv" {
+		return commandColumns
+	}
+	return slices.DeleteFunc(slices.Clone(commandColumns), func(c column[api.Command]) bool { return c.name == "stragglers" })
+}
+
+func targetText(t api.Target) string {
+	switch {
+	case t.Meter != "":
+		return t.Meter
+	case t.Group != nil:
+		return fmt.Sprintf("group:%d", *t.Group)
+	}
+	return "path:" + t.Path
+}
+
+func newCommands(a *app) *cobra.Command {
+	l := &look{app: a}
+	var open bool
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "commands [ID]",
+		Short: "List commands, newest first, show one with its whole life, or decide on one",
+		Long: `List commands, newest first, or show one with its whole life. "commands approve", "reject" and "cancel" decide on one.
+
+Their times are those of the wall clock, on which people wait for them; times of meters, readings and outages are business
+time, which may run faster.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkLimit(limit); err != nil {
+				return err
+			}
+			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
+				if len(args) == 0 {
+					items, err := c.Commands(ctx, open, limit)
+					if err != nil {
+						return err
+					}
+					return write(a.Out, l.output, items, l.commandColumns())
+				}
+				one, err := c.Command(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if err := write(a.Out, l.output, []api.Command{one}, l.commandColumns()); err != nil || l.output.format != "table" {
+					return err
+				}
+				fmt.Fprintln(a.Out, "\nby the wall clock, which business time may run ahead of:")
+				for _, h := range one.History {
+					fmt.Fprintf(a.Out, "%s  %-10s %s\n", h.Time.UTC().Format("2006-01-02T15:04:05.000Z"), h.State, h.Detail)
+				}
+				fmt.Fprint(a.Out, persons(one), stragglers(one, ""))
+				return nil
+			})
+		},
+	}
+	l.flags(cmd, true)
+	cmd.Flags().BoolVar(&open, "open", false, "only those that have not ended")
+	cmd.Flags().IntVar(&limit, "limit", 50, "at most this many; 0: all")
+	cmd.AddCommand(
+		newDecision(a, "approve", "Let a command go that waits for approval",
+			`Let a command go that waits for approval. It has to be approved by another person than the one who asked for it, with a token of that
+person's own; "wattbus commands ID" says why it waits. Its time begins now.`,
+			func(ctx context.Context, c *apiclient.Client, id, comment string) (api.Command, error) {
+				return c.DecideCommand(ctx, id, true, comment)
+			}),
+		newDecision(a, "reject", "End a command that waits for approval", "End a command that waits for approval.",
+			func(ctx context.Context, c *apiclient.Client, id, comment string) (api.Command, error) {
+				return c.DecideCommand(ctx, id, false, comment)
+			}),
+		newDecision(a, "cancel", "End a command that has not ended",
+			"End a command: what was not sent never will be, and repeats stop. A meter that it already reached may still carry it out.",
+			func(ctx context.Context, c *apiclient.Client, id, _ string) (api.Command, error) {
+				return c.CancelCommand(ctx, id)
+			}))
+	return cmd
+}
+
+// newDecision makes a command that ends or lets go one of the centre's commands.
+func newDecision(a *app, name, short, long string, decide func(ctx context.Context, c *apiclient.Client, id, comment string) (api.Command, error)) *cobra.Command {
+	l := &look{app: a}
+	var comment string
+	cmd := &cobra.Command{
+		Use:   name + " ID",
+		Short: short,
+		Long:  long,
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
+				one, err := decide(ctx, c, args[0], comment)
+				if err != nil {
+					return err
+				}
+				return write(a.Out, l.output, []api.Command{one}, l.commandColumns())
+			})
+		},
+	}
+	cmd.Example = "  wattbus commands " + name + " 7264936155"
+	l.flags(cmd, false)
+	if name != "cancel" {
+		cmd.Example += ` --comment "storm damage, case 4711" --token "$TOKEN"`
+		cmd.Flags().StringVar(&comment, "comment", "", "why; it is kept with the command")
+	}
+	return cmd
+}

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/apiclient"
+)
+
+func newCompleteness(a *app) *cobra.Command {
+	l := &look{app: a}
+	var from, to, by string
+	cmd := &cobra.Command{
+		Use:   "completeness",
+		Short: "Show which intervals are there: by day, and the meters that lack some",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			span, err := parseSpan(from, to)
+			if err != nil {
+				return err
+			}
+			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
+				if by == "deadline" {
+					return l.serviceLevel(ctx, c, span)
+				}
+				if by != "" {
+					return l.completenessBy(ctx, c, by, span)
+				}
+				all, err := c.Completeness(ctx, span.From, span.To)
+				if err != nil {
+					return err
+				}
+				if l.output.format == "json" {
+					return write(a.Out, l.output, []api.Completeness{all}, nil)
+				}
+				rows := all.Days
+				if l.output.format == "table" {
+					rows = append(rows, api.DayCounts{Day: "total", Counts: all.Counts})
+				}
+				if err := write(a.Out, l.output, rows, []column[api.DayCounts]{
+					{"day", func(d api.DayCounts) string { return d.Day }},
+					{"expected", func(d api.DayCounts) string { return strconv.FormatInt(d.Expected, 10) }},
+					{"received", func(d api.DayCounts) string { return strconv.FormatInt(d.Received, 10) }},
+					{"recovered", func(d api.DayCounts) string { return strconv.FormatInt(d.Recovered, 10) }},
+					{"missing", func(d api.DayCounts) string { return strconv.FormatInt(d.Missing, 10) }},
+					{"percent", func(d api.DayCounts) string { return strconv.FormatFloat(d.Percent, 'f', 3, 64) }},
+				}); err != nil || l.output.format == "csv" {
+					return err
+				}
+				for _, m := range all.Meters {
+					lost := ""
+					if m.Lost > 0 {
+						lost = fmt.Sprintf(", %d of them lost for good: beyond the meter's memory", m.Lost)
+					}
+					fmt.Fprintf(a.Out, "%s (%s) lacks %d of %d%s\n", m.ID, orDash(m.Path), m.Missing, m.Expected, lost)
+				}
+				return nil
+			})
+		},
+	}
+	l.flags(cmd, true)
+	cmd.Flags().StringVar(&by, "by", "", "concentrator, substation, feeder, transformer, age of what is missing, or deadline by which it came (default: by day)")
+	cmd.Flags().StringVar(&from, "from", "", "start of the span, RFC 3339 (default: the oldest interval)")
+	cmd.Flags().StringVar(&to, "to", "", "end of the span, RFC 3339 (default: now)")
+	return cmd
+}

@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/apiclient"
+)
+
+func newEvents(a *app) *cobra.Command {
+	l := &look{app: a}
+	var filter apiclient.EventFilter
+	cmd := &cobra.Command{
+		Use:   "events",
+		Short: "Follow the centre's events as they happen",
+		Long: `Follow the centre's events as they happen, until Ctrl-C. With -o json each line is one CloudEvent.
+
+Types: reading (only produced while somebody follows), state, command, outage, concentrator, device, totals.`,
+		Example: "  wattbus events --type state,outage\n  wattbus events --type reading --meter M1000317 -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if l.output.format == "csv" {
+				return usagef("flag --output: events come as table or json")
+			}
+			if err := l.output.check(); err != nil {
+				return err
+			}
+			client, err := l.server.client()
+			if err != nil {
+				return err
+			}
+			err = client.Events(cmd.Context(), filter, func(ev api.Event) error {
+				if l.output.format == "json" {
+					return json.NewEncoder(a.Out).Encode(ev)
+				}
+				data := string(ev.Data)
+				if width, _ := terminal(a.Out); len(data) > max(width-50, 40) {
+					data = data[:max(width-50, 40)] + "…"
+				}
+				_, err := fmt.Fprintf(a.Out, "%s  %-12s %-14s %s\n", ev.Time.UTC().Format(time.RFC3339),
+					strings.TrimSuffix(strings.TrimPrefix(ev.Type, "wattbus."), ".v1"), ev.Subject, data)
+				return err
+			})
+			if cmd.Context().Err() != nil && errors.Is(err, cmd.Context().Err()) {
+				return nil // Ctrl-C is how one stops following
+			}
+			return err
+		},
+	}
+	l.flags(cmd, false)
+	cmd.Flags().Lookup("output").Usage = "table or json"
+	cmd.Flags().StringSliceVar(&filter.Types, "type", []string{"state", "command", "outage", "concentrator", "device"}, "types of events")
+	cmd.Flags().StringVar(&filter.Meter, "meter", "", "only of this device")
+	cmd.Flags().StringVar(&filter.Path, "path", "", "only below these concentrators")
+	return cmd
+}

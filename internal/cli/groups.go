@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/apiclient"
+)
+
+func newGroups(a *app) *cobra.Command {
+	l := &look{app: a}
+	cmd := &cobra.Command{
+		Use:   "groups [NUMBER [MEMBER…]]",
+		Short: "List groups, or set the whole membership of one",
+		Long: `Without arguments list the groups with how many members have confirmed. With a number and ids, make exactly these meters
+the group's members; the meters are told and confirm. A number and no id ("wattbus groups 12 --empty") empties the group.`,
+		Example: "  wattbus groups\n  wattbus groups 12 M1000317 M1004851",
+	}
+	var empty bool
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
+			columns := []column[api.Group]{
+				{"group", func(g api.Group) string { return strconv.FormatUint(uint64(g.Group), 10) }},
+				{"members", func(g api.Group) string { return strconv.Itoa(len(g.Members)) }},
+				{"confirmed", func(g api.Group) string {
+					n := 0
+					for _, m := range g.Members {
+						if m.Confirmed != nil {
+							n++
+						}
+					}
+					return strconv.Itoa(n)
+				}},
+			}
+			var items []api.Group
+			var err error
+			if len(args) == 0 {
+				items, err = c.Groups(ctx)
+			} else {
+				n, perr := strconv.ParseUint(args[0], 10, 32)
+				if perr != nil || n == 0 {
+					return usagef("group %q: want a number of 32 bits, from 1 on", args[0])
+				}
+				if len(args) == 1 && !empty {
+					return usagef("group %d: name its members, or give --empty to empty it", n)
+				}
+				var g api.Group
+				g, err = c.PutGroup(ctx, uint32(n), args[1:])
+				items = []api.Group{g}
+			}
+			if err != nil {
+				return err
+			}
+			return write(a.Out, l.output, items, columns)
+		})
+	}
+	l.flags(cmd, false)
+	cmd.Flags().BoolVar(&empty, "empty", false, "empty the group")
+	return cmd
+}

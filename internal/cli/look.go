@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wattbus/wattbus/internal/apiclient"
+)
+
+// look is one of the commands that show something.
+type look struct {
+	app    *app
+	server server
+	output output
+	watch  bool
+}
+
+func (l *look) flags(cmd *cobra.Command, watch bool) {
+	l.server.flags(cmd.Flags())
+	l.output.flag(cmd.Flags())
+	if watch {
+		cmd.Flags().BoolVarP(&l.watch, "watch", "w", false, "show it again every 2 seconds until Ctrl-C")
+	}
+}
+
+// checkLimit refuses a --limit below 0.
+func checkLimit(n int) error {
+	if n < 0 {
+		return usagef("flag --limit: value %d, want 1 or more, or 0 for all", n)
+	}
+	return nil
+}
+
+// show runs f once or, with --watch, until ctx ends.
+func (l *look) show(ctx context.Context, f func(context.Context, *apiclient.Client) error) error {
+	if err := l.output.check(); err != nil {
+		return err
+	}
+	client, err := l.server.client()
+	if err != nil {
+		return err
+	}
+	if !l.watch {
+		return f(ctx, client)
+	}
+	_, tty := terminal(l.app.Out)
+	for {
+		if tty && l.output.format == "table" {
+			fmt.Fprint(l.app.Out, "\x1b[H\x1b[2J")
+		}
+		if err := f(ctx, client); err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(2 * time.Second):
+		}
+	}
+}
+
+func newLooks(a *app) []*cobra.Command {
+	return []*cobra.Command{newMeters(a), newConcentrators(a), newOutages(a), newCompleteness(a), newEvents(a), newCommands(a), newGroups(a), newWhoami(a), newRegistryCommand(a),
+		newExplain(a), newFindings(a), newEdits(a), newSums(a), newMissing(a), newTop(a)}
+}
+
+func sortedKeys(m map[string]int) []string { return slices.Sorted(maps.Keys(m)) }

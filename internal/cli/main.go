@@ -1,0 +1,249 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/config"
+)
+
+// The exit statuses of every command.
+const (
+	ExitDone    = 0
+	ExitFailed  = 1 // failed or refused
+	ExitUsage   = 2 // wrong use
+	ExitTimeout = 3
+)
+
+// Stdio is what a command reads and writes. Err also carries logs and progress, so that Out can be piped.
+type Stdio struct {
+	In       io.Reader // nil: nothing to read
+	Out, Err io.Writer
+	Env      func(string) (string, bool)
+}
+
+// OS is the process's own Stdio.
+func OS() Stdio { return Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.LookupEnv} }
+
+// Main runs the command line args (without the program's name) until it is done or ctx ends, and returns the exit status.
+func Main(ctx context.Context, args []string, stdio Stdio) int {
+	root := newRoot(stdio)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return ExitDone
+	}
+	if !errors.Is(err, errReported) {
+		fmt.Fprintln(stdio.Err, "wattbus: "+render(err))
+	}
+	var usage *usageError
+	var problem *api.Problem
+	switch {
+	case errors.As(err, &usage):
+		if usage.hint != "" {
+			fmt.Fprintf(stdio.Err, "See '%s --help'.\n", usage.hint)
+		}
+		return ExitUsage
+	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded):
+		return ExitTimeout
+	case errors.As(err, &problem) && problem.Status == 400:
+		return ExitUsage
+	}
+	return ExitFailed
+}
+
+// errTimeout ends a command whose wait was in vain; errReported one that said itself what is wrong.
+var (
+	errTimeout  = errors.New("timed out")
+	errReported = errors.New("reported already")
+)
+
+// usageError is a wrong use of the command line.
+type usageError struct {
+	err  error
+	hint string // the command whose help tells more
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{err: fmt.Errorf(format, args...)} }
+
+func render(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "timed out: " + err.Error()
+	}
+	var problem *api.Problem
+	if errors.As(err, &problem) && problem.Status == http.StatusUnauthorized {
+		return err.Error() + "; here by --token, or WATTBUS_TOKEN in the environment (wattbus token makes one)"
+	}
+	return err.Error()
+}
+
+// app is what all commands share.
+type app struct {
+	Stdio
+	configFile string
+	logLevel   string
+	logFormat  string
+}
+
+func newRoot(stdio Stdio) *cobra.Command {
+	a := &app{Stdio: stdio}
+	root := &cobra.Command{
+		Use:   "wattbus",
+		Short: "A smart-meter system on an event bus",
+		Long: `wattbus connects smart meters to their centre by an event bus, end to end:
+
+  meter ──MQTT──> concentrator ──bridge──> concentrator ──bridge──> centre ──> page, API, other systems
+        <────────────────────── commands travel the same way back ──────────────────────────────────
+
+Start here:
+  wattbus up                        the whole system in one process, on the data of 494 real households
+  wattbus meters                    what the centre knows of the meters
+  wattbus read M1000317             ask a meter for its registers now
+  wattbus disconnect M1000317 --wait
+
+Every flag can also be set in the environment (WATTBUS_<FLAG>, such as WATTBUS_HTTP) or in a YAML file given with
+--config, where it is a key of the same name. The command line wins over the environment, which wins over the file.
+
+Exit status: 0 done, 1 failed or refused, 2 wrong use, 3 timed out.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return a.applyConfig(cmd)
+		},
+	}
+	root.SetOut(stdio.Out)
+	root.SetErr(stdio.Err)
+	p := root.PersistentFlags()
+	p.StringVar(&a.configFile, "config", "", "YAML file whose keys are flags (also WATTBUS_CONFIG)")
+	p.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
+	p.StringVar(&a.logFormat, "log-format", "text", "text or json")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{err: flagError(err), hint: cmd.CommandPath()}
+	})
+	root.AddGroup(
+		&cobra.Group{ID: "run", Title: "Run a part of the system:"},
+		&cobra.Group{ID: "do", Title: "Drive meters:"},
+		&cobra.Group{ID: "look", Title: "Look:"},
+		&cobra.Group{ID: "tool", Title: "Measure and check:"},
+	)
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("run", newUp(a), newCenter(a), newConcentrator(a), newGateway(a), newMeter(a), newFleet(a), newBroker(a))
+	add("do", append(newControls(a), newEdit(a), newDecide(a, true), newDecide(a, false))...)
+	add("look", append(newLooks(a), newExport(a))...)
+	add("tool", newBackup(a), newRestore(a), newBench(a), newPlan(a), newConfig(a, root), newFormat(a), newPasswd(a), newToken(a), newVersion(a))
+	root.SetHelpCommandGroupID("tool")
+	root.SetCompletionCommandGroupID("tool")
+	checkArgs(root)
+	return root
+}
+
+// flagError says what a flag wants where the library says which function could not read it.
+func flagError(err error) error {
+	var n *strconv.NumError
+	if !errors.As(err, &n) {
+		return err
+	}
+	want := map[string]string{"ParseUint": "a whole number from 0 on", "ParseInt": "a whole number", "Atoi": "a whole number",
+		"ParseFloat": "a number", "ParseBool": "true or false"}[n.Func]
+	if want == "" {
+		return err
+	}
+	if errors.Is(n.Err, strconv.ErrRange) {
+		want += " that is not so large"
+	}
+	head, _, _ := strings.Cut(err.Error(), ": strconv.")
+	return fmt.Errorf("%s: want %s", head, want)
+}
+
+// checkArgs makes wrong arguments of any command a wrong use.
+func checkArgs(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		checkArgs(c)
+	}
+	if inner := cmd.Args; inner != nil {
+		cmd.Args = func(c *cobra.Command, args []string) error {
+			if err := inner(c, args); err != nil {
+				if _, names, ok := strings.Cut(c.Use, " "); ok {
+					err = fmt.Errorf("want %s: %w", names, err)
+				}
+				return &usageError{err: err, hint: c.CommandPath()}
+			}
+			return nil
+		}
+	}
+	if cmd.HasSubCommands() && cmd.RunE == nil {
+		cmd.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				msg := fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
+				c.SuggestionsMinimumDistance = 2
+				if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+					msg = fmt.Errorf("%w; did you mean %s?", msg, strings.Join(near, " or "))
+				}
+				return &usageError{err: msg, hint: c.CommandPath()}
+			}
+			return c.Help()
+		}
+		cmd.Args = cobra.ArbitraryArgs
+	}
+}
+
+// applyConfig fills the command's flags from the environment and the file.
+func (a *app) applyConfig(cmd *cobra.Command) error {
+	if s, ok := a.Env("WATTBUS_CONFIG"); ok && a.configFile == "" {
+		a.configFile = s
+	}
+	foreign := allFlags(cmd.Root())
+	if err := config.Apply(cmd.Flags(), a.Env, a.configFile, func(k string) bool { return foreign[k] }); err != nil {
+		return &usageError{err: err}
+	}
+	if _, err := a.logger(); err != nil {
+		return err
+	}
+	return nil
+}
+
+func allFlags(cmd *cobra.Command) map[string]bool {
+	names := map[string]bool{}
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) { names[f.Name] = true })
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(cmd)
+	delete(names, "help")
+	return names
+}
+
+// terminal reports whether w is a terminal, and how wide.
+func terminal(w io.Writer) (width int, ok bool) {
+	f, isFile := w.(*os.File)
+	if !isFile || !term.IsTerminal(int(f.Fd())) {
+		return 80, false
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || width < 20 {
+		width = 80
+	}
+	return width, true
+}

@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// call runs a command line with an empty environment, except for the given pairs.
+func call(t *testing.T, env map[string]string, args ...string) (out, errs string, status int) {
+	t.Helper()
+	var o, e bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	status = Main(ctx, args, Stdio{Out: &o, Err: &e, Env: func(k string) (string, bool) { v, ok := env[k]; return v, ok }})
+	return o.String(), e.String(), status
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; if that is meant, run the test with -update:\n%s", path, got)
+	}
+}
+
+func TestGolden(t *testing.T) {
+	for name, args := range map[string][]string{
+		"help":            {"--help"},
+		"help-up":         {"up", "--help"},
+		"help-center":     {"center", "--help"},
+		"help-disconnect": {"disconnect", "--help"},
+		"plan":            {"plan", "--meters", "1000000"},
+		"plan-json":       {"plan", "--meters", "80000000", "-o", "json"},
+	} {
+		out, errs, status := call(t, nil, args...)
+		if status != ExitDone || errs != "" {
+			t.Errorf("%v: status %d, %s", args, status, errs)
+		}
+		golden(t, name, out)
+	}
+}
+
+func TestWrongUse(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"metres"}, `unknown command "metres" for "wattbus"; did you mean meter or meters?`},
+		{[]string{"config", "chck"}, `unknown command "chck" for "wattbus config"`},
+		{[]string{"up", "--meters", "many"}, `invalid argument "many" for "--meters" flag: want a whole number`},
+		{[]string{"registry", "exchange", "UP1", "--old-import", "-5"}, `invalid argument "-5" for "--old-import" flag: want a whole number from 0 on`},
+		{[]string{"registry", "retire", "M1", "--old-import", "99999999999999999999"}, `flag: want a whole number from 0 on that is not so large`},
+		{[]string{"plan", "--days", "x"}, `flag: want a whole number`},
+		{[]string{"explain", "M1"}, "want METER TIME: accepts 2 arg(s), received 1"},
+		{[]string{"explain", "M1", "yesterday"}, `TIME: "yesterday", want RFC 3339 such as`},
+		{[]string{"up", "--meters", "0"}, "flag --meters: value 0, want 1 to 100000"},
+		{[]string{"up", "--speed", "0"}, "flag --speed: value 0, want 0.1 to 3600"},
+		{[]string{"up", "--nonsense"}, "unknown flag: --nonsense"},
+		{[]string{"read"}, "accepts 1 arg(s), received 0"},
+		{[]string{"read", "group:x"}, `target "group:x": want group: and a number`},
+		{[]string{"read", "group:0"}, `target "group:0": want group: and a number of 32 bits from 1 on`},
+		{[]string{"groups", "0", "M1"}, `group "0": want a number of 32 bits, from 1 on`},
+		{[]string{"meters", "--limit", "-1"}, "flag --limit: value -1, want 1 or more, or 0 for all"},
+		{[]string{"commands", "--limit", "-1"}, "flag --limit: value -1"},
+		{[]string{"outages", "--limit", "-1"}, "flag --limit: value -1"},
+		{[]string{"events", "-o", "csv"}, "flag --output: events come as table or json"},
+		{[]string{"read", "path:"}, `target "path:": want path: and concentrator ids`},
+		{[]string{"read", "-M1"}, "unknown shorthand flag"},
+		{[]string{"read", "M 1"}, `target "M 1": want a meter's id, path:C1/C7 or group:12`},
+		{[]string{"profile", "M1", "--from", "yesterday"}, `flag --from: value "yesterday" is not an RFC 3339 time`},
+		{[]string{"meters", "-o", "xml"}, `flag --output: value "xml", want table, json or csv`},
+		{[]string{"meters", "--server", "ftp://x"}, "flag --server"},
+		{[]string{"center", "--roles", "mdsm"}, `flag --roles: "mdsm", want some of eeb, mdms, web`},
+		{[]string{"center", "--data", t.TempDir(), "--mqtt", "0.0.0.0:0"}, "flag --mqtt: 0.0.0.0:0 can be reached from other machines"},
+		{[]string{"center", "--data", t.TempDir(), "--mqtt", "1883"}, `flag --mqtt: value "1883", want HOST:PORT`},
+		{[]string{"concentrator", "--upstream", "mqtt://127.0.0.1:1"}, "flag --id"},
+		{[]string{"concentrator", "--id", "meter", "--upstream", "mqtt://127.0.0.1:1"}, `flag --id: id "meter" is a reserved word`},
+		{[]string{"concentrator", "--id", "C1"}, "flag --upstream: name the centre"},
+		{[]string{"meter", "--id", "M1", "--interval", "7"}, "flag --interval: value 7, want a divisor of a day"},
+		{[]string{"meter", "--id", "M1", "--household", "1"}, `flag --household: there is no household "1"`},
+		{[]string{"concentrator", "--id", "C1", "--upstream", "mqtt://127.0.0.1:1", "--upstream", "tcp://127.0.0.1:2"}, `flag --upstream: server URL tcp://127.0.0.1:2: scheme "tcp"`},
+		{[]string{"concentrator", "--id", "C1", "--upstream", "mqtt://127.0.0.1:1", "--batch-count", "70000"}, "batch of 70000 messages: want 1 to 65535"},
+		{[]string{"concentrator", "--id", "C1", "--upstream", "mqtt://127.0.0.1:1", "--mqtt", "127.0.0.1:0", "--sn", "0.0.0.0:0"}, "flag --sn: 0.0.0.0:0 can be reached"},
+		{[]string{"gateway"}, "flag --server: name the MQTT server"},
+		{[]string{"gateway", "--server", "tcp://x"}, `scheme "tcp"`},
+		{[]string{"gateway", "--server", "mqtt://127.0.0.1:1", "--sn", "1894"}, "flag --sn: value"},
+		{[]string{"fleet"}, "give either --concentrator or --stand-in"},
+		{[]string{"plan", "--interval", "7"}, "flag --interval: value 7, want a divisor of a day"},
+		{[]string{"broker", "--log-level", "loud"}, `flag --log-level: value "loud", want debug, info, warn or error`},
+		{[]string{"broker", "--bridge-topic", "#"}, "flag --bridge-topic: needs --bridge-upstream"},
+		{[]string{"broker", "--bridge-upstream", "mqtt://h"}, "flag --bridge-topic: say what is bridged"},
+		{[]string{"broker", "--bridge-upstream", "mqtt://h", "--bridge-topic", "# sideways"}, `direction "sideways", want out, in or both`},
+		{[]string{"broker", "--bridge-upstream", "mqtt://h", "--bridge-topic", "#", "--bridge-mqtt-version", "4"}, `value "4", want 3.1, 3.1.1 or 5`},
+		{[]string{"concentrator", "--id", "C1", "--upstream", "mqtt://127.0.0.1:1", "--mqtt-version", "6"}, `flag --mqtt-version: value "6"`},
+		{[]string{"broker", "--clock", "x"}, "unknown flag: --clock"},
+		{[]string{"broker", "--max-keep-alive", "90ms"}, "flag --max-keep-alive: value 90ms, want whole seconds up to 65535s"},
+		{[]string{"broker", "--max-packet-size", "-1"}, "flag --max-packet-size: value -1, want 1 to 268435455"},
+		{[]string{"broker", "--max-retained", "0"}, "flag --max-retained: value 0, want 1 or more"},
+		{[]string{"broker", "--session-expiry", "0"}, "flag --session-expiry: value 0s, want a time such as 1h"},
+		{[]string{"broker", "--response-topics", "a/#"}, "flag --response-topics: value a/#, want a topic without wildcards"},
+		{[]string{"broker", "--mqtt", "127.0.0.1:99999"}, `flag --mqtt: value "127.0.0.1:99999", want a port from 1 to 65535`},
+		{[]string{"broker", "--metrics", "127.0.0.1:99999"}, `flag --metrics: value "127.0.0.1:99999", want a port from 1 to 65535`},
+		{[]string{"broker", "--redirect", "xx"}, `flag --redirect: value "xx", want HOST:PORT`},
+		{[]string{"broker", "--bridge-upstream", "mqtt://h:99999", "--bridge-topic", "#"}, "port 99999, want 1 to 65535"},
+		{[]string{"broker", "--bridge-upstream", "mqtt://h", "--bridge-topic", `# out 1 "`}, `quote in ": want "" for nothing`},
+		{[]string{"meter", "--id", "M1", "--clock", "x"}, `flag --clock: clock "x": no '@'`},
+	} {
+		_, errs, status := call(t, nil, tc.args...)
+		if status != ExitUsage || !strings.Contains(errs, tc.want) {
+			t.Errorf("%v: status %d, %q; want %d and %q", tc.args, status, errs, ExitUsage, tc.want)
+		}
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "wattbus.yaml")
+	text := "data: /var/lib/wattbus\nhttp: 127.0.0.1:9000\ntoken: hush\nid: C1\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, status := call(t, map[string]string{"WATTBUS_MQTT": "127.0.0.1:2883"}, "config", "check", "center", file)
+	if status != ExitDone {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	golden(t, "config-check", out)
+	if strings.Contains(out, "hush") {
+		t.Error("the token is shown")
+	}
+	if err := os.WriteFile(file, []byte("htpp: x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, errs, status = call(t, nil, "config", "check", "center", file)
+	if status != ExitUsage || !strings.Contains(errs, `:1: unknown key "htpp"; did you mean "http"?`) {
+		t.Errorf("status %d: %s", status, errs)
+	}
+	_, errs, status = call(t, map[string]string{"WATTBUS_CONFIG": file}, "version")
+	if status != ExitUsage || !strings.Contains(errs, `unknown key "htpp"`) {
+		t.Errorf("file from the environment: status %d: %s", status, errs)
+	}
+}
+
+func TestServerDown(t *testing.T) {
+	_, errs, status := call(t, nil, "meters", "--server", "http://127.0.0.1:1")
+	if status != ExitFailed || !strings.Contains(errs, "http://127.0.0.1:1") {
+		t.Errorf("status %d: %s", status, errs)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if out, _, status := call(t, nil, "completion", shell); status != ExitDone || !strings.Contains(out, "wattbus") {
+			t.Errorf("%s: status %d", shell, status)
+		}
+	}
+}

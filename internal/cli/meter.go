@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wattbus/wattbus/internal/config"
+	"github.com/wattbus/wattbus/internal/dataset"
+	"github.com/wattbus/wattbus/internal/meter"
+	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/topic"
+)
+
+func newMeter(a *app) *cobra.Command {
+	var id, url, dir, household, username, password, clk string
+	var interval int
+	var history time.Duration
+	var sn snFlags
+	cmd := &cobra.Command{
+		Use:   "meter",
+		Short: "Run one meter agent",
+		Long: `Run one meter agent on the load curve of a real household. The household is the one whose number the id carries (M1000317),
+or one chosen by the id, or the one that --household names.
+
+With --data the meter remembers its registration, breaker, groups and executed commands over restarts, as a real one does.
+
+Signals: SIGUSR1 takes the meter's power away and gives it back the next time; SIGUSR2 closes an armed breaker, as a person at the meter would.`,
+		Example: "  wattbus meter --id M1 --concentrator mqtt://127.0.0.1:1893 --data ./m1\n" +
+			"  wattbus meter --id M1 --concentrator mqttsn://127.0.0.1:1894 --sleep 5m",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := topic.CheckID(id); err != nil {
+				return usagef("flag --id: %w", err)
+			}
+			if err := meter.CheckURL(url); err != nil {
+				return usagef("flag --concentrator: %w", err)
+			}
+			snOptions, err := sn.options(id)
+			if err != nil {
+				return err
+			}
+			if interval < 1 || interval > 1440 || 1440%interval != 0 {
+				return usagef("flag --interval: value %d, want a divisor of a day in minutes, such as 30", interval)
+			}
+			if history < 0 || history > meter.Memory45Days*time.Second {
+				return usagef("flag --history: value %v, want 0 to 1080h (45 days)", history)
+			}
+			log, err := a.logger()
+			if err != nil {
+				return err
+			}
+			clock, err := parseClock(clk)
+			if err != nil {
+				return err
+			}
+			source, err := pickHousehold(household, id)
+			if err != nil {
+				return err
+			}
+			tlsConfig, err := sn.tls(url)
+			if err != nil {
+				return err
+			}
+			o := meter.Options{
+				ID: id, Source: source, Clock: clock, URL: url, Username: username, Password: secret(password), TLS: tlsConfig,
+				Capabilities: record.CapBreaker | record.CapBattery, Interval: uint16(interval), History: history, Logger: log,
+				SN: snOptions,
+			}
+			tale := newMeterTale(log, id)
+			o.OnChange, o.OnDisconnect = tale.changed, tale.disconnected
+			if dir != "" {
+				st, err := meter.OpenLog(dir, log)
+				if err != nil {
+					return fmt.Errorf("flag --data: %w", err)
+				}
+				defer func() {
+					if err := st.Close(); err != nil {
+						log.Error("closing the meter's state", "error", err)
+					}
+				}()
+				o.Store = st
+			}
+			agent, err := meter.New(o)
+			if err != nil {
+				return err
+			}
+			var acts actors
+			acts.add("meter "+id, agent.Run)
+			acts.add("signals", func(ctx context.Context) error { return meterSignals(ctx, agent, log) })
+			log.Info("meter starts", "meter", id, "concentrator", url, "household", source.ID(), "interval_minutes", interval, "data", orDash(dir))
+			if err := acts.run(cmd.Context()); err != nil {
+				return err
+			}
+			n := agent.Stats()
+			log.Info("meter stopped", "meter", id, "readings", n.Readings, "acknowledged", n.Acked, "commands", n.Commands)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&id, "id", "", "the meter's id, 1 to 23 of A-Z a-z 0-9 - _ . (needed)")
+	f.StringVar(&url, "concentrator", "mqtt://127.0.0.1:1893", "its concentrator: mqtt://, mqtts://, mqttsn:// (UDP), mqttsns:// (DTLS), mqttsn+multicast://, mqttsn+tcp:// or mqttsn+serial:///dev/…")
+	f.StringVar(&dir, "data", "", "directory for its state (default: it forgets everything at the end)")
+	f.StringVar(&household, "household", "", "number of the household whose consumption it has")
+	f.IntVar(&interval, "interval", meter.DefaultInterval, "minutes between readings")
+	f.DurationVar(&history, "history", 0, "how much of the past its profile holds at the very first start, at most 1080h")
+	f.StringVar(&username, "username", "", "user name at the concentrator")
+	f.StringVar(&password, "password", "", "password at the concentrator")
+	config.MarkSecret(f, "password")
+	sn.flags(f)
+	clockFlag(f, &clk)
+	return cmd
+}
+
+// pickHousehold returns the household that is named, else the one whose number the id carries, else one that the id draws.
+func pickHousehold(name, id string) (*dataset.Household, error) {
+	set, err := dataset.Load()
+	if err != nil {
+		return nil, err
+	}
+	if name != "" {
+		h, ok := set.ByID("M" + strings.TrimPrefix(name, "M"))
+		if !ok {
+			return nil, usagef("flag --household: there is no household %q; there are %d, such as %s", name, set.Len(), set.Household(0).ID())
+		}
+		return h, nil
+	}
+	return set.For(id), nil
+}
+
+// toggler is what the signals act on.
+type toggler interface {
+	PowerLost()
+	PowerRestored()
+	CloseBreaker() bool
+}

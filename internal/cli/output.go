@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// output is the -o flag: a table for people, JSON or CSV for programs.
+type output struct{ format string }
+
+func (o *output) flag(f *pflag.FlagSet) {
+	f.StringVarP(&o.format, "output", "o", "table", "table, json or csv")
+}
+
+func (o *output) check() error {
+	switch o.format {
+	case "table", "json", "csv":
+		return nil
+	}
+	return usagef("flag --output: value %q, want table, json or csv", o.format)
+}
+
+// column is one column of a table: its name and what stands in it.
+type column[T any] struct {
+	name string
+	cell func(T) string
+}
+
+// write prints the items: as JSON lines of the API's own shapes, or as the columns.
+func write[T any](w io.Writer, o output, items []T, columns []column[T]) error {
+	switch o.format {
+	case "json":
+		enc := json.NewEncoder(w)
+		for _, it := range items {
+			if err := enc.Encode(it); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "csv":
+		cw := csv.NewWriter(w)
+		row := make([]string, len(columns))
+		for i, c := range columns {
+			row[i] = c.name
+		}
+		if err := cw.Write(row); err != nil {
+			return err
+		}
+		for _, it := range items {
+			for i, c := range columns {
+				row[i] = c.cell(it)
+			}
+			if err := cw.Write(row); err != nil {
+				return err
+			}
+		}
+		cw.Flush()
+		return cw.Error()
+	}
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for i, c := range columns {
+		if i > 0 {
+			fmt.Fprint(tw, "\t")
+		}
+		fmt.Fprint(tw, strings.ToUpper(c.name))
+	}
+	fmt.Fprintln(tw)
+	for _, it := range items {
+		for i, c := range columns {
+			if i > 0 {
+				fmt.Fprint(tw, "\t")
+			}
+			text := c.cell(it)
+			if text == "" {
+				text = "-"
+			}
+			fmt.Fprint(tw, text)
+		}
+		fmt.Fprintln(tw)
+	}
+	return tw.Flush()
+}
+
+func stamp(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// thousands writes 1067040 as 1,067,040.
+func thousands[N ~int | ~int64 | ~uint64](n N) string {
+	s := fmt.Sprint(n)
+	neg := strings.HasPrefix(s, "-")
+	s = strings.TrimPrefix(s, "-")
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	if neg {
+		return "-" + s
+	}
+	return s
+}

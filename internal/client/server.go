@@ -1,0 +1,95 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+)
+
+// server is one place to connect to.
+type server struct {
+	name     string // without credentials, for logs
+	address  string // host:port
+	host     string
+	secure   bool
+	username string
+	password []byte
+	dial     func(ctx context.Context) (net.Conn, error) // nil: TCP to address
+}
+
+// CheckURL returns nil if s can be the URL of a server.
+func CheckURL(s string) error {
+	_, err := parseServer(s)
+	return err
+}
+
+// parseServer reads mqtt://[user[:password]@]host[:port] or mqtts://…
+func parseServer(s string) (server, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		// The error of url.Parse repeats its input, which may hold a password.
+		return server{}, fmt.Errorf("server URL cannot be read: want mqtt://host:port or mqtts://host:port")
+	}
+	srv := server{host: u.Hostname()}
+	port := u.Port()
+	switch u.Scheme {
+	case "mqtt":
+		if port == "" {
+			port = "1883"
+		}
+	case "mqtts":
+		srv.secure = true
+		if port == "" {
+			port = "8883"
+		}
+	default:
+		return server{}, fmt.Errorf("server URL %s: scheme %q, want mqtt or mqtts", u.Redacted(), u.Scheme)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return server{}, fmt.Errorf("server URL %s: port %s, want 1 to 65535", u.Redacted(), port)
+	}
+	if srv.host == "" {
+		return server{}, fmt.Errorf("server URL %s: no host, want %s://host:port", u.Redacted(), u.Scheme)
+	}
+	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
+		return server{}, fmt.Errorf("server URL %s: nothing may follow the port", u.Redacted())
+	}
+	srv.username = u.User.Username()
+	if p, ok := u.User.Password(); ok {
+		if srv.username == "" {
+			return server{}, fmt.Errorf("server URL %s: a password needs a user name", u.Redacted()) // [MQTT-3.1.2-22]
+		}
+		srv.password = []byte(p)
+	}
+	srv.address = net.JoinHostPort(srv.host, port)
+	srv.name = u.Scheme + "://" + srv.address
+	return srv, nil
+}
+
+// open makes a connection, with the TLS handshake done.
+func (s *server) open(ctx context.Context, cfg *tls.Config) (net.Conn, error) {
+	if s.dial != nil {
+		return s.dial(ctx)
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", s.address)
+	if err != nil || !s.secure {
+		return conn, err
+	}
+	if cfg == nil {
+		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if cfg.ServerName == "" {
+		cfg = cfg.Clone()
+		cfg.ServerName = s.host
+	}
+	tc := tls.Client(conn, cfg)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	return tc, nil
+}

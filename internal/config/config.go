@@ -1,0 +1,227 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+)
+
+// SecretAnnotation marks a flag whose value must not be shown; see MarkSecret.
+const SecretAnnotation = "wattbus_secret"
+
+// MarkSecret marks a flag whose value Report hides.
+func MarkSecret(flags *pflag.FlagSet, name string) {
+	if err := flags.SetAnnotation(name, SecretAnnotation, []string{"true"}); err != nil {
+		panic(err) // the flag does not exist: a mistake in the program
+	}
+}
+
+// EnvName is the environment variable of a flag.
+func EnvName(flag string) string {
+	return "WATTBUS_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(flag))
+}
+
+// Apply fills every flag that the command line left alone: from the environment that lookup reads, else from the file, if
+// file is not empty. foreign reports whether a key of the file is a flag of another command: such keys are passed over, so
+// that one file can serve a whole machine.
+func Apply(flags *pflag.FlagSet, lookup func(string) (string, bool), file string, foreign func(key string) bool) error {
+	values, err := read(file)
+	if err != nil {
+		return err
+	}
+	for key, v := range values {
+		if flags.Lookup(key) == nil && (foreign == nil || !foreign(key)) {
+			return fmt.Errorf("%s:%d: unknown key %q%s", file, v.line, key, suggest(flags, key))
+		}
+	}
+	var errs []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed || f.Name == "config" || f.Name == "help" {
+			return
+		}
+		if s, ok := lookup(EnvName(f.Name)); ok {
+			if err := set(flags, f, splitList(f, s)); err != nil {
+				errs = append(errs, fmt.Errorf("environment %s=%q: %w", EnvName(f.Name), redact(f, s), err))
+			}
+			return
+		}
+		if v, ok := values[f.Name]; ok {
+			if err := set(flags, f, v.values); err != nil {
+				errs = append(errs, fmt.Errorf("%s:%d: key %s: value %q: %w", file, v.line, f.Name,
+					redact(f, strings.Join(v.values, ",")), err))
+			}
+		}
+	})
+	return errors.Join(errs...)
+}
+
+func set(flags *pflag.FlagSet, f *pflag.Flag, values []string) error {
+	if list, ok := f.Value.(pflag.SliceValue); ok {
+		if err := list.Replace(values); err != nil {
+			return fmt.Errorf("want a list of %s: %w", strings.TrimSuffix(f.Value.Type(), "Slice"), err)
+		}
+		f.Changed = true
+		return nil
+	}
+	if len(values) != 1 {
+		return fmt.Errorf("want one %s, got a list of %d", f.Value.Type(), len(values))
+	}
+	if err := flags.Set(f.Name, values[0]); err != nil {
+		// pflag's own text repeats the value, which may be a secret.
+		if inner := errors.Unwrap(err); inner != nil && !isSecret(f) {
+			err = inner
+		} else if isSecret(f) {
+			err = errors.New("not accepted")
+		}
+		return fmt.Errorf("want a %s: %w", f.Value.Type(), err)
+	}
+	return nil
+}
+
+func splitList(f *pflag.Flag, s string) []string {
+	if _, ok := f.Value.(pflag.SliceValue); !ok {
+		return []string{s}
+	}
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, ",")
+}
+
+// Report lists the flags with their values in force, secrets and the passwords of URLs hidden, as a YAML file that Apply would accept.
+func Report(flags *pflag.FlagSet) string {
+	var b strings.Builder
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name == "config" || f.Name == "help" {
+			return
+		}
+		var v any = redact(f, f.Value.String())
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			all := list.GetSlice()
+			for i := range all {
+				all[i] = redact(f, all[i])
+			}
+			v = all
+		}
+		line, err := yaml.Marshal(map[string]any{f.Name: v})
+		if err == nil {
+			b.Write(line)
+		}
+	})
+	return b.String()
+}
+
+func isSecret(f *pflag.Flag) bool { return len(f.Annotations[SecretAnnotation]) > 0 }
+
+func redact(f *pflag.Flag, s string) string {
+	if s != "" && isSecret(f) {
+		return "<secret>"
+	}
+	return urlPassword.ReplaceAllString(s, "$1<secret>@")
+}
+
+// urlPassword is the password in a URL.
+var urlPassword = regexp.MustCompile(`(://[^/?#@:]*:)[^/?#@]*@`)
+
+type value struct {
+	line   int
+	values []string
+}
+
+// read returns the file's keys with their lines: a flat mapping of scalars and lists of scalars.
+func read(file string) (map[string]value, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, fmt.Errorf("configuration file %s: %w", file, err)
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	out := map[string]value{}
+	if len(doc.Content) == 0 {
+		return out, nil
+	}
+	root := doc.Content[0]
+	if root.Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("%s:%d: want keys with values, such as \"http: 127.0.0.1:8080\"", file, root.Line)
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		k, v := root.Content[i], root.Content[i+1]
+		if first, ok := out[k.Value]; ok {
+			return nil, fmt.Errorf("%s:%d: key %q stands already in line %d", file, k.Line, k.Value, first.line)
+		}
+		val := value{line: k.Line}
+		switch v.Kind {
+		case yaml.ScalarNode:
+			val.values = []string{v.Value}
+		case yaml.SequenceNode:
+			val.values = []string{}
+			for _, item := range v.Content {
+				if item.Kind != yaml.ScalarNode {
+					return nil, fmt.Errorf("%s:%d: key %q: want a list of plain values", file, item.Line, k.Value)
+				}
+				val.values = append(val.values, item.Value)
+			}
+		default:
+			return nil, fmt.Errorf("%s:%d: key %q: want a value or a list of values", file, v.Line, k.Value)
+		}
+		out[k.Value] = val
+	}
+	return out, nil
+}
+
+// suggest names the flag that a mistyped key most likely meant.
+func suggest(flags *pflag.FlagSet, key string) string {
+	var names []string
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "help" && f.Name != "config" {
+			names = append(names, f.Name)
+		}
+	})
+	best, dist := "", 3
+	for _, n := range names {
+		if d := distance(n, key); d < dist {
+			best, dist = n, d
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf("; did you mean %q?", best)
+	}
+	slices.Sort(names)
+	return "; allowed are " + strings.Join(names, ", ")
+}
+
+// distance is the Levenshtein distance.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		prev := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			prev, row[j+1] = row[j+1], min(prev+cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,105 @@
+package eeb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wattbus/wattbus/internal/broker"
+	"github.com/wattbus/wattbus/internal/bus"
+	"github.com/wattbus/wattbus/internal/clock"
+	"github.com/wattbus/wattbus/internal/formats"
+	"github.com/wattbus/wattbus/internal/store"
+)
+
+// Locations is where the location table is kept: the part of store.Store that the EEB needs.
+type Locations interface {
+	PutLocations(ctx context.Context, ls []store.Location) error
+	Locations(ctx context.Context, f func(store.Location) error) error
+}
+
+// Formats is what knows the other formats; see internal/formats.
+type Formats interface {
+	Knows(event string) bool
+	Read(event, kind, id string, payload []byte, now uint32, m *formats.Message) error
+}
+
+// Options say what an EEB stands on and its bounds. Zero bounds take the defaults.
+type Options struct {
+	Broker    *broker.Broker
+	Bus       *bus.Bus
+	Locations Locations
+	Clock     *clock.Clock // what devices are told the time is; default the wall clock
+
+	// Formats turns messages of other formats than wattbus v1 into what the centre keeps; nil: those that need no declaration.
+	Formats Formats
+
+	// Interval is the reading interval that location acknowledgements order, in minutes; 0 leaves it to the device.
+	Interval uint16
+
+	MaxEntries     int           // messages in one batch; default 5,000
+	MaxBatchBytes  int           // of one batch; default 512 KiB
+	MaxUncommitted int64         // bytes taken and not committed; beyond, publishers are not read. Default 32 MiB
+	MaxDevices     int           // in the location table; messages of further ones are dead letters. Default 5,000,000
+	Linger         time.Duration // how long a batch waits for more under load; default 5 ms
+	Grace          time.Duration // for what is taken to be committed when Run's ctx ends; default 10 s
+
+	// DeadRate and DeadBurst bound how many dead letters of one client are kept, per second and at once; all are counted.
+	// Defaults 5 and 50.
+	DeadRate, DeadBurst float64
+
+	Logger     *slog.Logger          // default: discards
+	Registerer prometheus.Registerer // nil: no metrics
+}
+
+func (o *Options) setDefaults() error {
+	if o.Broker == nil || o.Bus == nil || o.Locations == nil {
+		return errors.New("eeb: want a broker, a bus and a store for locations")
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Real()
+	}
+	if o.Formats == nil {
+		set, err := formats.New(formats.Options{})
+		if err != nil {
+			return err
+		}
+		o.Formats = set
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Logger = o.Logger.With("component", "eeb")
+	def(&o.MaxEntries, 5000)
+	def(&o.MaxBatchBytes, 512<<10)
+	def(&o.MaxUncommitted, 32<<20)
+	def(&o.MaxDevices, 5_000_000)
+	def(&o.Linger, 5*time.Millisecond)
+	def(&o.Grace, 10*time.Second)
+	def(&o.DeadRate, 5)
+	def(&o.DeadBurst, 50)
+	switch {
+	case o.MaxEntries < 1:
+		return fmt.Errorf("eeb: MaxEntries is %d, want at least 1", o.MaxEntries)
+	case o.MaxBatchBytes < 1 || o.MaxBatchBytes > bus.MaxMessage/2:
+		return fmt.Errorf("eeb: MaxBatchBytes is %d, want 1 to %d", o.MaxBatchBytes, bus.MaxMessage/2)
+	case o.MaxUncommitted < int64(o.MaxBatchBytes):
+		return fmt.Errorf("eeb: MaxUncommitted is %d, want at least MaxBatchBytes, which is %d", o.MaxUncommitted, o.MaxBatchBytes)
+	case o.MaxDevices < 1 || o.Linger < 0 || o.Grace < 0 || o.DeadRate < 0 || o.DeadBurst < 1:
+		return errors.New("eeb: MaxDevices, Linger, Grace, DeadRate and DeadBurst cannot be negative, DeadBurst not below 1")
+	case o.Interval > 1440:
+		return fmt.Errorf("eeb: Interval is %d minutes, want at most a day (1440)", o.Interval)
+	}
+	return nil
+}
+
+func def[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}

@@ -1,0 +1,104 @@
+package formats
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wattbus/wattbus/internal/echonet"
+)
+
+const own = "name: %s\nfields:\n  - {name: import, type: unsigned, width: 4, unit: Wh, is: import}\n"
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What cannot be used changes nothing, and says why.
+func TestLoadAnew(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a.yaml", strings.Replace(own, "%s", "a", 1))
+	s, err := New(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if !s.Knows("x-a") || s.Knows("x-b") || s.Knows("reading") || !s.Knows("el") || !s.Knows("p1") {
+		t.Error("what it knows")
+	}
+	var m Message
+	if err := s.Read("x-a", "meter", "M1", []byte{0, 0, 1, 0}, 0, &m); err != nil || m.Measurements[0].Import != 256 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	write(t, dir, "b.yaml", strings.Replace(own, "%s", "b", 1)+"  - {name: x, type: nonsense}\n")
+	if err := s.Load(); err == nil || !strings.Contains(err.Error(), "b.yaml") || !strings.Contains(err.Error(), "field x: type") || s.Knows("x-b") || !s.Knows("x-a") {
+		t.Errorf("%v", err)
+	}
+	write(t, dir, "b.yaml", strings.Replace(own, "%s", "a", 1))
+	if err := s.Load(); err == nil || !strings.Contains(err.Error(), "is that of") {
+		t.Errorf("%v", err)
+	}
+	write(t, dir, "b.yaml", strings.Replace(own, "%s", "b", 1))
+	if err := s.Load(); err != nil || !s.Knows("x-b") || len(s.Files()) != 3 {
+		t.Errorf("%v, %v", err, s.Files())
+	}
+	write(t, dir, "j.yaml", "name: json\npaths: [{path: a, is: import, unit: Wh}]\n")
+	if err := s.Load(); err != nil || !s.Knows("json") {
+		t.Errorf("%v", err)
+	}
+	m = Message{}
+	if err := s.Read("json", "meter", "M1", []byte(`{"a":7}`), 0, &m); err != nil || m.Measurements[0].Import != 7 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if _, err := New(Options{Dir: filepath.Join(dir, "none")}); err == nil {
+		t.Error("a directory that is not there")
+	}
+}
+
+func TestScales(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "units")
+	write(t, filepath.Dir(file), "units", "meter A 0.1 1 6\nmeter A 0.01 0 0\nnonsense\nmeter B - 3 8\nmeter C 0.1")
+	s, err := New(Options{Scales: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := s.scales.of("meter", "A")
+	b, _ := s.scales.of("meter", "B")
+	if a != (echonet.Scale{Unit: 2, HasUnit: true}) || b != (echonet.Scale{Coefficient: 3, Digits: 8}) || len(s.scales.all) != 2 {
+		t.Errorf("%+v %+v", a, b)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil || strings.Count(string(text), "\n") != 2 {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// The unit of the installation counts for meters that never told theirs, and is not kept as if they had.
+func TestAssumedUnit(t *testing.T) {
+	unit := echonet.Unit(1)
+	s, err := New(Options{Unit: &unit})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	f := echonet.Frame{SEOJ: echonet.Meter, DEOJ: echonet.Controller, ESV: echonet.GetRes, Properties: []echonet.Property{
+		{EPC: 0xD7, EDT: []byte{6}}, {EPC: 0xE0, EDT: []byte{0, 0, 0, 7}}}}
+	b, err := f.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m Message
+	if err := s.Read("el", "meter", "M1", b, 0, &m); err != nil || m.Measurements[0].Import != 700 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if x, ok := s.scales.of("meter", "M1"); !ok || x.HasUnit || x.Digits != 6 {
+		t.Errorf("%+v", x)
+	}
+}

@@ -1,0 +1,304 @@
+package jsonmap
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/format"
+)
+
+// file is a declaration as it stands in YAML.
+type file struct {
+	Name        string  `yaml:"name"`
+	Description string  `yaml:"description"`
+	Zone        string  `yaml:"zone"`
+	Interval    int     `yaml:"interval"`
+	Each        string  `yaml:"each"`
+	Paths       []value `yaml:"paths"`
+}
+
+type value struct {
+	Path     string `yaml:"path"`
+	Is       string `yaml:"is"`
+	Unit     string `yaml:"unit"`
+	Scale    string `yaml:"scale"`
+	Form     string `yaml:"form"`
+	Layout   string `yaml:"layout"`
+	Required bool   `yaml:"required"`
+}
+
+// ErrDeclaration is what every refusal of Parse wraps.
+var ErrDeclaration = errors.New("mapping is not usable")
+
+// Mapping is a compiled declaration. It may be used by many goroutines.
+type Mapping struct {
+	Name     string
+	interval uint16
+	zone     *time.Location
+	each     []string
+	values   []compiled
+}
+
+type compiled struct {
+	value
+	path   []string
+	factor *big.Rat // to what the centre keeps
+}
+
+var units = map[string]map[string]int64{
+	"import": {"Wh": 1, "kWh": 1000, "MWh": 1_000_000}, "export": {"Wh": 1, "kWh": 1000, "MWh": 1_000_000},
+	"power": {"W": 1, "kW": 1000, "MW": 1_000_000}, "voltage": {"V": 10}, "time": nil, "breaker": nil, "event": nil,
+	"clock": nil, "battery": nil, "breaker-open": nil, "tamper": nil, "estimated": nil, "power-lost": nil, "power-restored": nil, "battery-low": nil,
+}
+
+// Declares reports whether a file is one of this package: it has the key paths.
+func Declares(b []byte) bool {
+	var f struct {
+		Paths yaml.Node `yaml:"paths"`
+	}
+	return yaml.Unmarshal(b, &f) == nil && !f.Paths.IsZero()
+}
+
+// Parse reads a declaration and compiles it.
+func Parse(b []byte) (*Mapping, error) {
+	var f file
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(&f); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDeclaration, err)
+	}
+	bad := func(what string, args ...any) error {
+		return fmt.Errorf("%w: %s", ErrDeclaration, fmt.Sprintf(what, args...))
+	}
+	m := &Mapping{Name: f.Name, interval: uint16(f.Interval), zone: time.UTC}
+	switch {
+	case f.Name == "" || len(f.Name) > 30 || strings.Trim(f.Name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "":
+		return nil, bad("name: %q, want json, or 1 to 30 of a-z 0-9 -", f.Name)
+	case f.Interval < 0 || f.Interval > 1440 || f.Interval > 0 && 1440%f.Interval != 0:
+		return nil, bad("interval: %d minutes, want a divisor of a day", f.Interval)
+	case len(f.Paths) == 0 || len(f.Paths) > 100:
+		return nil, bad("paths: %d, want 1 to 100", len(f.Paths))
+	}
+	if f.Zone != "" {
+		if t, err := time.Parse("-07:00", f.Zone); err == nil {
+			_, off := t.Zone()
+			m.zone = time.FixedZone(f.Zone, off)
+		} else if m.zone, err = time.LoadLocation(f.Zone); err != nil {
+			return nil, bad("zone: %q, want an offset such as +09:00, or a name such as Europe/Zurich", f.Zone)
+		}
+	}
+	m.each = split(f.Each)
+	for _, v := range f.Paths {
+		c := compiled{value: v, path: split(v.Path), factor: big.NewRat(1, 1)}
+		us, known := units[v.Is]
+		switch {
+		case v.Path == "":
+			return nil, bad("path: is missing for %q", v.Is)
+		case !known:
+			return nil, bad("path %s: `is: %s` is not known", v.Path, v.Is)
+		case us != nil && us[v.Unit] == 0, us == nil && v.Unit != "":
+			return nil, bad("path %s: unit %q does not fit %s", v.Path, v.Unit, v.Is)
+		case us != nil:
+			c.factor.SetInt64(us[v.Unit])
+		case v.Is == "time":
+			if _, ok := map[string]bool{"rfc3339": true, "epoch": true, "epoch-ms": true, "layout": true}[v.Form]; !ok || (v.Form == "layout") != (v.Layout != "") {
+				return nil, bad("path %s: form %q, want rfc3339, epoch, epoch-ms, or layout with a layout of Go such as 2006-01-02 15:04:05", v.Path, v.Form)
+			}
+		}
+		if v.Scale != "" {
+			s, ok := rational(v.Scale)
+			if !ok || s.Sign() <= 0 {
+				return nil, bad("path %s: scale %q, want a positive decimal number", v.Path, v.Scale)
+			}
+			c.factor.Mul(c.factor, s)
+		}
+		m.values = append(m.values, c)
+	}
+	return m, nil
+}
+
+func split(path string) []string {
+	if path == "" {
+		return nil
+	}
+	return strings.Split(path, ".")
+}
+
+// rational reads a decimal number of bounded size: an exponent could make it as large as memory.
+func rational(s string) (*big.Rat, bool) {
+	if len(s) > 60 || strings.Contains(s, "/") {
+		return nil, false
+	}
+	if _, e, has := strings.Cut(strings.ToLower(s), "e"); has && len(strings.TrimLeft(e, "+-0")) > 2 {
+		return nil, false
+	}
+	return new(big.Rat).SetString(s)
+}
+
+// Read adds what a message says to r.
+func (m *Mapping) Read(b []byte, r *cim.MeterReading) error {
+	root, err := parse(b)
+	if err != nil {
+		return err
+	}
+	if m.each == nil {
+		return m.one(root, root, r)
+	}
+	list := root.find(m.each)
+	if list == nil || list.items == nil {
+		return format.At(strings.Join(m.each, "."), root.at, format.ErrMissing, "an array")
+	}
+	for _, x := range list.items {
+		if err := m.one(x, root, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// one reads the values of one instant. A path that an item does not have is looked for in the whole message.
+func (m *Mapping) one(item, root *node, r *cim.MeterReading) error {
+	out := cim.Measurement{Interval: m.interval}
+	told := len(r.Events)
+	for i := range m.values {
+		v := &m.values[i]
+		n := item.find(v.path)
+		if n == nil {
+			n = root.find(v.path)
+		}
+		if n == nil || n.value == nil {
+			if v.Required {
+				return format.At(v.Path, item.at, format.ErrMissing, "a value")
+			}
+			continue
+		}
+		if err := v.read(n, m.zone, &out, r); err != nil {
+			return err
+		}
+	}
+	for i := told; i < len(r.Events); i++ {
+		r.Events[i].Time = out.Time
+	}
+	if out.Has != 0 || out.Flags != 0 || len(r.Supply) > 0 {
+		r.Measurements = append(r.Measurements, out)
+	}
+	return nil
+}
+
+func (v *compiled) bad(n *node, what string, args ...any) error {
+	return format.At(v.Path, n.at, format.ErrValue, what, args...)
+}
+
+func (v *compiled) read(n *node, zone *time.Location, out *cim.Measurement, r *cim.MeterReading) error {
+	switch v.Is {
+	case "time":
+		return v.time(n, zone, out)
+	case "breaker":
+		s, _ := n.value.(string)
+		b, ok := map[string]cim.Breaker{"open": cim.BreakerOpen, "closed": cim.BreakerClosed, "ready": cim.BreakerReady}[s]
+		if !ok {
+			return v.bad(n, `want "open", "closed" or "ready"`)
+		}
+		if out.Breaker = b; b != cim.BreakerClosed {
+			out.Flags |= cim.FlagBreakerOpen
+		}
+		out.Set(cim.HasBreaker)
+		return nil
+	case "clock", "battery", "breaker-open", "tamper", "estimated", "power-lost", "power-restored", "battery-low":
+		on, ok := n.value.(bool)
+		if !ok {
+			return v.bad(n, "want true or false")
+		}
+		if on {
+			out.Flags |= map[string]uint16{"clock": cim.FlagClock, "battery": cim.FlagBattery, "breaker-open": cim.FlagBreakerOpen, "tamper": cim.FlagTamper, "estimated": cim.FlagEstimated}[v.Is]
+			if s := map[string]cim.SupplyEvent{"power-lost": cim.SupplyLost, "power-restored": cim.SupplyRestored, "battery-low": cim.BatteryLow}[v.Is]; s != 0 {
+				r.Supply = append(r.Supply, s)
+			}
+		}
+		return nil
+	}
+	x, err := v.number(n)
+	if err != nil {
+		return err
+	}
+	switch {
+	case v.Is == "power" && x >= -math.MaxInt32 && x <= math.MaxInt32:
+		out.Power = int32(x)
+		out.Set(cim.HasPower)
+	case v.Is == "import" && x >= 0:
+		out.Import = uint64(x)
+		out.Set(cim.HasImport)
+	case v.Is == "export" && x >= 0:
+		out.Export = uint64(x)
+		out.Set(cim.HasExport)
+	case v.Is == "voltage" && x >= 0 && x <= math.MaxUint16:
+		out.Voltage = uint16(x)
+		out.Set(cim.HasVoltage)
+	case v.Is == "event" && x > 0 && x <= math.MaxUint16:
+		r.Events = append(r.Events, cim.EndDeviceEvent{Code: uint16(x)})
+	case v.Is == "event" && x == 0:
+	default:
+		return v.bad(n, "%v is out of range", n.value)
+	}
+	return nil
+}
+
+// number reads a number, also one in a string, and scales it. A fraction of what the centre keeps is cut off.
+func (v *compiled) number(n *node) (int64, error) {
+	var s string
+	switch x := n.value.(type) {
+	case json.Number:
+		s = x.String()
+	case string:
+		s = x
+	}
+	x, ok := rational(s)
+	if !ok {
+		return 0, v.bad(n, "want a number")
+	}
+	x.Mul(x, v.factor)
+	q := new(big.Int).Quo(x.Num(), x.Denom())
+	if !q.IsInt64() {
+		return 0, v.bad(n, "%s is too large", s)
+	}
+	return q.Int64(), nil
+}
+
+func (v *compiled) time(n *node, zone *time.Location, out *cim.Measurement) error {
+	var unix int64
+	switch v.Form {
+	case "rfc3339", "layout":
+		layout := time.RFC3339
+		if v.Form == "layout" {
+			layout = v.Layout
+		}
+		s, _ := n.value.(string)
+		t, err := time.ParseInLocation(layout, s, zone)
+		if err != nil {
+			return v.bad(n, "want a time such as %s", layout)
+		}
+		unix = t.Unix()
+	default:
+		x, err := v.number(n)
+		if err != nil {
+			return err
+		}
+		if unix = x; v.Form == "epoch-ms" {
+			unix /= 1000
+		}
+	}
+	if unix <= 0 || unix > math.MaxUint32 {
+		return v.bad(n, "a time that is not between 1970 and 2106")
+	}
+	out.Time = uint32(unix)
+	return nil
+}

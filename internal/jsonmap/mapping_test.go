@@ -1,0 +1,109 @@
+package jsonmap
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/format"
+)
+
+func mapping(t testing.TB, text string) *Mapping {
+	t.Helper()
+	m, err := Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+const plain = `name: json
+interval: 15
+paths:
+  - {path: ts, is: time, form: rfc3339}
+  - {path: energy.in, is: import, unit: kWh, required: true}
+  - {path: energy.out, is: export, unit: kWh}
+  - {path: power, is: power, unit: kW, scale: "0.1"}
+  - {path: u.0, is: voltage, unit: V}
+  - {path: switch, is: breaker}
+  - {path: lid, is: tamper}
+  - {path: gasp, is: power-lost}
+  - {path: code, is: event}
+`
+
+func TestRead(t *testing.T) {
+	m := mapping(t, plain)
+	var r cim.MeterReading
+	err := m.Read([]byte(`{"ts":"2026-07-27T12:30:00+02:00","energy":{"in":"12345.6789","out":0.1},"power":-15,"u":[230.14,1],"switch":"open","lid":true,"gasp":true,"code":7,"more":null}`), &r)
+	at := uint32(time.Date(2026, 7, 27, 10, 30, 0, 0, time.UTC).Unix())
+	want := cim.Measurement{Time: at, Has: 31, Interval: 15, Import: 12_345_678, Export: 100, Power: -1500, Voltage: 2301, Breaker: cim.BreakerOpen, Flags: cim.FlagBreakerOpen | cim.FlagTamper}
+	if err != nil || !slices.Equal(r.Measurements, []cim.Measurement{want}) || !slices.Equal(r.Supply, []cim.SupplyEvent{cim.SupplyLost}) ||
+		!slices.Equal(r.Events, []cim.EndDeviceEvent{{Time: at, Code: 7}}) {
+		t.Errorf("%+v, %v\nwant %+v", r, err, want)
+	}
+	b, err := os.ReadFile("../../examples/formats/json.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, r = mapping(t, string(b)), cim.MeterReading{}
+	err = m.Read([]byte(`{"meter":"M1","values":[{"time":1785105000,"kwh":1.5},{"time":1785106800,"kwh":2.25,"watt":300}]}`), &r)
+	if err != nil || len(r.Measurements) != 2 || r.Measurements[1] != (cim.Measurement{Time: 1785106800, Has: cim.HasImport | cim.HasPower, Interval: 30, Import: 2250, Power: 300}) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// Errors name the path and the offset.
+func TestRefused(t *testing.T) {
+	m := mapping(t, plain)
+	for text, want := range map[string]string{
+		`{"energy":{"in":-1}}`:                            "energy.in at offset 16: -1 is out of range: value outside its range",
+		`{"energy": {"in": 1e999}}`:                       "energy.in at offset 18: want a number: value outside its range",
+		`{"energy": {"in": 1}, "ts": "noon"}`:             "ts at offset 28: want a time such as 2006-01-02T15:04:05Z07:00: value outside its range",
+		`{"energy": {"in": 1}, "switch": 1}`:              `switch at offset 32: want "open", "closed" or "ready": value outside its range`,
+		`{"energy": {"in": 1}, "lid": 1}`:                 "lid at offset 29: want true or false: value outside its range",
+		`{"energy": {}}`:                                  "energy.in at offset 0: a value: is missing",
+		`{"energy": {"in": 1`:                             "message at offset 19: it ends within a value: not well-formed",
+		`{"energy": {"in": 1}} 2`:                         "message at offset 22: something behind the value: not well-formed",
+		`{"energy": {"in": 1, "in": 2}}`:                  "in at offset 21: stands twice: not well-formed",
+		``:                                                "message at offset 0: it ends within a value: not well-formed",
+		strings.Repeat("[", 40) + strings.Repeat("]", 40): "message at offset 33: more than 20000 values, or 32 within each other: wrong length",
+	} {
+		if err := m.Read([]byte(text), &cim.MeterReading{}); err == nil || err.Error() != want {
+			t.Errorf("%s:\n got %v\nwant %s", text, err, want)
+		}
+	}
+	for _, bad := range []string{"", "name: X\npaths: [{path: a, is: tamper}]", "name: json\npaths: []", "name: json\npaths: [{path: a, is: what}]",
+		"name: json\npaths: [{path: a, is: import}]", "name: json\npaths: [{path: a, is: time}]", "name: json\npaths: [{path: a, is: import, unit: Wh, scale: '-1'}]",
+		"name: json\ninterval: 7\npaths: [{path: a, is: tamper}]", "name: json\nzone: No\npaths: [{path: a, is: tamper}]", "name: json\nfields: []\npaths: [{path: a, is: tamper}]"} {
+		if _, err := Parse([]byte(bad)); err == nil {
+			t.Errorf("%s: accepted", bad)
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	m := mapping(f, plain)
+	f.Add([]byte(`{"ts":"2026-07-27T12:30:00+02:00","energy":{"in":"12345.6789","out":0.1},"power":-15,"u":[230.1,1],"switch":"open","lid":true,"code":7}`))
+	f.Add([]byte(`[{"a":1}]`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := m.Read(b, &cim.MeterReading{}); err != nil && format.Reason(err) == "other" {
+			t.Fatalf("%v has no reason", err)
+		}
+	})
+}
+
+func BenchmarkRead(b *testing.B) {
+	m := mapping(b, plain)
+	text := []byte(`{"ts":"2026-07-27T12:30:00+02:00","energy":{"in":12345.678,"out":0.1},"power":-15}`)
+	var r cim.MeterReading
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Reset()
+		if err := m.Read(text, &r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,313 @@
+package command
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/store"
+	"github.com/wattbus/wattbus/internal/topic"
+)
+
+// Changes are what changed since the last call of Changed.
+type Changes struct {
+	Commands []store.Command // by ascending id
+	Groups   []GroupChange   // for the same commit
+	Events   []api.Event     // of type command, to be published after the commit
+}
+
+// kept is the document of a command in the store: its API form, and what a restart needs beside it.
+type kept struct {
+	api.Command
+	Engine *engineDoc `json:"engine,omitempty"`
+}
+
+type engineDoc struct {
+	Expiry    uint32              `json:"expiry"`              // business time, on the wire
+	Lasts     time.Duration       `json:"lasts,omitempty"`     // of a command that waits for approval, from then on
+	Broadcast bool                `json:"broadcast,omitempty"` // still to go out
+	Members   []string            `json:"members,omitempty"`   // unfinished ones of a bulk command
+	Groups    map[string][]uint32 `json:"groups,omitempty"`    // memberships that are not confirmed
+	Left      map[string][]uint32 `json:"left,omitempty"`      // groups that a device has not confirmed to have left
+}
+
+// Decode gives the API form of a command from the store.
+func Decode(c store.Command) (api.Command, error) {
+	var doc api.Command
+	if err := json.Unmarshal(c.Doc, &doc); err != nil {
+		return doc, fmt.Errorf("command %d in the store: %w", c.ID, err)
+	}
+	return doc, nil
+}
+
+// Changed hands out what changed since the last call. From now on the engine may send the commands in it: commit them
+// before the next Tick. An unfinished bulk command is handed out at most once a second, a large one less often; what a power
+// cut then forgets is asked for again.
+func (e *Engine) Changed() Changes {
+	now := e.o.Wall()
+	out := Changes{Groups: e.changedGroups()}
+	e.flush = time.Time{}
+	ids := make([]uint64, 0, len(e.dirty))
+	for id := range e.dirty {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		c := e.dirty[id]
+		if c.kept && c.bulk && c.open > 0 {
+			wait := time.Second + time.Duration(c.open)*100*time.Microsecond
+			if at := c.stored.Add(wait); now.Before(at) {
+				if e.flush.IsZero() || at.Before(e.flush) {
+					e.flush = at
+				}
+				continue
+			}
+		}
+		c.dirty = false
+		delete(e.dirty, id)
+		c.stored = now
+		doc := e.view(c)
+		whole, data, err := e.encodeDoc(c, doc)
+		if err != nil { // cannot happen: times are within years 0 to 9999, and nothing else can fail
+			e.log.Error("command not encoded", "command", id, "error", err)
+			continue
+		}
+		out.Commands = append(out.Commands, store.Command{ID: id, Created: uint32(doc.Created.Unix()), Open: c.open > 0, Doc: whole})
+		out.Events = append(out.Events, e.event(c, &doc, now, data))
+		if !c.kept {
+			e.release(c, now)
+		}
+	}
+	e.evict()
+	return out
+}
+
+// release lets a command go out, now that the centre keeps it.
+func (e *Engine) release(c *control, now time.Time) {
+	c.kept = true
+	if c.pending {
+		return
+	}
+	if c.broadcast && c.sentAt.IsZero() {
+		e.fresh = append(e.fresh, c)
+		return
+	}
+	for i := c.low; i < len(c.members); i++ {
+		if m := &c.members[i]; !m.state.finished() {
+			e.head(m, now)
+		}
+	}
+}
+
+func (e *Engine) engineDoc(c *control) *engineDoc {
+	if c.open == 0 {
+		return nil
+	}
+	d := &engineDoc{Expiry: c.expiry, Broadcast: c.broadcast && c.sentAt.IsZero()}
+	if c.pending {
+		d.Lasts = c.lasts
+	}
+	for i := c.low; i < len(c.members); i++ {
+		m := &c.members[i]
+		if m.state.finished() {
+			continue
+		}
+		if c.bulk {
+			d.Members = append(d.Members, m.dev.ID)
+		}
+		if c.op == record.OpGroups {
+			if d.Groups == nil {
+				d.Groups = map[string][]uint32{}
+			}
+			d.Groups[m.dev.ID] = c.payload[m.dev]
+			if left := e.groups.left[m.dev.ID]; len(left) > 0 {
+				if d.Left == nil {
+					d.Left = map[string][]uint32{}
+				}
+				d.Left[m.dev.ID] = left
+			}
+		}
+	}
+	return d
+}
+
+// encodeDoc makes the document for the store, as kept decodes it, and the data of the event. A live event carries no load
+// profile; who wants it asks for the command.
+func (e *Engine) encodeDoc(c *control, doc api.Command) (whole, data []byte, err error) {
+	if whole, err = json.Marshal(doc); err != nil {
+		return nil, nil, err
+	}
+	data = whole
+	if doc.Result != nil && len(doc.Result.Readings) > 0 {
+		r := *doc.Result
+		r.Readings, doc.Result = nil, &r
+		if data, err = json.Marshal(doc); err != nil {
+			return nil, nil, err
+		}
+	}
+	d := e.engineDoc(c)
+	if d == nil {
+		return whole, data, nil
+	}
+	own, err := json.Marshal(d)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := make([]byte, 0, len(whole)+len(own)+len(`,"engine":}`))
+	out = append(append(out, whole[:len(whole)-1]...), `,"engine":`...)
+	return append(append(out, own...), '}'), data, nil
+}
+
+func (e *Engine) event(c *control, doc *api.Command, now time.Time, data []byte) api.Event {
+	e.events++
+	ev := api.Event{SpecVersion: "1.0", ID: fmt.Sprintf("%d-%x-%x", c.id, now.UnixNano(), e.events), Type: "wattbus." + api.EventCommand + ".v1",
+		Time: now.UTC(), ContentType: "application/json", Data: data}
+	switch t := doc.Target; {
+	case t.Group != nil:
+		ev.Subject = fmt.Sprint(*t.Group)
+		ev.Source = "/group/" + ev.Subject
+	case t.Path != "":
+		outer, id := topic.Parent(t.Path)
+		ev.Subject, ev.Source = id, "/"+topic.Join(outer, topic.Concentrator)+"/"+id
+	default:
+		kind, path := topic.Meter, ""
+		if len(c.members) > 0 {
+			kind, path = c.members[0].dev.Kind, c.members[0].dev.Path
+		}
+		ev.Subject, ev.Source = t.Meter, "/"+topic.Join(path, kind)+"/"+t.Meter
+	}
+	return ev
+}
+
+// evict drops the oldest finished commands from RAM; they are in the store.
+func (e *Engine) evict() {
+	n := 0
+	for len(e.finished)-n > e.o.MaxFinished || e.readings > maxKeptReadings && n < len(e.finished) {
+		c := e.commands[e.finished[n]]
+		if c.dirty {
+			break
+		}
+		if c.doc.Result != nil {
+			e.readings -= len(c.doc.Result.Readings)
+		}
+		delete(e.commands, c.id)
+		e.orderRemove(c.id)
+		n++
+	}
+	e.finished = slices.Delete(e.finished, 0, n)
+}
+
+// Restore takes over what the store kept: every open command, and every membership. It is called once, before anything
+// else, when all devices are known. Commands that expired meanwhile get the grace for results that are still on their way
+// to the loop. What cannot be understood is left out and named in the error; all the rest is restored.
+func (e *Engine) Restore(open []store.Command, members []store.GroupMember) error {
+	var errs []error
+	for _, m := range members {
+		g := &e.groups
+		if g.members[m.Group] == nil {
+			g.members[m.Group] = map[string]uint32{}
+		}
+		g.members[m.Group][m.Device] = m.Confirmed
+		g.of[m.Device] = append(g.of[m.Device], m.Group)
+	}
+	for _, whole := range e.groups.of {
+		slices.Sort(whole)
+	}
+	// In the order of their making, so that each meter's queue and its newest membership come out as they were.
+	open = slices.Clone(open)
+	slices.SortFunc(open, func(a, b store.Command) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	now := e.o.Wall()
+	for _, k := range open {
+		if err := e.restore(k, now); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for id := range e.groups.of {
+		e.groups.wake(id)
+	}
+	slices.Sort(e.groups.again)
+	e.restoreCuts(now)
+	return errors.Join(errs...)
+}
+
+func (e *Engine) restore(k store.Command, now time.Time) error {
+	var doc kept
+	if err := json.Unmarshal(k.Doc, &doc); err != nil {
+		return fmt.Errorf("open command %d in the store: %w", k.ID, err)
+	}
+	op, ok := opcode(doc.Type)
+	if !ok || doc.Engine == nil || doc.Expires == nil || e.commands[k.ID] != nil {
+		return fmt.Errorf("open command %d in the store: type %q: without what is needed to go on with it", k.ID, doc.Type)
+	}
+	c := &control{id: k.ID, doc: doc.Command, op: op, expiry: max(doc.Engine.Expiry, 1), deadline: *doc.Expires,
+		bulk: doc.Target.Meter == "", broadcast: doc.Engine.Broadcast, kept: true, stored: now,
+		pending: doc.State == api.CommandPendingApproval, lasts: doc.Engine.Lasts}
+	c.doc.Bulk = nil
+	c.end = c.deadline.Add(e.o.Grace)
+	if least := now.Add(max(e.o.Grace, restoreGrace)); c.end.Before(least) {
+		c.end = least
+	}
+	ids := doc.Engine.Members
+	if !c.bulk {
+		ids = []string{doc.Target.Meter}
+		if op == record.OpRead || op == record.OpProfile {
+			c.extra = &attachment{}
+		}
+	}
+	if doc.Bulk != nil {
+		for name, n := range doc.Bulk.States {
+			if st, ok := parseState(name); ok && st.finished() && n > 0 {
+				c.counts[st] = n
+			}
+		}
+	}
+	st := sent
+	// Of those that wait for a budget it is not known which have gone out: all of them wait again.
+	waits := op == record.OpDisconnect && doc.Bulk != nil && doc.Bulk.States[queued.String()] > 0
+	if c.broadcast || c.pending || waits || doc.State == queued.String() {
+		st = queued
+	}
+	var devices []*cim.EndDevice
+	for _, id := range ids {
+		dev, ok := e.find(id)
+		if !ok {
+			c.counts[failed]++
+			e.log.Warn("meter of an open command is not known any more", "command", c.id, "device", id)
+			continue
+		}
+		devices = append(devices, dev)
+	}
+	if op == record.OpGroups {
+		c.payload = map[*cim.EndDevice][]uint32{}
+		for _, dev := range devices {
+			c.payload[dev] = doc.Engine.Groups[dev.ID]
+			for _, n := range doc.Engine.Left[dev.ID] {
+				e.groups.leaves(dev.ID, n)
+			}
+		}
+		e.joinGroups(c, devices)
+	}
+	c.members = make([]member, len(devices))
+	for i, dev := range devices {
+		c.members[i] = member{c: c, dev: dev, state: st}
+	}
+	c.open = len(devices)
+	c.counts[st] += len(devices)
+	e.enter(c)
+	if c.open == 0 {
+		e.conclude(c, failed, now, "its meter is not known any more")
+		return nil
+	}
+	e.release(c, now)
+	return nil
+}

@@ -1,0 +1,355 @@
+package command
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/topic"
+)
+
+// maxSingles bounds the sends to single meters in one Tick, so that the loop stays responsive.
+const maxSingles = 5_000
+
+// Tick does what is due at the wall time now: expiries first, then sends. It returns when it wants to be called next, the
+// zero time for not before something else happens. Calling it more often does no harm.
+func (e *Engine) Tick(now time.Time) (next time.Time) {
+	for c := e.nextExpiry(); c != nil && !now.Before(c.end); c = e.nextExpiry() {
+		e.expire(c, now)
+	}
+	e.reissue(now)
+	e.broadcasts(now)
+	at := e.ns(now)
+	n := 0
+	for m := due(&e.single); m != nil && m.due <= at; m = due(&e.single) {
+		if n++; n > maxSingles {
+			return now
+		}
+		e.single.pop()
+		e.send(m, now)
+	}
+	if now.Sub(e.pace.since) >= e.o.PaceEvery || now.Before(e.pace.since) {
+		e.pace.since, e.pace.used = now, 0
+	}
+	for m := due(&e.paced); m != nil && m.due <= at && e.pace.used < e.o.Pace; m = due(&e.paced) {
+		e.paced.pop()
+		if e.send(m, now) {
+			e.pace.used++
+		}
+	}
+	return e.next(now)
+}
+
+func (e *Engine) next(now time.Time) (next time.Time) {
+	sooner := func(t time.Time) {
+		if t.Before(now) {
+			t = now
+		}
+		if next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	if m := due(&e.single); m != nil {
+		sooner(e.wall(m.due))
+	}
+	if m := due(&e.paced); m != nil {
+		t := e.wall(m.due)
+		if more := e.pace.since.Add(e.o.PaceEvery); e.pace.used >= e.o.Pace && more.After(t) {
+			t = more
+		}
+		sooner(t)
+	}
+	if c := e.nextExpiry(); c != nil {
+		sooner(c.end)
+	}
+	for _, c := range e.fresh {
+		sooner(c.retry)
+	}
+	if !e.flush.IsZero() {
+		sooner(e.flush)
+	}
+	return next
+}
+
+func (e *Engine) expire(c *control, now time.Time) {
+	if c.settling != nil {
+		e.settle(c, now)
+		return
+	}
+	detail := ""
+	switch never := c.counts[queued]; {
+	case c.pending:
+		detail = "nobody approved it in time"
+	case c.bulk:
+		detail = fmt.Sprintf("%d of %d meters gave no result", c.open, c.total())
+	case never > 0:
+		detail = "never sent"
+	case c.counts[delivered] > 0:
+		detail = "delivered, but no result came"
+	}
+	e.finishRest(c, expired, now, detail)
+}
+
+// late reports whether c must not be sent any more, by the wall clock that its author meant or by the business clock that
+// its meters go by. A business clock that ran ahead brings the end nearer: no meter can still accept the command.
+func (e *Engine) late(c *control, now time.Time) bool {
+	if !now.Before(c.deadline) {
+		return true
+	}
+	if e.o.Clock.Now().Unix() < int64(c.expiry) {
+		return false
+	}
+	c.deadline = now
+	if end := now.Add(e.o.Grace); end.Before(c.end) {
+		e.ends(c, end)
+	}
+	return true
+}
+
+// broadcasts sends the bulk commands that have not yet gone out.
+func (e *Engine) broadcasts(now time.Time) {
+	wait := e.fresh[:0]
+	for _, c := range e.fresh {
+		switch {
+		case c.open == 0 || e.late(c, now):
+			continue
+		case now.Before(c.retry):
+			wait = append(wait, c)
+			continue
+		}
+		if c.op == record.OpDisconnect && !e.budgets.take(c.open, now) {
+			c.broadcast = false // meter by meter, as the budgets allow
+			for i := c.low; i < len(c.members); i++ {
+				if m := &c.members[i]; !m.state.finished() {
+					e.head(m, now)
+				}
+			}
+			continue
+		}
+		d := Down{Target: topic.All, Path: c.doc.Target.Path, Kind: topic.Meter, Event: record.TypeCommand.Event(), QoS: 1, Payload: e.encode(c)}
+		if g := c.doc.Target.Group; g != nil {
+			d.Target, d.Group, d.Path, d.Kind = topic.Group, *g, "", ""
+		}
+		if err := e.o.Send(d); err != nil {
+			e.sendFailed(c, err)
+			if c.op == record.OpDisconnect {
+				e.budgets.spend(-c.open)
+			}
+			c.retry = now.Add(FirstRepeat)
+			wait = append(wait, c)
+			continue
+		}
+		e.stats.Sends++
+		c.doc.Sends++
+		c.sentAt = now
+		for i := c.low; i < len(c.members); i++ {
+			if m := &c.members[i]; m.state == queued {
+				m.last = e.ns(now)
+				e.move(m, sent)
+				e.head(m, now)
+			}
+		}
+		e.step(c, sent, now, "")
+	}
+	clear(e.fresh[len(wait):])
+	e.fresh = wait
+}
+
+// send sends a command to one meter and plans its repeat. It returns false if nothing was sent.
+func (e *Engine) send(m *member, now time.Time) bool {
+	c := m.c
+	m.due = 0
+	if e.late(c, now) {
+		return false
+	}
+	if c.settling != nil {
+		if c.settled++; c.settled > settleTries {
+			e.settle(c, now)
+			return false
+		}
+	}
+	if c.op == record.OpDisconnect && m.state == queued && !e.budgets.take(1, now) {
+		e.waitForBudget(m, now)
+		return false
+	}
+	d := Down{Target: topic.Device, Kind: m.dev.Kind, ID: m.dev.ID, Event: record.TypeCommand.Event(), QoS: 1}
+	if c.op == record.OpGroups {
+		d.Event, d.Payload = record.TypeGroups.Event(), e.encodeGroups(c, m.dev)
+	} else {
+		d.Payload = e.encode(c)
+	}
+	if err := e.o.Send(d); err != nil {
+		e.sendFailed(c, err)
+		if c.op == record.OpDisconnect && m.state == queued {
+			e.budgets.spend(-1)
+		}
+	} else {
+		e.stats.Sends++
+		c.doc.Sends++
+		m.last = e.ns(now)
+		if m.state == queued {
+			e.move(m, sent)
+			if c.doc.State == queued.String() {
+				e.step(c, sent, now, e.queuedUntil(m, now))
+			}
+			e.touch(c)
+		}
+	}
+	wait := MaxRepeat
+	if m.tries < 6 {
+		wait = min(FirstRepeat<<m.tries, MaxRepeat)
+		m.tries++
+	}
+	if nap := e.asleep(m.dev); nap > 0 {
+		wait = max(wait, nap+fetched) // until then it lies at the gateway; a repeat would only lie beside it
+	}
+	e.plan(m, now.Add(wait))
+	return true
+}
+
+// waitForBudget plans a disconnection for when it may be sent. The meter's repeats are of no concern to the budgets.
+func (e *Engine) waitForBudget(m *member, now time.Time) {
+	at, b := e.budgets.next(now)
+	e.plan(m, at)
+	if c := m.c; !c.throttled {
+		c.throttled = true
+		c.doc.History = append(c.doc.History, api.Transition{State: c.doc.State, Time: now.UTC(), Detail: "it waits for the budget of disconnections, " + b.String()})
+		e.touch(c)
+	}
+}
+
+func (e *Engine) asleep(dev *cim.EndDevice) time.Duration {
+	if e.o.Asleep == nil {
+		return 0
+	}
+	return e.o.Asleep(dev)
+}
+
+// wakes is when a device that sleeps wakes, to the nearest second: what is told of it at different times is the same.
+func (e *Engine) wakes(dev *cim.EndDevice, now time.Time) (at time.Time, ok bool) {
+	nap := e.asleep(dev)
+	return now.Add(nap).UTC().Round(time.Second), nap > 0
+}
+
+// queuedUntil says when a meter that sleeps fetches what was sent to it, "" for one that is awake.
+func (e *Engine) queuedUntil(m *member, now time.Time) string {
+	at, ok := e.wakes(m.dev, now)
+	if !ok || m.c.bulk {
+		return ""
+	}
+	if !at.Before(m.c.deadline) {
+		return "the meter sleeps until " + at.Format("15:04:05") + " UTC, when the command has expired"
+	}
+	return "the meter sleeps: queued until " + at.Format("15:04:05") + " UTC"
+}
+
+func (e *Engine) sendFailed(c *control, err error) {
+	e.stats.SendErrors++
+	e.log.Warn("command not sent, will be repeated", "command", c.id, "error", err)
+}
+
+// move changes the state of an unfinished member.
+func (e *Engine) move(m *member, st state) {
+	m.c.counts[m.state]--
+	m.state = st
+	m.c.counts[st]++
+}
+
+// Wake tells that a device has just registered: what waits for it goes out at once instead of at its next repeat, and a
+// membership that it never confirmed is sent anew.
+func (e *Engine) Wake(dev *cim.EndDevice) {
+	now := e.o.Wall()
+	if q := e.queues[dev]; len(q) > 0 {
+		// One that went out a moment ago, to where the device was before, gets its first repeat and no more.
+		if m := q[0]; m.due != 0 && m.last != 0 {
+			if at := max(e.ns(now), m.last+int64(FirstRepeat)); m.due > at {
+				m.tries = 0
+				e.plan(m, e.wall(at))
+			}
+		}
+	}
+	e.groups.wake(dev.ID)
+}
+
+func (e *Engine) header() record.Header {
+	return record.Header{Time: uint32(max(e.o.Clock.Now().Unix(), 0))}
+}
+
+// encode makes the message of a command other than groups. Repeats differ in their header only, and for a set clock in the
+// time that it sets: the one that the meter carries out is the one that arrives first.
+func (e *Engine) encode(c *control) []byte {
+	m := record.Command{Header: e.header(), ID: c.id, Opcode: c.op, Expiry: c.expiry}
+	p := &c.doc.Params
+	switch c.op {
+	case record.OpProfile:
+		m.Channel = channelOf(p.Channel)
+		if p.From != nil {
+			m.A, m.B = uint32(p.From.Unix()), uint32(p.To.Unix())
+		}
+	case record.OpReconnect:
+		if p.Arm {
+			m.A = 1
+		}
+	case record.OpSetInterval:
+		m.A = uint32(p.Minutes)
+	case record.OpSetClock:
+		m.A = m.Time
+	}
+	return m.Append(nil)
+}
+
+func channelOf(s string) record.Channel {
+	switch s {
+	case "export":
+		return record.ChannelExport
+	case "all":
+		return record.ChannelAll
+	}
+	return record.ChannelImport
+}
+
+func (e *Engine) encodeGroups(c *control, dev *cim.EndDevice) []byte {
+	m := record.Groups{Header: e.header(), ID: c.id, Expiry: c.expiry}
+	m.Count = uint8(copy(m.Groups[:], c.payload[dev]))
+	return m.Append(nil)
+}
+
+// view is the API form of a command in RAM.
+func (e *Engine) view(c *control) api.Command {
+	doc := c.doc
+	doc.History = append([]api.Transition(nil), c.doc.History...)
+	if !c.bulk {
+		if len(c.members) == 0 {
+			return doc
+		}
+		if m := &c.members[0]; m.state == queued || m.state == sent {
+			if at, ok := e.wakes(m.dev, e.o.Wall()); ok {
+				doc.QueuedUntil = &at
+			}
+		}
+		return doc
+	}
+	b := &api.Bulk{Total: c.total(), States: map[string]int{}, Stragglers: []string{}}
+	for st, n := range c.counts {
+		if n > 0 {
+			b.States[state(st).String()] = n
+		}
+	}
+	if c.pending && c.open > 0 {
+		delete(b.States, queued.String())
+		b.States[api.CommandPendingApproval] = c.open
+	}
+	low := c.low
+	if c.open == 0 {
+		low = 0
+	}
+	for i := low; i < len(c.members) && len(b.Stragglers) < maxStragglers; i++ {
+		if m := &c.members[i]; !m.state.finished() || c.open == 0 && m.state != done {
+			b.Stragglers = append(b.Stragglers, m.dev.ID)
+		}
+	}
+	doc.Bulk = b
+	return doc
+}

@@ -1,0 +1,214 @@
+package mdms
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/store"
+)
+
+const (
+	maxDays   = 1000 // of one question for completeness
+	maxWorst  = 100  // meters in its answer
+	maxToRead = 4000 // days of blocks that are read for them
+)
+
+// queryCompleteness counts the intervals inside of a span, by UTC day. Where parts of days are sealed for very many meters
+// (maxEdgeReads), the span is widened to whole days; the answer says to what.
+func (m *MDMS) queryCompleteness(ctx context.Context, q api.Span) (api.Completeness, error) {
+	out := api.Completeness{Days: []api.DayCounts{}, Meters: []api.MeterCounts{}}
+	m.mu.RLock()
+	c, err := m.countDays(q, &out)
+	m.mu.RUnlock()
+	if err != nil || c == nil {
+		return out, err
+	}
+	for _, e := range c.edges {
+		if err := e.read(ctx, m.o.Store); err != nil {
+			return out, err
+		}
+		t := &c.days[e.day-c.first]
+		t.received, t.recovered, t.missing = e.received, e.recovered, e.missing
+		for d, n := range e.lacks {
+			c.lacks[d] += n
+		}
+	}
+	var sum dayCount
+	for i, t := range c.days {
+		out.Days = append(out.Days, api.DayCounts{Day: (c.first + cim.Day(i)).String(), Counts: counts(t.received, t.recovered, t.missing)})
+		sum.received += t.received
+		sum.recovered += t.recovered
+		sum.missing += t.missing
+	}
+	out.Counts = counts(sum.received, sum.recovered, sum.missing)
+	read := 0
+	for _, w := range m.worst(c) {
+		k, n, err := w.count(ctx, m.o.Store, c.from, c.to, read < maxToRead)
+		if err != nil {
+			return out, err
+		}
+		read += n
+		out.Meters = append(out.Meters, api.MeterCounts{ID: w.id, Path: w.path, Counts: k, Lost: w.lost})
+	}
+	return out, nil
+}
+
+// census is the account of a span while it is made.
+type census struct {
+	from, to uint32
+	first    cim.Day
+	days     []dayCount // from first on
+	edges    []*edge    // days of which only a part is asked for; not in days yet
+	lacks    map[*device]int64
+}
+
+type dayCount struct{ received, recovered, missing int64 }
+
+// countDays counts whole days, and parts of days that lie in RAM. It returns nil where there is nothing to count. m.mu is held.
+func (m *MDMS) countDays(q api.Span, out *api.Completeness) (*census, error) {
+	now := m.o.Clock.Unix()
+	begin := now
+	for _, d := range m.devices {
+		if d.imp.from != 0 {
+			begin = min(begin, d.imp.from)
+		}
+	}
+	from, to, err := span(q.From, q.To, begin, now)
+	if err != nil {
+		return nil, err
+	}
+	from, to = max(from, begin), min(to, now)
+	out.From, out.To = unix(min(from, to)), unix(to)
+	out.Counts = counts(0, 0, 0)
+	if from >= to {
+		return nil, nil
+	}
+	c := &census{from: from, to: to, first: cim.DayOf(from), lacks: map[*device]int64{}}
+	last := cim.DayOf(to - 1)
+	if last-c.first >= maxDays {
+		return nil, api.BadRequest("from", "the span has %d days, want at most %d", last-c.first+1, maxDays)
+	}
+	c.cut(begin, now)
+	reads := 0
+	for _, e := range c.edges {
+		for _, d := range m.devices {
+			d.each(func(s *series) { e.add(d, s, now) })
+		}
+		reads += len(e.sealed)
+	}
+	if reads > maxEdgeReads {
+		c.from, c.to, c.edges = max(c.first.Start(), begin), min(last.Start()+dayLength, now), nil
+	}
+	out.From, out.To = unix(c.from), unix(c.to)
+	c.days = make([]dayCount, last-c.first+1)
+	partial := func(day cim.Day) bool {
+		return slices.ContainsFunc(c.edges, func(e *edge) bool { return e.day == day })
+	}
+	for _, d := range m.devices {
+		d.each(func(s *series) {
+			s.eachMissing(s.finished(now), func(day cim.Day, n int) {
+				if day >= c.first && day <= last && !partial(day) {
+					c.days[day-c.first].missing += int64(n)
+					c.lacks[d] += int64(n)
+				}
+			})
+		})
+	}
+	for i := range c.days {
+		if have := m.ledger.days[c.first+cim.Day(i)]; have != nil {
+			c.days[i].received, c.days[i].recovered = have.received, have.recovered
+		}
+	}
+	return c, nil
+}
+
+// cut finds the days of which only a part is asked for. What lies before begin and after now is never expected, so a span
+// that reaches there has all of those days.
+func (c *census) cut(begin, now uint32) {
+	head := c.from > begin && c.from%dayLength != 0
+	tail := c.to < now && c.to%dayLength != 0
+	last := cim.DayOf(c.to - 1)
+	switch {
+	case head && c.first == last:
+		c.edges = append(c.edges, newEdge(c.from, c.to))
+		return
+	case head:
+		c.edges = append(c.edges, newEdge(c.from, (c.first+1).Start()))
+	}
+	if tail {
+		c.edges = append(c.edges, newEdge(max(last.Start(), c.from), c.to))
+	}
+}
+
+// bad is a meter that misses intervals, with copies of its accounts.
+type bad struct {
+	id, path string
+	missing  int64
+	lost     int64 // of these, for good
+	end      uint32
+	accounts []*account
+}
+
+// worst are the meters that miss the most.
+func (m *MDMS) worst(c *census) []*bad {
+	list := make([]*device, 0, len(c.lacks))
+	for d := range c.lacks {
+		list = append(list, d)
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	slices.SortFunc(list, func(a, b *device) int { return cmp.Or(-cmp.Compare(c.lacks[a], c.lacks[b]), byID(a, b)) })
+	list = list[:min(len(list), maxWorst)]
+	out := make([]*bad, len(list))
+	for i, d := range list {
+		b := &bad{id: d.ID, path: d.EndDevice.Path, missing: c.lacks[d], end: d.imp.finished(c.to)}
+		d.each(func(s *series) {
+			b.accounts = append(b.accounts, s.snapshot(c.first, cim.DayOf(c.to-1)))
+			b.lost += s.gone(c.from, s.finished(c.to))
+		})
+		b.lost = min(b.lost, b.missing) // at the span's ends days may be given up of which it has a part
+		out[i] = b
+	}
+	return out
+}
+
+// count counts a meter's intervals inside of [from, to). Without the store's blocks, days that are sealed are taken for
+// received.
+func (b *bad) count(ctx context.Context, st store.Store, from, to uint32, read bool) (api.Counts, int, error) {
+	var received, recovered int64
+	days, first, last := 0, cim.DayOf(from), cim.DayOf(to-1)
+	for _, a := range b.accounts {
+		if read {
+			if err := a.load(ctx, st, first, last); err != nil {
+				return api.Counts{}, 0, err
+			}
+			days += int(last-first) + 1
+		}
+		for d := first; d <= last; d++ {
+			r := a.rows[d]
+			if r == nil {
+				if !read && d >= cim.DayOf(a.from) && a.sealed(d) {
+					received += int64(1440 / int(a.length))
+				}
+				continue
+			}
+			in, again, _ := clip{from, to, b.end}.count(r)
+			received += in
+			recovered += again
+		}
+	}
+	return counts(received, recovered, b.missing), days, nil
+}
+
+func decodeOutage(k store.Outage) (api.Outage, error) {
+	var doc api.Outage
+	if err := json.Unmarshal(k.Doc, &doc); err != nil {
+		return doc, fmt.Errorf("outage %d in the store: %w", k.ID, err)
+	}
+	return doc, nil
+}

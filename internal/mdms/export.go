@@ -1,0 +1,313 @@
+package mdms
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/billing"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/mdms/registry"
+	"github.com/wattbus/wattbus/internal/store"
+	"github.com/wattbus/wattbus/internal/topic"
+)
+
+const (
+	maxExport      = 2000      // usage points of a page
+	maxExportBytes = 1 << 20   // packed; a page ends behind the usage point with which it is reached
+	maxExportDays  = 3*366 + 2 // that one question may span
+)
+
+// exportPoint is a usage point that goes into an export, with the meters that were there.
+type exportPoint struct {
+	cursor string
+	out    api.ExportPoint
+	meters []exportMeter
+}
+
+// exportMeter is a meter at a usage point, with copies of its accounts.
+type exportMeter struct {
+	id         string
+	from, to   int64
+	factor     uint32
+	modulus    uint64
+	ends       [2][]billing.Register // per channel: read when it was put in and taken out
+	imp, exp   *account              // nil: the centre knows no such device, or channel
+	impB, expB *account              // the same, for what was known before
+}
+
+// queryExport answers with the values of the usage points behind the cursor.
+func (m *MDMS) queryExport(ctx context.Context, q api.ExportQuery) (api.ExportPage, error) {
+	out := api.ExportPage{Points: []api.ExportPoint{}, Now: unix(m.o.Clock.Unix())}
+	limit, from, to, known, err := m.checkExport(&q)
+	if err != nil {
+		return out, err
+	}
+	var before uint32
+	if !q.Before.IsZero() {
+		before = uint32(q.Before.Unix())
+	}
+	m.mu.Lock() // the index may have to be sorted
+	if q.Cursor == "" {
+		err = m.checkNamed(q.Meters)
+	}
+	if err != nil {
+		m.mu.Unlock()
+		return out, err
+	}
+	points, next, total := m.exportPoints(&q, limit, from, to, known)
+	m.mu.Unlock()
+	out.Total = total
+	size := 0
+	for i := range points {
+		p := &points[i]
+		if err := m.exportValues(ctx, p, from, to, known, before); err != nil {
+			return out, err
+		}
+		for _, c := range p.out.Channels {
+			for _, x := range c.Meters {
+				size += len(x.Data) + len(x.Before)
+			}
+		}
+		out.Points = append(out.Points, p.out)
+		if size >= maxExportBytes && i+1 < len(points) {
+			out.Next = p.cursor
+			return out, nil
+		}
+	}
+	out.Next = next
+	return out, nil
+}
+
+func (m *MDMS) checkExport(q *api.ExportQuery) (limit int, from, to, known uint32, err error) {
+	if limit, err = page(q.Paging, maxExport); err != nil {
+		return 0, 0, 0, 0, err
+	}
+	if q.From.IsZero() || q.To.IsZero() {
+		return 0, 0, 0, 0, api.BadRequest("from", "a span needs both from and to")
+	}
+	if from, to, err = span(q.From, q.To, 0, 0); err != nil {
+		return 0, 0, 0, 0, err
+	}
+	if to-from > maxExportDays*dayLength {
+		return 0, 0, 0, 0, api.BadRequest("to", "more than three years behind from; ask for less at a time")
+	}
+	if topic.CheckPath(q.Path) != nil {
+		return 0, 0, 0, 0, api.BadRequest("path", "%.40q, want ids of concentrators, outermost first, joined by /", q.Path)
+	}
+	for _, t := range []struct {
+		field string
+		at    time.Time
+	}{{"asKnownAt", q.Known}, {"before", q.Before}} {
+		if s := t.at.Unix(); !t.at.IsZero() && (s <= 0 || s > math.MaxUint32) {
+			return 0, 0, 0, 0, api.BadRequest(t.field, "%s is out of range, want 1970 to 2106", t.at.Format(time.RFC3339))
+		}
+	}
+	known = math.MaxUint32
+	if !q.Known.IsZero() {
+		known = uint32(q.Known.Unix())
+	}
+	if q.Cursor != "" && !strings.HasPrefix(q.Cursor, meterCursor) && !strings.HasPrefix(q.Cursor, pointCursor) {
+		return 0, 0, 0, 0, api.BadRequest("cursor", "%.40q is no cursor of this list", q.Cursor)
+	}
+	return limit, from, to, known, nil
+}
+
+// checkNamed refuses names that the centre knows neither as a usage point nor as a meter: a bill must not lack one for a typing
+// error. m.mu is held.
+func (m *MDMS) checkNamed(ids []string) error {
+	for _, id := range ids {
+		_, ok := m.byID[id]
+		if !ok {
+			ok, _ = m.registry.Known(id, 0)
+		}
+		if !ok && len(m.registry.Versions(id, registry.Now)) == 0 {
+			return api.BadRequest("meter", "%.80q is no usage point and no meter that is known", id)
+		}
+	}
+	return nil
+}
+
+// copy takes what lies in RAM of the meter.
+func (x *exportMeter) copy(d *device, from, to uint32, twice bool) {
+	first, last := cim.DayOf(from), cim.DayOf(max(to, 1)-1)
+	x.imp = d.imp.snapshot(first, last)
+	if d.exp != nil {
+		x.exp = d.exp.snapshot(first, last)
+	}
+	if twice {
+		x.impB = d.imp.snapshot(first, last)
+		if d.exp != nil {
+			x.expB = d.exp.snapshot(first, last)
+		}
+	}
+}
+
+// exportValues reads and packs what the meters of a usage point measured.
+func (m *MDMS) exportValues(ctx context.Context, p *exportPoint, from, to, known, before uint32) error {
+	for _, ch := range []cim.Channel{cim.Import, cim.Export} {
+		out := api.ExportChannel{Channel: ch.String()}
+		for i := range p.meters {
+			x := &p.meters[i]
+			acc, accB := x.imp, x.impB
+			if ch == cim.Export {
+				acc, accB = x.exp, x.expB
+			}
+			// Of a meter that was installed and never told anything all is missing, which a bill has to say. Whether it measures
+			// export nobody knows.
+			if acc == nil && len(x.ends[ch]) == 0 && ch != cim.Import {
+				continue
+			}
+			met := api.ExportMetered{Meter: x.id, From: x.from, To: x.to, Factor: x.factor, Modulus: x.modulus}
+			var err error
+			if met.Data, err = m.packed(ctx, x, ch, acc, from, to, known); err != nil {
+				return err
+			}
+			if accB != nil {
+				if met.Before, err = m.packed(ctx, x, ch, accB, from, to, before); err != nil {
+					return err
+				}
+			}
+			out.Meters = append(out.Meters, met)
+		}
+		if len(out.Meters) > 0 {
+			p.out.Channels = append(p.out.Channels, out)
+		}
+	}
+	return nil
+}
+
+// packed reads the values of [from, to) that overlap the meter's time, as known at a time.
+func (m *MDMS) packed(ctx context.Context, x *exportMeter, ch cim.Channel, acc *account, from, to, known uint32) ([]byte, error) {
+	var iv []billing.Interval
+	var regs []billing.Register
+	if acc != nil {
+		var err error
+		if iv, regs, err = m.values(ctx, acc, from, to, known); err != nil {
+			return nil, err
+		}
+	}
+	iv = slices.DeleteFunc(iv, func(v billing.Interval) bool { return v.End <= x.from || v.Start >= x.to })
+	regs = slices.DeleteFunc(regs, func(r billing.Register) bool { return r.At < x.from || r.At > x.to })
+	for _, r := range x.ends[ch] { // what was read at the exchange stands for what follows from intervals
+		i, there := slices.BinarySearchFunc(regs, r.At, func(a billing.Register, at int64) int { return int(a.At - at) })
+		if there {
+			regs[i] = r
+		} else {
+			regs = slices.Insert(regs, i, r)
+		}
+	}
+	return billing.Pack(nil, iv, regs), nil
+}
+
+// values are the intervals of the days of [from, to) with a value, and the registers: those at the beginning of days, and those
+// that do not follow from what is before them.
+func (m *MDMS) values(ctx context.Context, acc *account, from, to, known uint32) (iv []billing.Interval, regs []billing.Register, err error) {
+	first, last := cim.DayOf(from), cim.DayOf(max(to, 1)-1)
+	if err := acc.loadKnown(ctx, m.o.Store, first, last, known); err != nil {
+		return nil, nil, err
+	}
+	verdicts, err := m.verdicts(ctx, acc, first, last, known)
+	if err != nil {
+		return nil, nil, err
+	}
+	for d := first; d <= last; d++ {
+		r := acc.rows[d]
+		v := verdicts[d]
+		if r == nil && v == nil {
+			continue
+		}
+		if r == nil {
+			r = newRow(&acc.series, d, v.Length)
+		}
+		told := r.reckon() // before the verdict: registers come from the meter
+		if v != nil {
+			if err := r.judge(v); err != nil {
+				return nil, nil, err
+			}
+		}
+		for i := range r.cells {
+			at := int64(r.at(i))
+			if told[i].known && (i == 0 || !r.joined(i) && !r.follows(told, i)) {
+				// The end of one day is the beginning of the next.
+				if n := len(regs); n > 0 && regs[n-1].At == at {
+					regs[n-1].Wh = told[i].value
+				} else {
+					regs = append(regs, billing.Register{At: at, Wh: told[i].value, Quality: cim.Raw})
+				}
+			}
+			if i > 0 && !r.joined(i) && r.cells[i].wh != cim.NoValue {
+				iv = append(iv, billing.Interval{Start: int64(r.start(i)), End: at, Wh: int64(r.cells[i].wh), Quality: r.quality(i)})
+			}
+		}
+		delete(acc.rows, d)
+	}
+	return iv, regs, nil
+}
+
+// loadKnown adds the days as they were known at a time.
+func (a *account) loadKnown(ctx context.Context, st store.Store, from, to cim.Day, known uint32) error {
+	if known == math.MaxUint32 {
+		return a.load(ctx, st, from, to)
+	}
+	seen := map[cim.Day]bool{}
+	q := store.BlockQuery{Device: a.device, Channel: a.channel, From: from, To: to + 1, AsKnown: known}
+	err := st.Blocks(ctx, q, func(b *store.Block) error {
+		r := newRow(&a.series, b.Day, b.Length)
+		r.fromBlock(b)
+		a.rows[b.Day] = r
+		seen[b.Day] = true
+		return nil
+	})
+	for d, r := range a.rows {
+		// A day with a block is as its versions tell; one that lies in RAM only is as it is now, if there was one then.
+		if r.block && !seen[d] || !r.block && (r.born == 0 || r.born > known) {
+			delete(a.rows, d)
+		}
+	}
+	return err
+}
+
+// verdicts are those of the days [from, to], as known at a time.
+func (m *MDMS) verdicts(ctx context.Context, acc *account, from, to cim.Day, known uint32) (map[cim.Day]*store.Verdict, error) {
+	var out map[cim.Day]*store.Verdict
+	q := store.BlockQuery{Device: acc.device, Channel: acc.channel, From: from, To: to + 1}
+	if known != math.MaxUint32 {
+		q.AsKnown = known
+	}
+	err := m.o.Store.Verdicts(ctx, q, func(v *store.Verdict) error {
+		if out == nil {
+			out = map[cim.Day]*store.Verdict{}
+		}
+		c := *v
+		c.Doc = slices.Clone(v.Doc)
+		out[v.Day] = &c
+		return nil
+	})
+	return out, err
+}
+
+// judge puts a verdict's values in the place of the row's.
+func (r *dayRow) judge(v *store.Verdict) error {
+	n := r.slots()
+	wh, quality := make([]uint32, n), make([]cim.Quality, n)
+	for i := range n {
+		wh[i], quality[i] = r.cells[i+1].wh, r.quality(i+1)
+	}
+	version := r.version
+	if r.block && r.dirty { // a newer version is about to be committed
+		version++
+	}
+	k, err := store.Merge(wh, quality, version, v)
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		r.cells[i+1].wh = k.Wh[i]
+		r.marks[i+1] = r.marks[i+1]&^markQuality | mark(k.Quality[i])&markQuality
+	}
+	return nil
+}

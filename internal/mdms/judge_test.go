@@ -1,0 +1,391 @@
+package mdms
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/bus"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/clock"
+	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/topic"
+)
+
+// judgedCentre is a centre that judges, with one meter of which so many days are over.
+type judgedCentre struct {
+	*centre
+	m     *simMeter
+	start uint32
+	days  int
+	last  uint64 // sequence of the batch that was sent last
+}
+
+func newJudged(t *testing.T, days int, speed float64) *judgedCentre {
+	start := cim.DayOf(t0).Start()
+	clk := clock.New(unix(start+uint32(days)*dayLength+600), speed)
+	c := newCentre(t, clk)
+	c.opts.VEE, c.opts.Backfill.Off = VEE{}, true
+	c.halt()
+	c.run()
+	j := &judgedCentre{centre: c, start: start, days: days}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	j.m = &simMeter{id: "M1", path: "C1", truth: newTruth(rnd, start, 1800, days*48)}
+	for i := 1; i < len(j.m.reg); i++ { // a household: 100 to 900 Wh, none standing out
+		j.m.reg[i] = j.m.reg[i-1] + 100 + uint64(rnd.IntN(80))*10
+	}
+	j.m.seq++
+	l := record.Location{Header: record.Header{Time: start}, Sequence: 1, Interval: 30, Capabilities: record.CapBreaker, Oldest: start}
+	c.send("C1", topic.Meter, "M1", "location", l.Append(nil))
+	return j
+}
+
+// readings sends the registers at the boundaries [from, to].
+func (j *judgedCentre) readings(from, to int) {
+	for i := from; i <= to; i++ {
+		r := record.Reading{Header: record.Header{Time: j.start + uint32(i)*1800}, Import: j.m.reg[i], Voltage: 2300, Sequence: uint16(i)}
+		j.send("C1", topic.Meter, "M1", "reading", r.Append(nil))
+	}
+	j.publish()
+}
+
+// publish commits what was sent to the bus.
+func (j *judgedCentre) publish() {
+	j.t.Helper()
+	p, err := j.bus.PublishBatch(context.Background(), j.enc.Take(nil))
+	if err == nil {
+		err = p.Wait(context.Background())
+	}
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	j.last = p.Sequence()
+}
+
+// profile sends the intervals [from, from+n).
+func (j *judgedCentre) profile(from, n int) {
+	j.t.Helper()
+	data, err := j.m.part(from, n, 0).Append(nil)
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	j.send("C1", topic.Meter, "M1", "profile", data)
+	j.publish()
+}
+
+// settle waits until all that was sent is committed and judged.
+func (j *judgedCentre) settle() {
+	j.t.Helper()
+	j.until("everything to be committed", 30*time.Second, func() bool {
+		j.mdms.mu.RLock()
+		defer j.mdms.mu.RUnlock()
+		for _, at := range j.mdms.position {
+			if at >= j.last {
+				return true
+			}
+		}
+		return j.last == 0
+	})
+	for range 2 {
+		if err := j.mdms.do(context.Background(), &work{call: func() {}}); err != nil {
+			j.t.Fatal(err)
+		}
+		j.until("everything to be judged", 30*time.Second, func() bool { return j.mdms.judge.waiting() == 0 })
+	}
+}
+
+// giveUpGaps has the gaps of the past judged now.
+func (j *judgedCentre) giveUpGaps() {
+	j.t.Helper()
+	j.settle()
+	if err := j.mdms.do(context.Background(), &work{call: func() { j.mdms.closedHour = 0; j.mdms.closeGaps(j.mdms.now) }}); err != nil {
+		j.t.Fatal(err)
+	}
+	j.settle()
+}
+
+func (j *judgedCentre) ask(q api.ReadingQuery) []api.Reading {
+	j.t.Helper()
+	q.ID, q.Limit = "M1", maxReadings
+	return ask[api.ReadingQuery, api.Page[api.Reading]](j.centre, api.QueryReadings, q).Items
+}
+
+func (j *judgedCentre) slot(i int) api.Reading {
+	j.t.Helper()
+	at := unix(j.start + uint32(i)*1800)
+	items := j.ask(api.ReadingQuery{From: at, To: at.Add(30 * time.Minute)})
+	if len(items) != 1 {
+		j.t.Fatalf("slot %d: %+v", i, items)
+	}
+	return items[0]
+}
+
+func (j *judgedCentre) expect(i int, value int64, quality, code string) {
+	j.t.Helper()
+	r := j.slot(i)
+	if r.Import == nil || *r.Import != value || r.Quality != quality || r.ReadingQuality != code {
+		text, _ := json.Marshal(r)
+		j.t.Fatalf("slot %d: %s; want %d %s %s", i, text, value, quality, code)
+	}
+}
+
+func (j *judgedCentre) explain(i int) api.Explanation {
+	return ask[api.ExplainQuery, api.Explanation](j.centre, api.QueryExplain, api.ExplainQuery{ID: "M1", At: unix(j.start + uint32(i)*1800 + 60)})
+}
+
+// A gap is estimated from the registers at its ends; the true values come late and take its place; people edit.
+func TestLifeOfAGap(t *testing.T) {
+	j := newJudged(t, 10, 1000)
+	gap := 48 + 20 // on the second day: the readings at 21, 22 and 23 are missing
+	j.readings(0, gap)
+	j.readings(gap+4, 480)
+	j.giveUpGaps()
+	j.expect(0, int64(j.m.wh(0)), "validated", "3.0.1")
+	sum := int64(0)
+	for i := gap; i < gap+4; i++ {
+		r := j.slot(i)
+		if r.Import == nil || r.Quality != "estimated" || r.ReadingQuality != "3.8.0" || r.Raw != nil {
+			t.Fatalf("slot %d: %+v", i, r)
+		}
+		sum += *r.Import
+	}
+	if want := int64(j.m.reg[gap+4] - j.m.reg[gap]); sum != want {
+		t.Fatalf("the estimates add up to %d, the registers say %d", sum, want)
+	}
+	x := j.explain(gap)
+	if len(x.Versions) != 2 || x.Versions[0].Kind != "missing" || x.Versions[1].Kind != "estimated" || x.Versions[1].Method != "linear, scaled to the registers" ||
+		len(x.Versions[1].Numbers) != 4 || x.Versions[1].Rules != j.mdms.judge.rules.ID() || len(x.Findings) != 1 || !strings.Contains(x.Findings[0].Text, "4 of 48") {
+		t.Fatalf("%+v", x)
+	}
+	rules := ask[api.ByID, api.RuleSet](j.centre, api.QueryRuleSet, api.ByID{ID: x.Versions[1].Rules})
+	if !strings.Contains(rules.Text, "zone: UTC") {
+		t.Errorf("%+v", rules)
+	}
+	estimated := *j.slot(gap).Import
+	before := j.closedNow()
+
+	j.profile(gap, 4)
+	j.settle()
+	j.expect(gap, int64(j.m.wh(gap)), "validated", "3.0.1")
+	x = j.explain(gap)
+	if n := len(x.Versions); n != 4 || x.Versions[2].Kind != "recovered" && x.Versions[2].Kind != "raw" || x.Versions[3].Kind != "validated" || !strings.Contains(x.Versions[2].Text, "came later") {
+		t.Fatalf("%+v", x)
+	}
+	var late *api.Finding
+	for i := range x.Findings {
+		if x.Findings[i].Rule == "superseded" {
+			late = &x.Findings[i]
+		}
+	}
+	if late == nil || !strings.Contains(late.Text, fmt.Sprintf("took the place of %d Wh", estimated)) {
+		t.Fatalf("%+v", x.Findings)
+	}
+	at := unix(j.start + uint32(gap)*1800)
+	then := j.ask(api.ReadingQuery{From: at, To: at.Add(time.Minute), AsKnownAt: before})
+	if len(then) != 1 || *then[0].Import != estimated || then[0].Quality != "estimated" {
+		t.Fatalf("as known then: %+v", then)
+	}
+	j.edit(t, gap)
+}
+
+// closedNow waits until the books are closed up to a time at which all that is known now is known, and returns it.
+func (j *judgedCentre) closedNow() time.Time {
+	j.t.Helper()
+	now := j.opts.Clock.Unix() + 1
+	j.until("the books to be closed", 30*time.Second, func() bool {
+		if err := j.mdms.do(context.Background(), &work{call: func() {}}); err != nil {
+			return false
+		}
+		j.mdms.mu.RLock()
+		defer j.mdms.mu.RUnlock()
+		return j.mdms.closed >= now
+	})
+	return unix(now)
+}
+
+func (j *judgedCentre) edit(t *testing.T, slot int) {
+	at := unix(j.start + uint32(slot)*1800)
+	good := api.EditRequest{Meter: "M1", From: at, To: at.Add(time.Hour), Action: "set", Values: []int64{11, 12}, Reason: "meter-fault", By: "anna"}
+	for want, change := range map[string]func(*api.EditRequest){
+		"reason":                      func(q *api.EditRequest) { q.Reason = "" },
+		"the reason other":            func(q *api.EditRequest) { q.Reason = "other" },
+		"want set, estimate":          func(q *api.EditRequest) { q.Action = "undo" },
+		"1 of them":                   func(q *api.EditRequest) { q.Values = q.Values[:1] },
+		"want 0 to":                   func(q *api.EditRequest) { q.Values = []int64{-1, 2} },
+		"boundaries of intervals":     func(q *api.EditRequest) { q.From = q.From.Add(time.Minute) },
+		"nobody asks":                 func(q *api.EditRequest) { q.By = "" },
+		"no meter M9":                 func(q *api.EditRequest) { q.Meter = "M9" },
+		"has no channel":              func(q *api.EditRequest) { q.Channel = "export" },
+		"only days that are over":     func(q *api.EditRequest) { q.To = q.To.AddDate(0, 0, 20) },
+		"before the first interval":   func(q *api.EditRequest) { q.From = q.From.AddDate(0, 0, -9) },
+		"only the action set":         func(q *api.EditRequest) { q.Action = "accept" },
+		"from before to":              func(q *api.EditRequest) { q.To = q.From },
+		"want import or export":       func(q *api.EditRequest) { q.Channel = "heat" },
+		"want at most 1000":           func(q *api.EditRequest) { q.Comment = strings.Repeat("x", 1001) },
+		"no value that could be acce": func(q *api.EditRequest) { q.Action, q.Values, q.From, q.To = "accept", nil, at, at },
+	} {
+		q := good
+		if change(&q); strings.HasPrefix(want, "no value") {
+			continue // nothing is missing here
+		}
+		_, err := bus.Request[api.EditRequest, api.Edit](context.Background(), j.bus, api.QueryEditPropose, q)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", q, err, want)
+		}
+	}
+	e := ask[api.EditRequest, api.Edit](j.centre, api.QueryEditPropose, good)
+	if e.State != "proposed" || len(e.Values) != 2 || *e.Values[0].Original != int64(j.m.wh(slot)) || *e.Values[1].Value != 12 {
+		t.Fatalf("%+v", e)
+	}
+	j.expect(slot, int64(j.m.wh(slot)), "validated", "3.0.1") // not yet
+	decide := func(id, by string, approve bool) (api.Edit, error) {
+		return bus.Request[api.EditDecision, api.Edit](context.Background(), j.bus, api.QueryEditDecide, api.EditDecision{ID: id, By: by, Approve: approve})
+	}
+	if _, err := decide(e.ID, "anna", true); err == nil || !strings.Contains(err.Error(), "another person") {
+		t.Fatalf("who proposed approved: %v", err)
+	}
+	open := ask[api.EditQuery, api.Page[api.Edit]](j.centre, api.QueryEdits, api.EditQuery{Open: true})
+	if len(open.Items) != 1 || open.Items[0].ID != e.ID {
+		t.Fatalf("%+v", open)
+	}
+	second := ask[api.EditRequest, api.Edit](j.centre, api.QueryEditPropose, good)
+	done, err := decide(e.ID, "berta", true)
+	if err != nil || done.State != "approved" || done.Decider != "berta" {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	r := j.slot(slot)
+	if *r.Import != 11 || r.Quality != "edited" || r.ReadingQuality != "3.7.0" || r.Raw == nil || *r.Raw != int64(j.m.wh(slot)) {
+		t.Fatalf("%+v", r)
+	}
+	if _, err := decide(e.ID, "berta", true); err == nil || !strings.Contains(err.Error(), "approved already") {
+		t.Errorf("approved twice: %v", err)
+	}
+	if _, err := decide(second.ID, "berta", true); err == nil || !strings.Contains(err.Error(), "have changed since") {
+		t.Errorf("approved what nobody saw: %v", err)
+	}
+	if done, err := decide(second.ID, "anna", false); err != nil || done.State != "rejected" {
+		t.Errorf("%+v, %v", done, err)
+	}
+	x := j.explain(slot)
+	last := x.Versions[len(x.Versions)-1]
+	if last.Kind != "edited" || last.By != "anna, berta" || last.Reason != "meter-fault" || last.Edit != e.ID {
+		t.Errorf("%+v", last)
+	}
+	// A day judged again keeps what people decided.
+	j.mdms.judge.add(dayKey{cim.DayOf(uint32(at.Unix())), 0, cim.Import}, nil, nil, true)
+	j.settle()
+	j.expect(slot, 11, "edited", "3.7.0")
+	for _, action := range []string{"estimate", "accept"} {
+		q := good
+		q.Action, q.Values, q.Reason = action, nil, "estimation"
+		e := ask[api.EditRequest, api.Edit](j.centre, api.QueryEditPropose, q)
+		if _, err := decide(e.ID, "berta", true); err != nil {
+			t.Fatal(action, err)
+		}
+		if got := j.slot(slot).Quality; action == "estimate" && got != "estimated" || action == "accept" && got != "validated" {
+			t.Errorf("%s: %s", action, got)
+		}
+	}
+	j.expect(slot, int64(j.m.wh(slot)), "validated", "3.0.1")
+}
+
+// Days that a stop or a crash left unjudged are found again; the same books are judged the same, and nothing is added.
+func TestJudgedAfterRestart(t *testing.T) {
+	j := newJudged(t, 4, 1000)
+	j.opts.VEE.Off = true
+	j.halt()
+	j.run()
+	j.readings(0, 192)
+	j.settle()
+	j.expect(5, int64(j.m.wh(5)), "raw", "3.0.0")
+	for range 2 {
+		j.halt()
+		j.opts.VEE.Off = false
+		j.run()
+		j.until("the centre to be up", 30*time.Second, func() bool { _, ok := j.totals(); return ok })
+		j.until("all days to be judged", 30*time.Second, func() bool { return j.slot(5).Quality == "validated" && j.slot(191).Quality == "validated" })
+		j.settle()
+		if x := j.explain(5); len(x.Versions) != 2 {
+			t.Fatalf("%+v", x.Versions)
+		}
+	}
+}
+
+// What was known then stays the same for ever, byte by byte, whatever comes: late values, estimates, edits.
+func TestAsKnownThen(t *testing.T) {
+	n := 2
+	if more, err := strconv.Atoi(os.Getenv("WATTBUS_ROUNDS")); err == nil {
+		n = more
+	}
+	different := 0
+	for seed := range n {
+		different += asKnownThen(t, uint64(seed))
+	}
+	if different == 0 {
+		t.Error("nothing ever changed")
+	}
+}
+
+// asKnownThen is one sequence; it returns how often the answer of the moment was another one than before.
+func asKnownThen(t *testing.T, seed uint64) (different int) {
+	rnd := rand.New(rand.NewPCG(seed, 77))
+	j := newJudged(t, 8, 5000)
+	type answer struct {
+		at   time.Time
+		text string
+	}
+	var answers []answer
+	known := func(at time.Time) string {
+		text, err := json.Marshal(j.ask(api.ReadingQuery{AsKnownAt: at}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for step := range 12 {
+		slot := rnd.IntN(8*48 - 40)
+		switch op := rnd.IntN(6); {
+		case step == 0 || op <= 1:
+			j.readings(slot, slot+rnd.IntN(40))
+		case op == 2:
+			j.profile(slot, 1+rnd.IntN(12))
+		case op == 3:
+			j.giveUpGaps()
+		default:
+			day := 1 + rnd.IntN(6)
+			at := unix(j.start + uint32(day)*dayLength + uint32(rnd.IntN(40))*1800)
+			q := api.EditRequest{Meter: "M1", From: at, To: at.Add(90 * time.Minute), Action: []string{"set", "estimate"}[rnd.IntN(2)], Reason: "site-visit", By: "anna"}
+			if q.Action == "set" {
+				q.Values = []int64{rnd.Int64N(900), rnd.Int64N(900), rnd.Int64N(900)}
+			}
+			if e, err := bus.Request[api.EditRequest, api.Edit](context.Background(), j.bus, api.QueryEditPropose, q); err == nil {
+				// It may be refused: too little to go by.
+				_, _ = bus.Request[api.EditDecision, api.Edit](context.Background(), j.bus, api.QueryEditDecide, api.EditDecision{ID: e.ID, By: "berta", Approve: true})
+			}
+		}
+		j.settle()
+		at := j.closedNow()
+		text := known(at)
+		if len(answers) > 0 && answers[len(answers)-1].text != text {
+			different++
+		}
+		answers = append(answers, answer{at, text})
+		for i, a := range answers {
+			if got := known(a.at); got != a.text {
+				t.Fatalf("seed %d, step %d: what was known after step %d has changed:\nthen %.3000s\n now %.3000s", seed, step, i, a.text, got)
+			}
+		}
+	}
+	if _, err := bus.Request[api.ReadingQuery, api.Page[api.Reading]](context.Background(), j.bus, api.QueryReadings,
+		api.ReadingQuery{ID: "M1", AsKnownAt: j.opts.Clock.Now().Add(time.Hour)}); err == nil || !strings.Contains(err.Error(), "the books are closed up to") {
+		t.Errorf("the future is known: %v", err)
+	}
+	return different
+}

@@ -1,0 +1,369 @@
+package mdms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/bus"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/mdms/registry"
+	"github.com/wattbus/wattbus/internal/topic"
+)
+
+// Registry is the master data, for what runs beside the MDMS in its process.
+func (m *MDMS) Registry() *registry.Registry { return m.registry }
+
+// serveRegistry answers the questions about the registry.
+func (m *MDMS) serveRegistry(add func(func(), error)) {
+	b := m.o.Bus
+	add(bus.Serve(b, api.QueryUsagePoints, m.queryUsagePoints))
+	add(bus.Serve(b, api.QueryUsagePoint, m.queryUsagePoint))
+	add(bus.Serve(b, api.QueryUsagePointHistory, m.queryUsagePointHistory))
+	add(bus.Serve(b, api.QueryRegistryExport, m.queryRegistryExport))
+	add(bus.Serve(b, api.QueryMeterExchange, m.exchangeMeter))
+	add(bus.Serve(b, api.QueryMeterRetire, m.retireMeter))
+	add(bus.Serve(b, api.QueryRegistryImport, m.imports.part))
+	add(m.imports.stop, nil)
+}
+
+// instant is a time of a question: def where none is given.
+func instant(field string, t time.Time, def uint32) (uint32, error) {
+	if t.IsZero() {
+		return def, nil
+	}
+	if s := t.Unix(); s >= 0 && s < math.MaxUint32 {
+		return uint32(s), nil
+	}
+	return 0, api.BadRequest(field, "%v is out of range, want 1970 to 2106", t.Format(time.RFC3339))
+}
+
+func (m *MDMS) instants(at, known time.Time) (a, k uint32, err error) {
+	if a, err = instant("at", at, m.o.Clock.Unix()); err == nil {
+		k, err = instant("known", known, registry.Now)
+	}
+	return a, k, err
+}
+
+func usagePoint(u *cim.UsagePoint) api.UsagePoint {
+	tags := u.Tags
+	if tags == nil {
+		tags = []string{}
+	}
+	return api.UsagePoint{ID: u.MRID, ValidFrom: unix(u.From), TimeZone: u.TimeZone, Substation: u.Substation, Feeder: u.Feeder, Lateral: u.Lateral,
+		Transformer: u.Transformer, Phases: u.Phases.String(), Fuse: float64(u.Fuse) / 10, Factor: float64(u.Factor) / cim.FactorOne, Tariff: u.Tariff,
+		PV: u.PV, Protected: u.Protected, Contract: u.Contract.String(), Customer: u.Customer, Tags: tags}
+}
+
+func installation(i *cim.MeterInstallation) api.Installation {
+	out := api.Installation{Meter: i.Meter, UsagePoint: i.UsagePoint, Installed: unix(i.Start), Removed: maybe(i.End), Reason: i.Reason}
+	set := func(to **uint64, v uint64, has bool) {
+		if has {
+			*to = &v
+		}
+	}
+	set(&out.InstallImport, i.First.Import, i.First.HasImport)
+	set(&out.InstallExport, i.First.Export, i.First.HasExport)
+	set(&out.RemoveImport, i.Last.Import, i.Last.HasImport)
+	set(&out.RemoveExport, i.Last.Export, i.Last.HasExport)
+	return out
+}
+
+func (m *MDMS) queryUsagePoints(_ context.Context, q api.UsagePointQuery) (api.Page[api.UsagePoint], error) {
+	out := api.Page[api.UsagePoint]{Items: []api.UsagePoint{}}
+	limit, err := page(q.Paging, maxPage)
+	if err != nil {
+		return out, err
+	}
+	at, known, err := m.instants(q.At, q.Known)
+	if err != nil {
+		return out, err
+	}
+	sel := registry.Query{After: q.Cursor, At: at, Known: known, Substation: q.Substation, Feeder: q.Feeder, Transformer: q.Transformer, Tag: q.Tag, Part: q.Q}
+	if q.Contract != "" {
+		c, ok := cim.ParseContract(q.Contract)
+		if !ok {
+			return out, api.BadRequest("contract", "%.40q, want active, vacant or disconnected", q.Contract)
+		}
+		sel.Contract = &c
+	}
+	m.registry.List(sel, func(u cim.UsagePoint) bool {
+		if len(out.Items) == limit {
+			out.Next = out.Items[limit-1].ID
+			return false
+		}
+		out.Items = append(out.Items, usagePoint(&u))
+		return true
+	})
+	for i := range out.Items { // not under the registry's lock, which List holds
+		if in, ok := m.registry.MeterAt(out.Items[i].ID, at, known); ok {
+			out.Items[i].Meter = in.Meter
+		}
+	}
+	return out, nil
+}
+
+func (m *MDMS) queryUsagePoint(_ context.Context, q api.UsagePointByID) (api.UsagePoint, error) {
+	at, known, err := m.instants(q.At, q.Known)
+	if err != nil {
+		return api.UsagePoint{}, err
+	}
+	return m.usagePointAt(q.ID, at, known)
+}
+
+func (m *MDMS) usagePointAt(id string, at, known uint32) (api.UsagePoint, error) {
+	u, ok := m.registry.UsagePoint(id, at, known)
+	if !ok {
+		if len(m.registry.History(id)) == 0 {
+			return api.UsagePoint{}, api.NotFound("no usage point %.64s is known", id)
+		}
+		return api.UsagePoint{}, api.NotFound("nothing is known of usage point %s at %s", id, cim.Stamp(at))
+	}
+	out := usagePoint(&u)
+	for _, i := range m.registry.Chain(id, known) {
+		out.Meters = append(out.Meters, installation(&i))
+		if i.Covers(at) {
+			out.Meter = i.Meter
+		}
+	}
+	return out, nil
+}
+
+func (m *MDMS) queryUsagePointHistory(_ context.Context, q api.ByID) (api.Page[api.UsagePointEntry], error) {
+	out := api.Page[api.UsagePointEntry]{Items: []api.UsagePointEntry{}}
+	for _, e := range m.registry.History(q.ID) {
+		it := api.UsagePointEntry{Recorded: unix(e.Recorded), By: e.By}
+		if e.UsagePoint != nil {
+			u := usagePoint(e.UsagePoint)
+			it.UsagePoint = &u
+		}
+		if e.Installation != nil {
+			i := installation(e.Installation)
+			it.Installation = &i
+		}
+		out.Items = append(out.Items, it)
+	}
+	if len(out.Items) == 0 {
+		return out, api.NotFound("no usage point %.64s is known", q.ID)
+	}
+	return out, nil
+}
+
+// exportUnits is how many usage points go into one part of an export.
+const exportUnits = 2000
+
+func (m *MDMS) queryRegistryExport(_ context.Context, q api.RegistryExport) (api.RegistryText, error) {
+	known, err := instant("known", q.Known, max(m.o.Clock.Unix(), m.registry.Recorded()))
+	if err != nil {
+		return api.RegistryText{}, err
+	}
+	var b writer
+	next, err := m.registry.Export(&b, q.Cursor, exportUnits, known, q.First)
+	return api.RegistryText{Data: b, Next: next, Known: unix(known)}, err
+}
+
+type writer []byte
+
+// Write implements io.Writer.
+func (w *writer) Write(p []byte) (int, error) { *w = append(*w, p...); return len(p), nil }
+
+// lastReading is what a meter told last, as a reading or in a load profile, for checks of registers that people read. m.mu is
+// held.
+func (m *MDMS) lastReading(id string) registry.Reading {
+	d := m.byID[id]
+	if d == nil {
+		return registry.Reading{}
+	}
+	out := registry.Reading{Time: d.Registers.Time, Import: d.Registers.Import, Export: d.Registers.Export}
+	for _, r := range slices.Backward(d.imp.rows) {
+		for i := r.slots(); i >= 0 && r.at(i) > out.Time; i-- {
+			if reg, ok := r.register(i); ok {
+				out.Time, out.Import = r.at(i), reg // the export register does not fall either
+				return out
+			}
+		}
+	}
+	return out
+}
+
+// refusal is the problem document of what is wrong with a change of the registry.
+func refusal(ps []registry.Problem, wrong, lines int) *api.Problem {
+	p := &api.Problem{Title: "Bad request", Status: 400, Detail: fmt.Sprintf("%d of %d lines are wrong; nothing was changed", wrong, max(wrong, lines))} // one that is cut off counts for none
+	for _, x := range ps {
+		field := x.Column
+		if x.Line > 0 && lines > 0 {
+			if field = fmt.Sprintf("line %d", x.Line); x.Column != "" {
+				field += ", " + x.Column
+			}
+		}
+		detail := x.Detail
+		if x.Value != "" {
+			detail = fmt.Sprintf("%q: %s", x.Value, x.Detail)
+		}
+		p.Errors = append(p.Errors, api.FieldError{Field: field, Detail: detail})
+	}
+	if lines == 0 || wrong == 1 {
+		p.Field, p.Detail = p.Errors[0].Field, p.Errors[0].Detail
+	}
+	return p
+}
+
+func pair(imp, exp *uint64) (p cim.RegisterPair) {
+	if imp != nil {
+		p.Import, p.HasImport = *imp, true
+	}
+	if exp != nil {
+		p.Export, p.HasExport = *exp, true
+	}
+	return p
+}
+
+// apply makes a change of the registry durable and then known. plan is called in the loop.
+func (m *MDMS) apply(ctx context.Context, by string, plan func(o registry.Options) (*registry.Import, error)) error {
+	var parts [][]byte
+	var refused error
+	w := &work{
+		call: func() {
+			now := m.o.Clock.Unix()
+			im, err := plan(registry.Options{Now: now, Last: m.lastReading})
+			if err != nil {
+				refused = err
+				return
+			}
+			if s := im.Summary(); s.Wrong > 0 {
+				refused = refusal(im.Problems(), s.Wrong, s.Lines)
+				return
+			}
+			if parts, err = im.Parts(max(now, m.registry.Recorded()), by); errors.Is(err, registry.ErrChanged) {
+				refused = &api.Problem{Title: "Conflict", Status: 409, Detail: "the registry was changed while the import was read; nothing of it was applied: import it again"}
+			}
+			m.pending.Registry = append(m.pending.Registry, parts...)
+		},
+		after: func() error {
+			for _, p := range parts {
+				if err := m.registry.Load(p); err != nil {
+					return fmt.Errorf("what was just committed to the registry: %w", err)
+				}
+			}
+			if len(parts) > 0 {
+				m.placesChanged()
+			}
+			return nil
+		},
+	}
+	if err := m.do(ctx, w); err != nil {
+		if ctx.Err() != nil {
+			err = &api.Problem{Title: "No answer", Status: 504, Detail: "the centre could not keep the change in time; it may still have been accepted"}
+		}
+		return err
+	}
+	return refused
+}
+
+func (m *MDMS) exchangeMeter(ctx context.Context, q api.MeterExchange) (api.UsagePoint, error) {
+	at, err := instant("time", q.Time, m.o.Clock.Unix())
+	if err == nil && (at == 0 || at > m.o.Clock.Unix()) {
+		err = api.BadRequest("time", "%s is in the future: an exchange is told when it was done", cim.Stamp(at))
+	}
+	if err == nil && (q.Dials < 0 || q.Dials > 12) {
+		err = api.BadRequest("dials", "%d, want 1 to 12, or 0 for not known", q.Dials)
+	}
+	if err != nil {
+		return api.UsagePoint{}, err
+	}
+	e := registry.Exchange{UsagePoint: q.UsagePoint, At: at, Final: pair(q.OldImport, q.OldExport), Meter: q.Meter, First: pair(q.FirstImport, q.FirstExport),
+		Serial: q.Serial, Dials: uint8(q.Dials), Reason: q.Reason}
+	if err := m.apply(ctx, q.By, func(o registry.Options) (*registry.Import, error) { return m.registry.Exchange(e, o), nil }); err != nil {
+		return api.UsagePoint{}, err
+	}
+	return m.usagePointAt(q.UsagePoint, max(at, m.o.Clock.Unix()), registry.Now)
+}
+
+func (m *MDMS) retireMeter(ctx context.Context, q api.MeterRetirement) (api.Retired, error) {
+	at, err := instant("time", q.Time, m.o.Clock.Unix())
+	if err == nil && topic.CheckID(q.ID) != nil {
+		err = api.BadRequest("id", "%.40q is no id of a meter", q.ID)
+	}
+	if err == nil && (at == 0 || at > m.o.Clock.Unix()) {
+		err = api.BadRequest("time", "%s is in the future", cim.Stamp(at))
+	}
+	if err != nil {
+		return api.Retired{}, err
+	}
+	err = m.apply(ctx, q.By, func(o registry.Options) (*registry.Import, error) {
+		d := m.byID[q.ID]
+		if known, _ := m.registry.Known(q.ID, at); !known && (d == nil || !d.meters()) {
+			return nil, api.NotFound("no meter %s is known", q.ID)
+		}
+		return m.registry.Retire(q.ID, at, pair(q.OldImport, q.OldExport), q.Reason, o), nil
+	})
+	if err != nil {
+		return api.Retired{}, err
+	}
+	return api.Retired{ID: q.ID, Life: "retired", Time: unix(at)}, nil
+}
+
+// grid names of devices are kept once.
+type gridNames struct {
+	names []string
+	of    map[string]uint32
+}
+
+func (g *gridNames) number(s string) uint32 {
+	if g.of == nil {
+		g.of, g.names = map[string]uint32{"": 0}, []string{""}
+	}
+	n, ok := g.of[s]
+	if !ok {
+		n = uint32(len(g.names))
+		g.names = append(g.names, s)
+		g.of[s] = n
+	}
+	return n
+}
+
+// place is where a device hangs in the grid, as numbers of gridNames.
+type place struct{ substation, feeder, transformer uint32 }
+
+// placesChanged takes over what the registry says of every device: where it hangs, and when it is expected to measure.
+func (m *MDMS) placesChanged() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.devices {
+		m.takePlace(d)
+	}
+}
+
+// takePlace takes over what the registry says of a device. m.mu is held.
+func (m *MDMS) takePlace(d *device) {
+	if !d.meters() {
+		return
+	}
+	g := m.registry.GridOf(d.ID, m.o.Clock.Unix())
+	d.place = place{m.grid.number(g.Substation), m.grid.number(g.Feeder), m.grid.number(g.Transformer)}
+	if _, retired := m.registry.Known(d.ID, m.o.Clock.Unix()); retired != d.retired {
+		if d.retired = retired; retired {
+			m.outages.Retire(&d.EndDevice)
+			m.planner.Forget(d.Ordinal)
+		} else {
+			m.outages.Add(&d.EndDevice)
+		}
+	}
+	span := m.registry.Expected(d.ID)
+	if d.span == span {
+		return
+	}
+	d.span = span
+	d.each(func(s *series) { m.ledger.bound(s, span.From, span.Until) })
+	if d.Expected != d.imp.from {
+		d.Expected = d.imp.from
+		m.markDirty(d)
+	}
+}
+
+// GridOf returns where a meter hangs in the grid, for the outage engine and whoever else groups meters by it.
+func (m *MDMS) GridOf(meter string) registry.Grid { return m.registry.GridOf(meter, m.o.Clock.Unix()) }

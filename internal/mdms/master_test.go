@@ -1,0 +1,153 @@
+package mdms
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/bus"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/clock"
+)
+
+// importFile sends a file in small parts.
+func (c *centre) importFile(session, file string, last bool) (api.RegistryImport, error) {
+	c.t.Helper()
+	p := api.RegistryPart{Session: session, By: "anna"}
+	for {
+		n := min(len(file), 30)
+		p.Data, file = []byte(file[:n]), file[n:]
+		p.Last = last && file == ""
+		got, err := bus.Request[api.RegistryPart, api.RegistryImport](context.Background(), c.bus, api.QueryRegistryImport, p)
+		if err != nil || file == "" {
+			return got, err
+		}
+		p.Number++
+	}
+}
+
+// answers waits until every question is answered: those about the registry are served last.
+func (c *centre) answers() {
+	c.t.Helper()
+	c.until("answers", 30*time.Second, func() bool {
+		_, err := bus.Request[api.RegistryPart, api.RegistryImport](context.Background(), c.bus, api.QueryRegistryImport, api.RegistryPart{})
+		var p *api.Problem
+		return errors.As(err, &p) && p.Status == 409
+	})
+}
+
+func (c *centre) export() string {
+	c.t.Helper()
+	return string(ask[api.RegistryExport, api.RegistryText](c, api.QueryRegistryExport, api.RegistryExport{First: true}).Data)
+}
+
+func stamped(slot int) string { return cim.Stamp(t0 + uint32(slot)*1800) }
+
+func TestRegistryImport(t *testing.T) {
+	c := newCentre(t, clock.New(at(48), 1))
+	c.answers()
+	file := "usage_point,feeder,transformer,meter,serial,installed\nUP1,F1,T1,M1,S1," + stamped(0) + "\nUP2,F2,T2,M2,S2," + stamped(0) + "\n"
+	got, err := c.importFile("a", file, true)
+	if err != nil || !got.Applied || got.UsagePoints.New != 2 || got.Installations.New != 2 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if got, err = c.importFile("b", file, true); err != nil || got.Applied {
+		t.Fatalf("again: %+v, %v", got, err)
+	}
+	want := c.export()
+	// Nothing of a file with a wrong line is taken.
+	_, err = c.importFile("c", "usage_point,feeder\nUP3,F3\nUP 4,F4\n", true)
+	var p *api.Problem
+	if !errors.As(err, &p) || p.Status != 400 || len(p.Errors) != 1 || p.Errors[0].Field != "line 3, usage_point" {
+		t.Fatalf("%+v", err)
+	}
+	// Nor of one that stops in the middle, also when the centre is stopped then.
+	if _, err := c.importFile("d", "usage_point,feeder\n"+strings.Repeat("UP5,F5\n", 50), false); err != nil {
+		t.Fatal(err)
+	}
+	if c.export() != want {
+		t.Fatal(c.export())
+	}
+	c.stop()
+	c.start()
+	c.answers()
+	if c.export() != want {
+		t.Fatal(c.export())
+	}
+	u := ask[api.UsagePointByID, api.UsagePoint](c, api.QueryUsagePoint, api.UsagePointByID{ID: "UP1"})
+	if u.Feeder != "F1" || u.Meter != "M1" || len(u.Meters) != 1 {
+		t.Fatalf("%+v", u)
+	}
+	if l := ask[api.UsagePointQuery, api.Page[api.UsagePoint]](c, api.QueryUsagePoints, api.UsagePointQuery{Feeder: "F2"}); len(l.Items) != 1 || l.Items[0].Meter != "M2" {
+		t.Fatalf("%+v", l)
+	}
+}
+
+// An exchange: the old meter's intervals are wanted up to it, the new one's from it on. A retired meter is wanted no more.
+func TestExchangeAndRetire(t *testing.T) {
+	const slots = 10 * 48
+	c := newCentre(t, clock.New(at(slots), 1))
+	w := newWorld(c, 3, t0, slots, false)
+	defer w.stop()
+	c.answers()
+	old, next, spare := w.ids[0], w.ids[1], w.ids[2]
+	if _, err := c.importFile("a", "usage_point,feeder,meter,installed\nUP1,F1,"+old+","+stamped(0)+"\n", true); err != nil {
+		t.Fatal(err)
+	}
+	cut := unix(t0 + 5*48*1800 + 10*1800)
+	reg := func(n uint64) *uint64 { return &n }
+	for _, e := range []api.MeterExchange{
+		{UsagePoint: "UP9", Time: cut, Meter: next}, {UsagePoint: "UP1", Time: cut, Meter: "no id"}, {UsagePoint: "UP1", Time: unix(t0 + 100*86400), Meter: next},
+		{UsagePoint: "UP1", Time: unix(t0), Meter: next, OldImport: reg(5)},
+	} {
+		if _, err := bus.Request[api.MeterExchange, api.UsagePoint](t.Context(), c.bus, api.QueryMeterExchange, e); err == nil {
+			t.Errorf("accepted: %+v", e)
+		}
+	}
+	u := ask[api.MeterExchange, api.UsagePoint](c, api.QueryMeterExchange, api.MeterExchange{UsagePoint: "UP1", Time: cut, OldImport: reg(1 << 40), Meter: next, FirstImport: reg(7), By: "ben"})
+	if u.Meter != next || len(u.Meters) != 2 || *u.Meters[0].RemoveImport != 1<<40 {
+		t.Fatalf("%+v", u)
+	}
+	for _, id := range w.ids {
+		w.register(w.meters[id])
+	}
+	c.flush()
+	before, after := int64(5*48+10), int64(5*48-10)
+	c.until("all that is expected", 30*time.Second, func() bool {
+		tot, ok := c.totals()
+		return ok && tot.Completeness.Expected == before+after+slots && tot.Completeness.Missing == 0
+	})
+	m := ask[api.ByID, api.Meter](c, api.QueryMeter, api.ByID{ID: next})
+	if m.UsagePoint != "UP1" || m.Feeder != "F1" {
+		t.Fatalf("%+v", m)
+	}
+	if got := ask[api.ByID, api.Meter](c, api.QueryMeter, api.ByID{ID: old}); got.Life != "removed" || got.Missing != 0 {
+		t.Fatalf("%+v", got)
+	}
+	r := ask[api.MeterRetirement, api.Retired](c, api.QueryMeterRetire, api.MeterRetirement{ID: spare, Time: cut})
+	if r.Life != "retired" {
+		t.Fatalf("%+v", r)
+	}
+	for range 2 {
+		c.until("the retired one left out", 30*time.Second, func() bool {
+			tot, ok := c.totals()
+			if !ok {
+				return false
+			}
+			list := ask[api.MeterQuery, api.Page[api.Meter]](c, api.QueryMeters, api.MeterQuery{})
+			return tot.Meters == 2 && len(list.Items) == 2 && tot.Completeness.Missing == 0
+		})
+		// What it still sends changes nothing.
+		w.register(w.meters[spare])
+		c.flush()
+		c.stop()
+		c.start()
+		c.answers()
+	}
+	if h := ask[api.ByID, api.Page[api.UsagePointEntry]](c, api.QueryUsagePointHistory, api.ByID{ID: "UP1"}); len(h.Items) != 4 || h.Items[3].By != "ben" {
+		t.Fatalf("%+v", h.Items)
+	}
+}

@@ -1,0 +1,529 @@
+package mdms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/bus"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/mdms/backfill"
+	"github.com/wattbus/wattbus/internal/mdms/command"
+	"github.com/wattbus/wattbus/internal/mdms/outage"
+	"github.com/wattbus/wattbus/internal/mdms/registry"
+	"github.com/wattbus/wattbus/internal/store"
+)
+
+// MDMS is the meter data management of a centre.
+type MDMS struct {
+	o   Options
+	log *slog.Logger
+	met *metrics
+
+	work chan *work
+
+	// mu guards everything below. The loop alone changes it; questions read under it. It is not held during a commit, so a
+	// question may see what is about to be committed.
+	mu       sync.RWMutex
+	devices  []*device // by ordinal
+	byID     map[string]*device
+	ids      index
+	dirty    []*device // go into the next commit
+	stale    []*device // go into some commit soon
+	ledger   *ledger
+	commands *command.Engine
+	outages  *outage.Engine
+	planner  *backfill.Planner
+	registry *registry.Registry
+	imports  imports
+	grid     gridNames
+	position map[string]uint64 // per stream, committed
+	lastID   uint64
+	power    int64 // W, sum over the devices
+	rate     rate
+
+	stored     storage
+	judge      *judge
+	flags      flagged
+	now        uint32 // of the turn under way; never falls
+	closed     uint32 // whatever is recorded from now on is recorded later than this
+	closedHour uint32
+
+	// Of the turn under way.
+	pending store.Commit // what engines handed out since the last commit
+	outbox  outbox
+	buried  []bus.DeadLetter
+	due     uint32 // minute up to which was last looked for gaps
+	today   cim.Day
+	flushed time.Time
+	tidied  time.Time
+}
+
+// work is what the loop is asked to do: enter batches, or call a function that changes something. done gets nil once it is
+// committed.
+type work struct {
+	batches []bus.Batch
+	call    func()
+	after   func() error // once it is committed, before done; without m.mu
+	done    chan error
+}
+
+// New returns an MDMS that knows what the store knows of the past once Run is called. It starts nothing.
+func New(o Options) (*MDMS, error) {
+	if err := o.setDefaults(); err != nil {
+		return nil, err
+	}
+	return build(o)
+}
+
+func build(o Options) (*MDMS, error) {
+	m := &MDMS{o: o, log: o.Logger, work: make(chan *work), byID: map[string]*device{}, outbox: outbox{bus: o.Bus, clock: o.Clock}, position: map[string]uint64{}}
+	m.ledger = newLedger(m.loadBlock)
+	m.ledger.setDeadlines(o.Deadlines)
+	m.judge = newJudge(o.VEE.Rules)
+	m.registry = registry.New()
+	m.imports = imports{m: m, open: map[string]*incoming{}}
+	m.outages = outage.New(outage.Options{Clock: o.Clock, Logger: o.Logger, NewID: m.newID, Device: m.find})
+	m.commands = command.New(command.Options{ApproveFrom: o.Safety.ApproveFrom, Budgets: o.Safety.Budgets, Clock: o.Clock, Logger: o.Logger, NewID: m.newID, Send: m.sendCommand, Device: m.find,
+		Below: m.outages.Below, Reader: o.Store, Asleep: m.asleep})
+	m.planner = backfill.New(backfill.Options{Gap: m.gap, Live: m.live, Send: m.sendRequest, ID: m.newRequestID, PerConcentrator: o.Backfill.PerConcentrator,
+		Total: o.Backfill.Total, PartsPerSecond: o.Backfill.PartsPerSecond, Timeout: o.Backfill.Timeout,
+		Asleep: func(ordinal uint32) time.Duration { return m.asleep(&m.devices[ordinal].EndDevice) }})
+	var err error
+	m.met, err = m.newMetrics()
+	if err != nil {
+		return nil, fmt.Errorf("mdms: metrics: %w", err)
+	}
+	return m, nil
+}
+
+// Run takes over the past from the store, then works until ctx ends. What was committed to the bus and not yet to the store
+// by then stays on the bus. It returns nil after an orderly end.
+func (m *MDMS) Run(ctx context.Context) error {
+	if err := m.restore(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("mdms: %w", err)
+	}
+	stop, err := m.serve()
+	if err != nil {
+		return fmt.Errorf("mdms: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	var consumed error
+	wg.Go(func() {
+		if consumed = m.o.Bus.ConsumeBatches(ctx, bus.DurableMDMS, m.consume); ctx.Err() != nil {
+			consumed = nil
+		}
+		cancel()
+	})
+	wg.Go(func() { m.tellTotals(ctx) })
+	wg.Go(func() { m.runJudge(ctx) })
+	wg.Go(func() { m.retain(ctx) })
+	err = m.loop(ctx)
+	cancel()
+	stop() // questions that wait for the loop have seen the context end
+	wg.Wait()
+	if err = errors.Join(err, consumed); err != nil {
+		return fmt.Errorf("mdms: %w", err)
+	}
+	return nil
+}
+
+// consume hands batches to the loop, in commits of bounded size.
+func (m *MDMS) consume(ctx context.Context, batches []bus.Batch) error {
+	for len(batches) > 0 {
+		n, entries := 0, 0
+		for n < len(batches) && (n == 0 || entries+batches[n].Count <= m.o.CommitEntries) {
+			entries += batches[n].Count
+			n++
+		}
+		if err := m.do(ctx, &work{batches: batches[:n]}); err != nil {
+			return err
+		}
+		batches = batches[n:]
+	}
+	return nil
+}
+
+// do has the loop do some work, and returns when it is committed.
+func (m *MDMS) do(ctx context.Context, w *work) error {
+	w.done = make(chan error, 1)
+	select {
+	case m.work <- w:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (m *MDMS) loop(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		var w *work
+		select {
+		case w = <-m.work:
+		case <-timer.C:
+		case <-ctx.Done():
+			return m.lastTurn()
+		}
+		next, err := m.turn(ctx, w)
+		switch {
+		case err == nil:
+			timer.Reset(next)
+		case ctx.Err() != nil:
+			// What is in RAM is ahead of the store: nothing that follows from it may be kept, as after a crash.
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// lastTurn keeps what may lag behind, so that the next start need not find it out again.
+func (m *MDMS) lastTurn() error {
+	m.mu.Lock()
+	m.flushed = time.Time{}
+	c, free := m.collect(max(m.o.Clock.Unix(), m.now), math.MaxInt)
+	m.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := m.tryCommit(ctx, c); err != nil {
+		return fmt.Errorf("last commit: %w", err)
+	}
+	m.mu.Lock()
+	m.ledger.free(free)
+	m.mu.Unlock()
+	return nil
+}
+
+const (
+	longestTurn   = time.Second          // between two looks at the clocks
+	shortestTurn  = 2 * time.Millisecond // between turns that no work asks for
+	stalePerFlush = 20_000               // devices, so that a commit takes some 200 ms longer for them at most
+)
+
+// turn does the work, if there is some, and what is due; commits; sends; and tells. It returns how long it may take to the
+// next turn.
+func (m *MDMS) turn(ctx context.Context, w *work) (time.Duration, error) {
+	m.mu.Lock()
+	now := max(m.o.Clock.Unix(), m.now)
+	m.now = now
+	if w != nil {
+		m.enter(w, now)
+	}
+	nextJudge := m.watch(now)
+	quota := 0
+	if time.Since(m.flushed) >= m.o.FlushEvery {
+		m.flushed, quota = time.Now(), stalePerFlush
+	}
+	c, free := m.collect(now, quota)
+	m.mu.Unlock()
+
+	if err := m.commit(ctx, c); err != nil {
+		if w != nil {
+			w.done <- err
+		}
+		return 0, err
+	}
+
+	if w != nil && w.after != nil {
+		if err := w.after(); err != nil {
+			w.done <- err
+			return 0, err
+		}
+	}
+
+	m.mu.Lock()
+	m.ledger.free(free)
+	m.closed = now - min(now, 1)
+	m.queueBlocks(c.Blocks)
+	if c.Stream != "" {
+		m.position[c.Stream] = c.Sequence
+	}
+	wall := time.Now()
+	next := sooner(longestTurn, m.commands.Tick(wall), wall)
+	if !m.o.Backfill.Off {
+		next = sooner(next, m.planner.Tick(wall), wall)
+	}
+	next = sooner(next, nextJudge, wall)
+	m.handOut()
+	if len(m.pending.Commands)+len(m.pending.Outages)+len(m.pending.Groups)+len(m.pending.Runs) > 0 {
+		next = shortestTurn
+	}
+	out, buried := m.outbox.take(), m.buried
+	m.buried = nil
+	m.mu.Unlock()
+	if w != nil {
+		w.done <- nil
+	}
+	m.publish(out)
+	m.bury(ctx, buried)
+	return next, nil
+}
+
+func sooner(d time.Duration, at, now time.Time) time.Duration {
+	if at.IsZero() {
+		return d
+	}
+	return min(d, max(at.Sub(now), shortestTurn))
+}
+
+// watch does what the time asks for. It returns the wall time of the next verdict.
+func (m *MDMS) watch(now uint32) time.Time {
+	at := m.o.Clock.Now()
+	next := m.outages.Tick(at)
+	if day := cim.DayOf(now); day != m.today {
+		m.today = day
+		m.forgetFlags(day)
+		for _, d := range m.devices {
+			before := d.complete()
+			d.each(func(s *series) { m.ledger.giveUp(s, day) })
+			if d.complete() != before {
+				m.markDirty(d)
+			}
+		}
+	}
+	m.lookForGaps(now)
+	m.closeGaps(now)
+	if next.IsZero() || m.o.Clock.Paused() {
+		return time.Time{}
+	}
+	return time.Now().Add(time.Duration(float64(next.Sub(at)) / m.o.Clock.Speed()))
+}
+
+// handOut takes what the engines have to be kept and told.
+func (m *MDMS) handOut() {
+	cc := m.commands.Changed()
+	m.pending.Commands = append(m.pending.Commands, cc.Commands...)
+	for _, g := range cc.Groups {
+		m.pending.Groups = append(m.pending.Groups, store.Group{Number: g.Group, Members: g.Members})
+	}
+	m.outbox.later(cc.Events)
+	oc := m.outages.Changed()
+	m.pending.Outages = append(m.pending.Outages, oc.Outages...)
+	m.outbox.later(oc.Events)
+	for _, e := range oc.Devices {
+		d := m.devices[e.Ordinal]
+		m.markDirty(d)
+		m.linkChanged(d)
+		if d.meters() {
+			m.outbox.states = append(m.outbox.states, d)
+		}
+	}
+}
+
+// collect builds the next commit. quota is how many devices may be written that need not be.
+func (m *MDMS) collect(now uint32, quota int) (*store.Commit, []*dayRow) {
+	m.handOut()
+	c := m.pending
+	m.pending = store.Commit{}
+	before := m.ledger.total
+	free := m.ledger.collect(now, &c)
+	m.rate.add(time.Now(), before)
+	m.met.blocks.Add(float64(len(c.Blocks)))
+	if time.Since(m.tidied) > time.Minute {
+		m.tidied = time.Now()
+		m.ledger.compact(now, func(f func(*series)) {
+			for _, d := range m.devices {
+				d.each(f)
+			}
+		}, &c)
+	}
+	for _, d := range m.dirty {
+		d.dirty = false
+		d.Complete = d.complete()
+		c.Devices = append(c.Devices, d.EndDevice)
+	}
+	m.dirty = m.dirty[:0]
+	if n := min(quota, len(m.stale)); n > 0 {
+		for _, d := range m.stale[:n] {
+			d.stale = false
+			d.Complete = d.complete()
+			c.Devices = append(c.Devices, d.EndDevice)
+		}
+		m.stale = slices.Delete(m.stale, 0, n)
+	}
+	m.tellStates()
+	m.outbox.settle()
+	return &c, free
+}
+
+// commit makes c durable, and tries until it can or ctx ends; an attempt under way is not interrupted by that. After an error
+// the store may lack what is in RAM.
+func (m *MDMS) commit(ctx context.Context, c *store.Commit) error {
+	if c.Stream == "" && len(c.Devices)+len(c.Chunks)+len(c.Blocks)+len(c.DropDays)+len(c.Commands)+len(c.Outages)+len(c.Totals)+len(c.Groups)+len(c.Registry)+
+		len(c.Verdicts)+len(c.Findings)+len(c.Edits)+len(c.RuleSets)+len(c.Runs) == 0 {
+		return nil
+	}
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		start := time.Now()
+		err := m.tryCommit(context.WithoutCancel(ctx), c)
+		if err == nil {
+			m.met.commits.Inc()
+			m.met.commit.Observe(time.Since(start).Seconds())
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		m.met.failures.Inc()
+		m.log.Error("commit failed, will be tried again", "error", err, "wait", wait)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (m *MDMS) tryCommit(ctx context.Context, c *store.Commit) error {
+	_, err := m.o.Store.Commit(ctx, c)
+	return err
+}
+
+// newID makes ids of commands and outages: growing, also over restarts, and below 2^63: wall milliseconds and a counter.
+func (m *MDMS) newID() uint64 {
+	m.lastID = max(m.lastID+1, uint64(time.Now().UnixMilli())<<20)
+	return m.lastID
+}
+
+// requestBit marks the ids of the centre's own load profile requests: their results are no command's.
+const requestBit = 1 << 63
+
+func (m *MDMS) newRequestID() uint64 { return m.newID() | requestBit }
+
+// loadBlock reads the newest version of a block, nil if there is none.
+func (m *MDMS) loadBlock(dev uint32, ch cim.Channel, day cim.Day) (*store.Block, error) {
+	var out *store.Block
+	err := m.o.Store.Blocks(context.Background(), store.BlockQuery{Device: dev, Channel: ch, From: day, To: day + 1}, func(b *store.Block) error {
+		k := *b
+		k.Wh, k.Quality = slices.Clone(b.Wh), slices.Clone(b.Quality)
+		out = &k
+		return nil
+	})
+	return out, err
+}
+
+// restore takes over what the store kept.
+func (m *MDMS) restore(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	start := time.Now()
+	st := m.o.Store
+	stream, last, err := m.o.Bus.Position(ctx)
+	if err != nil {
+		return err
+	}
+	if m.position[stream], err = st.Sequence(ctx, stream); err != nil {
+		return err
+	}
+	if err := m.restoreBooks(ctx); err != nil {
+		return err
+	}
+	if err := m.restoreEngines(ctx); err != nil {
+		return err
+	}
+	m.rate.last = m.ledger.total.received + m.ledger.total.recovered
+	m.log.Info("books opened", "devices", len(m.devices), "intervals", m.rate.last, "position", m.position[stream], "behind", last-min(last, m.position[stream]),
+		"took", time.Since(start).Round(time.Millisecond))
+	return nil
+}
+
+// restoreBooks reads the devices and their accounts. m.mu is held.
+func (m *MDMS) restoreBooks(ctx context.Context) error {
+	st := m.o.Store
+	if err := st.Registry(ctx, m.registry.Load); err != nil {
+		return fmt.Errorf("the registry in the store: %w", err)
+	}
+	if err := st.Devices(ctx, func(e cim.EndDevice) error {
+		if int(e.Ordinal) != len(m.devices) {
+			return fmt.Errorf("device %s in the store has ordinal %d, want %d", e.ID, e.Ordinal, len(m.devices))
+		}
+		m.power += int64(m.add(e).Registers.Power)
+		return nil
+	}); err != nil {
+		return err
+	}
+	var all []*series
+	for _, d := range m.devices {
+		d.each(func(s *series) { all = append(all, s) })
+	}
+	find := func(dev uint32, ch cim.Channel) *series {
+		if int(dev) >= len(m.devices) {
+			return nil
+		}
+		if d := m.devices[dev]; ch != cim.Export {
+			return &d.imp
+		} else if d.exp != nil {
+			return d.exp
+		}
+		return nil
+	}
+	return m.ledger.restore(ctx, st, m.o.Clock.Unix(), all, find, m.restoreRegister)
+}
+
+// restoreRegister takes registers that are newer than the device's row, which may lag.
+func (m *MDMS) restoreRegister(r *store.Row) {
+	if int(r.Device) >= len(m.devices) || !r.HasReg {
+		return
+	}
+	reg := &m.devices[r.Device].Registers
+	at := r.Start + uint32(r.Length)*60
+	if r.Channel == cim.Import && at > reg.Time {
+		reg.Time, reg.Import = at, r.Register
+	}
+	if r.Channel == cim.Export && at >= reg.Time {
+		reg.Export = r.Register
+	}
+}
+
+func (m *MDMS) restoreEngines(ctx context.Context) error {
+	newest, err := m.o.Store.Commands(ctx, 0, 1, false)
+	if err != nil {
+		return err
+	}
+	for _, c := range newest {
+		m.lastID = max(m.lastID, c.ID)
+	}
+	cases, err := m.o.Store.Outages(ctx, 0, 1, false)
+	if err != nil {
+		return err
+	}
+	for _, o := range cases {
+		m.lastID = max(m.lastID, o.ID)
+	}
+	open, err := m.o.Store.Commands(ctx, 0, math.MaxInt32, true)
+	if err != nil {
+		return err
+	}
+	var members []store.GroupMember
+	if err := m.o.Store.Groups(ctx, func(g store.GroupMember) error { members = append(members, g); return nil }); err != nil {
+		return err
+	}
+	openCases, err := m.o.Store.Outages(ctx, 0, math.MaxInt32, true)
+	if err != nil {
+		return err
+	}
+	if err := m.outages.Restore(openCases); err != nil {
+		m.log.Warn("outages not restored", "error", err)
+	}
+	if err := m.commands.Restore(open, members); err != nil {
+		m.log.Warn("commands not restored", "error", err)
+	}
+	return nil
+}

@@ -1,0 +1,279 @@
+package mdms
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/mdms/vee"
+	"github.com/wattbus/wattbus/internal/store"
+)
+
+// account is a copy of a series as of one moment, which can be read without a lock while the loop goes on. A day that is
+// sealed later is in both the rows and the store; one that was sealed before is in the store.
+type account struct {
+	series
+	rows     map[cim.Day]*dayRow
+	verdicts map[cim.Day]*store.Verdict
+	asKnown  uint32 // what the books said then, and nothing that lies in RAM; 0: now
+}
+
+// snapshot copies what lies in RAM of the days [from, to]. m.mu is held.
+func (s *series) snapshot(from, to cim.Day) *account {
+	a := &account{series: *s, rows: map[cim.Day]*dayRow{}, verdicts: map[cim.Day]*store.Verdict{}}
+	a.series.rows, a.series.lost = nil, slices.Clone(s.lost)
+	for _, r := range s.rows {
+		if r.day >= from && r.day <= to {
+			c := *r
+			c.s, c.cells, c.marks = &a.series, slices.Clone(r.cells), slices.Clone(r.marks)
+			a.rows[r.day] = &c
+		}
+	}
+	return a
+}
+
+// load adds the blocks of the days [from, to] that are not in RAM.
+func (a *account) load(ctx context.Context, st store.Store, from, to cim.Day) error {
+	q := store.BlockQuery{Device: a.device, Channel: a.channel, From: from, To: to + 1, AsKnown: a.asKnown}
+	return st.Blocks(ctx, q, func(b *store.Block) error {
+		if a.rows[b.Day] == nil {
+			r := newRow(&a.series, b.Day, b.Length)
+			r.fromBlock(b)
+			if a.asKnown != 0 {
+				r.first = unexpected(b)
+			}
+			a.rows[b.Day] = r
+		}
+		return nil
+	})
+}
+
+// unexpected is how many slots at the beginning of a block were not expected when it was made.
+func unexpected(b *store.Block) uint16 {
+	none := 0
+	for i, wh := range b.Wh {
+		if wh == cim.NoValue && b.Quality[i] != cim.Joined {
+			none++
+		}
+	}
+	return uint16(max(none-int(b.Missing), 0))
+}
+
+// judge adds the verdicts of the days [from, to].
+func (a *account) judge(ctx context.Context, st store.Store, from, to cim.Day) error {
+	q := store.BlockQuery{Device: a.device, Channel: a.channel, From: from, To: to + 1, AsKnown: a.asKnown}
+	return st.Verdicts(ctx, q, func(v *store.Verdict) error {
+		a.verdicts[v.Day] = v
+		return nil
+	})
+}
+
+// row is the day's row; an empty one if nothing is known of it, nil if nothing was known of it then.
+func (a *account) row(day cim.Day) *dayRow {
+	if r := a.rows[day]; r != nil {
+		return r
+	}
+	length := a.length
+	if a.asKnown != 0 {
+		v := a.verdicts[day]
+		if v == nil {
+			return nil
+		}
+		length = v.Length
+	}
+	return newRow(&a.series, day, length)
+}
+
+// known puts the day's verdict on top of its values.
+func (a *account) known(r *dayRow) (store.Known, error) {
+	wh, quality := make([]uint32, r.slots()), make([]cim.Quality, r.slots())
+	for i := range wh {
+		wh[i], quality[i] = r.cells[i+1].wh, r.quality(i+1)
+	}
+	version := r.version
+	if r.block && r.dirty { // a newer version is about to be committed
+		version++
+	}
+	return store.Merge(wh, quality, version, a.verdicts[r.day])
+}
+
+func (m *MDMS) queryReadings(ctx context.Context, q api.ReadingQuery) (api.Page[api.Reading], error) {
+	out := api.Page[api.Reading]{Items: []api.Reading{}}
+	limit, err := page(q.Paging, maxReadings)
+	if err != nil {
+		return out, err
+	}
+	m.mu.RLock()
+	imp, exp, from, to, end, err := m.accounts(q)
+	m.mu.RUnlock()
+	if err != nil {
+		return out, err
+	}
+	// As many days at a time as a page may need, so that a long span costs no more than its page.
+	days := cim.Day(limit/(1440/int(imp.length)) + 2)
+	for from < to {
+		first := cim.DayOf(from)
+		last := min(first+days-1, cim.DayOf(to-1))
+		if err := imp.load(ctx, m.o.Store, first, last); err != nil {
+			return out, err
+		}
+		if err := imp.judge(ctx, m.o.Store, first, last); err != nil {
+			return out, err
+		}
+		if exp != nil {
+			if err := exp.load(ctx, m.o.Store, first, last); err != nil {
+				return out, err
+			}
+			if err := exp.judge(ctx, m.o.Store, first, last); err != nil {
+				return out, err
+			}
+		}
+		for d := first; d <= last; d++ {
+			if out.Items, err = appendDay(out.Items, imp, exp, d, from, min(to, d.Start()+dayLength), end); err != nil {
+				return out, err
+			}
+			if len(out.Items) > limit {
+				out.Next = strconv.FormatInt(out.Items[limit].Start.Unix(), 10)
+				out.Items = out.Items[:limit]
+				return out, nil
+			}
+			delete(imp.rows, d)
+		}
+		from = (last + 1).Start()
+	}
+	return out, nil
+}
+
+// accounts copies what a question for readings is about: the accounts, the span, and the end of what is expected.
+func (m *MDMS) accounts(q api.ReadingQuery) (imp, exp *account, from, to, end uint32, err error) {
+	d, err := m.meter(q.ID)
+	if err != nil {
+		return nil, nil, 0, 0, 0, err
+	}
+	now := m.o.Clock.Unix()
+	end = d.imp.finished(now)
+	begin := d.imp.from
+	if begin == 0 {
+		begin = end
+	}
+	asKnown, err := m.asKnown(q.AsKnownAt)
+	if err != nil {
+		return nil, nil, 0, 0, 0, err
+	}
+	if asKnown != 0 {
+		// Nothing of what is found out later may show, not even the end of what is expected.
+		end = asKnown
+		now = asKnown
+	}
+	if from, to, err = span(q.From, q.To, begin, end); err != nil {
+		return nil, nil, 0, 0, 0, err
+	}
+	if q.Cursor != "" {
+		at, err := strconv.ParseUint(q.Cursor, 10, 32)
+		if err != nil {
+			return nil, nil, 0, 0, 0, api.BadRequest("cursor", "%.40q is no cursor of this list", q.Cursor)
+		}
+		from = max(from, uint32(at))
+	}
+	// Nothing can be kept outside of this.
+	from, to = max(from, begin-min(begin, pastLimit)), min(to, now+futureLimit)
+	if from < to {
+		imp = d.imp.snapshot(cim.DayOf(from), cim.DayOf(to-1))
+		if d.exp != nil {
+			exp = d.exp.snapshot(cim.DayOf(from), cim.DayOf(to-1))
+		}
+		for _, a := range []*account{imp, exp} {
+			if a != nil && asKnown != 0 {
+				a.asKnown = asKnown
+				clear(a.rows)
+			}
+		}
+		return imp, exp, from, to, end, nil
+	}
+	return d.imp.snapshot(0, 0), nil, 0, 0, end, nil
+}
+
+// asKnown checks the time as of which the books are asked for; 0 for now. m.mu is held.
+func (m *MDMS) asKnown(t time.Time) (uint32, error) {
+	if t.IsZero() {
+		return 0, nil
+	}
+	if s := t.Unix(); s < 1 || s > int64(m.closed) {
+		return 0, api.BadRequest("asKnownAt", "%v: the books are closed up to %v; what is later may still change", t.UTC().Format(time.RFC3339), unix(m.closed).Format(time.RFC3339))
+	}
+	return uint32(t.Unix()), nil
+}
+
+// appendDay appends the slots of a day that start in [from, to): those with a value, and the expected ones without.
+func appendDay(items []api.Reading, imp, exp *account, day cim.Day, from, to, end uint32) ([]api.Reading, error) {
+	r := imp.row(day)
+	if r == nil {
+		return items, nil
+	}
+	k, err := imp.known(r)
+	if err != nil {
+		return items, err
+	}
+	var e *dayRow
+	var ek store.Known
+	if exp != nil {
+		if e = exp.rows[day]; e == nil && exp.verdicts[day] != nil {
+			e = exp.row(day)
+		}
+		if e != nil && e.length == r.length {
+			if ek, err = exp.known(e); err != nil {
+				return items, err
+			}
+		} else {
+			e = nil
+		}
+	}
+	regs := r.reckon()
+	for i := 1; i < len(r.cells); i++ {
+		start := r.start(i)
+		if r.joined(i) || start < from || start >= to {
+			continue
+		}
+		expected := imp.from != 0 && start >= imp.from && r.at(i) <= end
+		if imp.asKnown != 0 {
+			expected = i > max(int(r.first), k.First)
+		}
+		if k.Wh[i-1] == cim.NoValue && !expected {
+			continue
+		}
+		it := r.reading(i)
+		it.Import, it.Quality, it.ReadingQuality = wattHours(k.Wh[i-1]), k.Quality[i-1].String(), qualityCode(&k, i-1)
+		if k.Wh[i-1] != r.cells[i].wh {
+			it.Raw = wattHours(r.cells[i].wh)
+		}
+		if regs[i].known {
+			it.Register = &regs[i].value
+		}
+		if e != nil {
+			it.Export = wattHours(ek.Wh[i-1])
+			it.ExportReadingQuality = qualityCode(&ek, i-1)
+			if ek.Wh[i-1] != e.cells[i].wh {
+				it.ExportRaw = wattHours(e.cells[i].wh)
+			}
+		}
+		items = append(items, it)
+	}
+	return items, nil
+}
+
+// qualityCode is the quality code of a slot (IEC 61968-9 ReadingQualityType).
+func qualityCode(k *store.Known, i int) string {
+	if c := k.Cells[i]; c != nil {
+		return c.Code
+	}
+	switch k.Quality[i] {
+	case cim.Missing:
+		return vee.QualityMissing
+	case cim.Validated:
+		return vee.QualityValidated
+	}
+	return vee.QualityRaw
+}

@@ -1,0 +1,170 @@
+package mdms
+
+import (
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/mdms/registry"
+	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/topic"
+)
+
+// device is a device with its account. The EndDevice stays where it is: the engines keep pointers to it.
+type device struct {
+	cim.EndDevice
+	imp    series
+	exp    *series // of a device with an export register
+	dirty  bool    // in MDMS.dirty: goes into the next commit
+	stale  bool    // in MDMS.stale: goes into some commit soon
+	link   cim.Link
+	path   string // as of the last look at link
+	parent string // interned path of the messages
+
+	place place         // in the grid
+	span  registry.Span // in which it is expected to measure, as the registry says
+
+	retired bool // it never comes back: a tombstone
+
+	doubted *record.Reading // the last one, if its register jumped
+	told    [2]told         // by channel: the last register of a measurement
+}
+
+func (d *device) meters() bool { return d.Kind != topic.Concentrator }
+
+// registered reports whether the device ever sent a location. One that did not speaks a format of its own, which knows no load
+// profile to be asked for.
+func (d *device) registered() bool {
+	return d.Sequence != 0 || d.Firmware != 0 || d.Oldest != 0 || d.Capabilities != 0
+}
+
+func (d *device) exports() bool { return d.Capabilities&uint16(record.CapExport) != 0 }
+
+// series returns the account of a channel, made if there is none.
+func (d *device) series(ch cim.Channel) *series {
+	if ch != cim.Export {
+		return &d.imp
+	}
+	if d.exp == nil {
+		d.exp = &series{device: d.Ordinal, channel: cim.Export, length: d.imp.length, begin: d.imp.begin, until: d.imp.until}
+	}
+	return d.exp
+}
+
+// each calls f with every account that the device has.
+func (d *device) each(f func(*series)) {
+	f(&d.imp)
+	if d.exp != nil {
+		f(d.exp)
+	}
+}
+
+// complete is the watermark that the store keeps.
+func (d *device) complete() uint32 {
+	c := d.imp.complete
+	if d.exp != nil {
+		c = min(c, d.exp.complete)
+	}
+	return c
+}
+
+// length is the length of the meter's intervals, minutes.
+func (d *device) length() uint16 {
+	if d.Interval == 0 || d.Interval > 1440 || 1440%d.Interval != 0 {
+		return defaultStep
+	}
+	return d.Interval
+}
+
+// setLength tells the accounts that the meter's intervals may have another length since the time at, by the meter's clock.
+func (m *MDMS) setLength(d *device, at, now uint32) {
+	if d.imp.length == d.length() {
+		return
+	}
+	at = max(min(at, now), now-min(now, dayLength))
+	d.each(func(s *series) { m.ledger.setLength(s, d.length(), at) })
+	m.markDirty(d)
+}
+
+func (m *MDMS) add(e cim.EndDevice) *device {
+	d := &device{EndDevice: e, link: e.Link.State, path: e.Path}
+	d.imp = series{device: e.Ordinal, length: d.length()}
+	if d.exports() {
+		d.series(cim.Export)
+	}
+	d.each(func(s *series) { s.from, s.complete, s.oldest = e.Expected, max(e.Complete, e.Expected), e.Oldest })
+	m.devices = append(m.devices, d)
+	m.byID[d.ID] = d
+	m.outages.Add(&d.EndDevice)
+	if d.meters() {
+		m.ids.add(d)
+		m.takePlace(d)
+	}
+	return d
+}
+
+// device returns the device that a message is of, made if it is new; nil if the id belongs to another kind of device.
+func (m *MDMS) device(kind, id string) *device {
+	if d := m.byID[id]; d != nil {
+		if d.Kind != kind {
+			m.met.ignored.WithLabelValues("kind").Inc()
+			return nil
+		}
+		return d
+	}
+	d := m.add(cim.EndDevice{Ordinal: uint32(len(m.devices)), Kind: strings.Clone(kind), ID: strings.Clone(id)})
+	m.markDirty(d)
+	return d
+}
+
+func (m *MDMS) markDirty(d *device) {
+	if !d.dirty {
+		d.dirty = true
+		m.dirty = append(m.dirty, d)
+	}
+}
+
+func (m *MDMS) markStale(d *device) {
+	if !d.stale {
+		d.stale = true
+		m.stale = append(m.stale, d)
+	}
+}
+
+// find is what the engines look devices up with.
+func (m *MDMS) find(kind, id string) (*cim.EndDevice, bool) {
+	if d := m.byID[id]; d != nil && d.Kind == kind && !d.retired {
+		return &d.EndDevice, true
+	}
+	return nil, false
+}
+
+// index lists devices by id. New ones wait in a tail until somebody looks.
+type index struct {
+	sorted []*device
+	tail   []*device
+}
+
+func (x *index) add(d *device) { x.tail = append(x.tail, d) }
+
+func byID(a, b *device) int { return strings.Compare(a.ID, b.ID) }
+
+// all returns the devices by id.
+func (x *index) all() []*device {
+	if len(x.tail) > 0 {
+		x.sorted = append(x.sorted, x.tail...)
+		slices.SortFunc(x.sorted, byID)
+		x.tail = nil
+	}
+	return x.sorted
+}
+
+// after returns the devices behind a cursor, which is an id.
+func (x *index) after(cursor string) []*device {
+	all := x.all()
+	if cursor == "" {
+		return all
+	}
+	return all[sort.Search(len(all), func(i int) bool { return all[i].ID > cursor }):]
+}

@@ -1,0 +1,89 @@
+package mdms
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/store"
+)
+
+// Retention says for how long, in business time, what is kept at all is kept; 0: for ever, which is the default of each. Sealed
+// intervals and their versions are what bills are proven with.
+type Retention struct {
+	Versions  time.Duration // of blocks, after they were superseded; at least 46 days
+	Intervals time.Duration // after their day; at least 401 days, since late values are taken for 400
+	Commands  time.Duration // after they were created, if they are not open; at least a day
+	Outages   time.Duration // after they ended; at least a day
+}
+
+const (
+	expireEvery = time.Minute // wall time between two looks
+	expireRows  = 2000        // at once, so that a commit waits for some 20 ms
+)
+
+func (r *Retention) of(kind store.Expiry) time.Duration {
+	return [...]time.Duration{store.ExpireVersions: r.Versions, store.ExpireIntervals: r.Intervals, store.ExpireCommands: r.Commands, store.ExpireOutages: r.Outages}[kind]
+}
+
+func (r *Retention) check() error {
+	const day = dayLength * time.Second
+	least := [...]time.Duration{store.ExpireVersions: giveUpDays * day, store.ExpireIntervals: pastLimit*time.Second + day, store.ExpireCommands: day, store.ExpireOutages: day}
+	for _, k := range store.Expiries() {
+		if d := r.of(k); d != 0 && d < least[k] {
+			return fmt.Errorf("mdms: Retention of %v is %v, want 0 for ever, or at least %v", k, d, least[k])
+		}
+	}
+	return nil
+}
+
+// retain removes what was kept for long enough until ctx ends.
+func (m *MDMS) retain(ctx context.Context) {
+	if m.o.Retention == (Retention{}) {
+		return
+	}
+	for wait := expireEvery; ; wait = expireEvery {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		if err := m.expire(ctx); err != nil && ctx.Err() == nil {
+			m.log.Warn("what was kept long enough could not be removed, will be tried again", "error", err)
+		}
+	}
+}
+
+// expire is one look. Between two parts of the work it leaves the store to others for four times as long as it took.
+func (m *MDMS) expire(ctx context.Context) error {
+	now := m.o.Clock.Unix()
+	for _, kind := range store.Expiries() {
+		keep := m.o.Retention.of(kind) / time.Second
+		if keep == 0 || time.Duration(now) <= keep {
+			continue
+		}
+		before, total := now-uint32(keep), 0
+		for more := true; more; {
+			start := time.Now()
+			n, err := m.o.Store.Expire(ctx, kind, before, expireRows)
+			if err != nil {
+				return err
+			}
+			total += n
+			m.met.expired.WithLabelValues(kind.String()).Add(float64(n))
+			if more = n >= expireRows; !more {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(4 * time.Since(start)):
+			}
+		}
+		if total > 0 {
+			m.log.Info("removed what was kept long enough", "kind", kind.String(), "count", total, "before", cim.DayOf(before).String())
+		}
+	}
+	return nil
+}

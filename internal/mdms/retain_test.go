@@ -1,0 +1,77 @@
+package mdms
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/clock"
+	"github.com/wattbus/wattbus/internal/store"
+)
+
+// TestRetention removes more than one part at once of what is old, keeps what is not and what no retention was given for.
+func TestRetention(t *testing.T) {
+	const day = 24 * time.Hour
+	c := newCentre(t, clock.New(at(0), 1))
+	c.halt()
+	registry := prometheus.NewRegistry()
+	c.opts.Registerer = registry
+	c.opts.Retention = Retention{Commands: 10 * day, Versions: 50 * day}
+	c.run()
+	now := uint32(at(0).Unix())
+	var k store.Commit
+	for i := range uint64(2*expireRows + 7) {
+		k.Commands = append(k.Commands, store.Command{ID: i + 1, Created: now - 11*dayLength, Doc: []byte("{}")})
+	}
+	k.Commands = append(k.Commands, store.Command{ID: 1 << 40, Created: now - 9*dayLength, Doc: []byte("{}")})
+	k.Outages = []store.Outage{{ID: 1, Start: 1, End: 2, Doc: []byte("{}")}}
+	block := store.Block{Device: 7, Day: cim.DayOf(now) - 500, Length: 1440, Version: 1, Recorded: 5, Wh: []uint32{1}, Quality: []cim.Quality{cim.Raw}}
+	second := block
+	second.Version, second.Recorded = 2, now-51*dayLength
+	k.Blocks = []store.Block{block, second}
+	if _, err := c.store.Commit(t.Context(), &k); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.mdms.expire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := c.store.Commands(t.Context(), 0, 9, false); err != nil || len(left) != 1 || left[0].ID != 1<<40 {
+		t.Errorf("commands %+v, %v", left, err)
+	}
+	if left, err := c.store.Outages(t.Context(), 0, 9, false); err != nil || len(left) != 1 {
+		t.Errorf("outages %+v, %v", left, err)
+	}
+	blocks := 0
+	if err := c.store.BlockInfos(t.Context(), store.InfoQuery{To: block.Day + 1}, func(b store.BlockInfo) error {
+		blocks++
+		return nil
+	}); err != nil || blocks != 1 {
+		t.Errorf("%d blocks, %v", blocks, err)
+	}
+	all, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range all {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "wattbus_expired_total" {
+				got[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	if got["commands"] != 2*expireRows+7 || got["versions"] != 1 || got["outages"]+got["intervals"] != 0 {
+		t.Errorf("counted %v", got)
+	}
+}
+
+func TestRetentionIsNotTooShort(t *testing.T) {
+	for name, r := range map[string]Retention{"versions": {Versions: time.Hour}, "intervals": {Intervals: 400 * 24 * time.Hour}, "commands": {Commands: time.Hour}, "outages": {Outages: -1}} {
+		if err := r.check(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package mdms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/bus"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/clock"
+	"github.com/wattbus/wattbus/internal/topic"
+)
+
+// The sums of an open and of a sealed day are those of the meters' own values, whoever asks by what.
+func TestSums(t *testing.T) {
+	const slots = 5 * 48
+	c := newCentre(t, clock.New(at(slots), 1))
+	w := newWorld(c, 6, t0, slots, false)
+	c.answers()
+	file := "usage_point,feeder,transformer,meter,installed\n"
+	for i, id := range w.ids {
+		file += fmt.Sprintf("UP%d,F%d,T%d,%s,%s\n", i, i%2, i, id, stamped(0))
+	}
+	if _, err := c.importFile("a", file, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range w.ids[:5] { // the last one is never heard
+		w.register(w.meters[id])
+	}
+	c.flush()
+	c.until("all collected", 30*time.Second, func() bool {
+		tot, ok := c.totals()
+		return ok && tot.Completeness.Expected == 5*slots && tot.Completeness.Missing == 0
+	})
+	w.stop()
+	for _, slot := range []int{slots - 1, slots - 40, slots - 60, 3} {
+		c.checkSlot(w.ids[:5], unix(t0+uint32(slot)*1800))
+	}
+	// An interval ends that nobody tells: all are missing.
+	c.halt()
+	c.opts.Backfill.Off = true
+	c.opts.Clock = clock.New(at(slots+1), 1)
+	c.run()
+	c.answers()
+	for field, q := range map[string]api.SumQuery{"at": {At: unix(t0 + 2*slots*1800)}, "day": {Day: cim.DayOf(t0 + 2*slots*1800).String()}} {
+		_, err := bus.Request[api.SumQuery, api.Page[api.MissingMeter]](t.Context(), c.bus, api.QueryMissing, q)
+		var p *api.Problem
+		if !errors.As(err, &p) || p.Field != field || !strings.Contains(p.Detail, "future") {
+			t.Errorf("%s that is not yet: %v", field, err)
+		}
+	}
+	m := ask[api.SumQuery, api.Page[api.MissingMeter]](c, api.QueryMissing, api.SumQuery{Paging: api.Paging{Limit: 4}})
+	m2 := ask[api.SumQuery, api.Page[api.MissingMeter]](c, api.QueryMissing, api.SumQuery{Paging: api.Paging{Limit: 4, Cursor: m.Next}})
+	if len(m.Items) != 4 || len(m2.Items) != 1 || m.Items[0].ID != w.ids[0] || m.Items[0].Missing != 1 {
+		t.Fatalf("%+v, %+v", m, m2)
+	}
+	by := ask[api.CompleteByQuery, api.CompleteBy](c, api.QueryCompleteBy, api.CompleteByQuery{By: "feeder"})
+	if len(by.Items) != 2 || by.Items[0] != (api.KeyCounts{Key: "F0", Meters: 3, Expected: 3 * (slots + 1), There: 3 * slots, Missing: 3, Percent: by.Items[0].Percent}) {
+		t.Fatalf("%+v", by)
+	}
+	age := ask[api.CompleteByQuery, api.CompleteBy](c, api.QueryCompleteBy, api.CompleteByQuery{By: "age"})
+	if age.Items[0].Missing != 5 || age.Items[0].Meters != 5 || age.Items[1].Missing != 0 {
+		t.Fatalf("%+v", age)
+	}
+	// Who is retired afterwards was there, and its values stay.
+	day := api.SumQuery{Day: cim.DayOf(t0 + 86400).String()}
+	before := ask[api.SumQuery, api.Sums](c, api.QuerySums, day)
+	ask[api.MeterRetirement, api.Retired](c, api.QueryMeterRetire, api.MeterRetirement{ID: w.ids[4]})
+	if after := ask[api.SumQuery, api.Sums](c, api.QuerySums, day); before.Total.Meters != 5 || after.Total != before.Total {
+		t.Fatalf("the sum of a day was %+v, and is %+v once a meter is retired", before.Total, after.Total)
+	}
+}
+
+// checkSlot compares what is said of all meters with what each of them says.
+func (c *centre) checkSlot(ids []string, start time.Time) {
+	t := c.t
+	t.Helper()
+	var want, even, most int64
+	top := ""
+	for i, id := range ids {
+		r := ask[api.ReadingQuery, api.Page[api.Reading]](c, api.QueryReadings, api.ReadingQuery{ID: id, From: start, To: start.Add(30 * time.Minute)})
+		wh := *r.Items[0].Import
+		if want += wh; i%2 == 0 {
+			even += wh
+		}
+		if wh > most || wh == most && (top == "" || id < top) {
+			most, top = wh, id
+		}
+	}
+	s := ask[api.SumQuery, api.Sums](c, api.QuerySums, api.SumQuery{At: start.Add(time.Minute), By: "feeder"})
+	if s.Total.Wh != want || s.Total.Meters != 5 || s.Total.Values != 5 || len(s.Items) != 2 || s.Items[0].Key != "F0" || s.Items[0].Wh != even {
+		t.Fatalf("%v: %+v, want %d and %d", start, s, want, even)
+	}
+	for feeder, wh := range map[string]int64{"F0": even, "F1": want - even, "F9": 0} {
+		if f := ask[api.SumQuery, api.Sums](c, api.QuerySums, api.SumQuery{At: start, Feeder: feeder}); f.Total.Wh != wh {
+			t.Fatalf("%v, only %s: %+v, want %d", start, feeder, f, wh)
+		}
+	}
+	p1 := ask[api.SumQuery, api.Sums](c, api.QuerySums, api.SumQuery{At: start, By: "transformer", Paging: api.Paging{Limit: 3}})
+	p2 := ask[api.SumQuery, api.Sums](c, api.QuerySums, api.SumQuery{At: start, By: "transformer", Paging: api.Paging{Limit: 3, Cursor: p1.Next}})
+	if len(p1.Items) != 3 || len(p2.Items) != 2 || p2.Next != "" || p2.Items[0].Key != "T3" {
+		t.Fatalf("pages: %+v, %+v", p1, p2)
+	}
+	tops := ask[api.SumQuery, api.Page[api.TopMeter]](c, api.QueryTop, api.SumQuery{At: start, Paging: api.Paging{Limit: 2}})
+	if len(tops.Items) != 2 || tops.Items[0].ID != top || tops.Items[0].Wh != most || tops.Next != "2" || tops.Items[0].Feeder == "" {
+		t.Fatalf("top %+v, want %s with %d", tops, top, most)
+	}
+}
+
+func TestByAge(t *testing.T) {
+	const now = 20 * dayLength
+	s := &series{length: 30, from: now - 10*dayLength, complete: now - 10*dayLength, oldest: now - 9*dayLength}
+	got := map[int]int64{}
+	s.byAge(0, now, now, func(i int, n int64) { got[i] += n })
+	want := map[int]int64{0: 1, 1: 11, 2: 36, 3: 96, 4: 6 * 48, 5: 48}
+	for i := range 6 {
+		if got[i] != want[i] {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+	}
+}
+
+// cpuTime is what the process used up to now; on a busy machine it says more than the wall clock.
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkSlot asks 200,000 meters about a slot of the open day.
+func BenchmarkSlot(b *testing.B) {
+	const n = 200_000
+	now := t0/dayLength*dayLength + 20*3600
+	m := bare(b, clock.New(time.Unix(int64(now)+60, 0), 1))
+	day := cim.DayOf(now)
+	for i := range n {
+		d := m.add(cim.EndDevice{Ordinal: uint32(i), Kind: topic.Meter, ID: fmt.Sprintf("M%07d", i), Path: fmt.Sprintf("C%d/C%d", i/20000, i/500), Expected: day.Start()})
+		d.place.feeder = m.grid.number(fmt.Sprintf("F%d", i/2000))
+		r := newRow(&d.imp, day, 30)
+		for k := 1; k <= 40; k++ {
+			if i%50 != 0 || k != 39 {
+				r.cells[k].wh = uint32(i%700 + k)
+				r.marks[k] = mark(cim.Raw)
+			}
+		}
+		d.imp.insert(r)
+	}
+	at := unix(day.Start() + 38*1800)
+	m.ids.all()
+	ctx := context.Background()
+	for _, c := range []struct {
+		name string
+		f    func() error
+	}{
+		{"sum", func() error { _, err := m.querySums(ctx, api.SumQuery{At: at}); return err }},
+		{"sum-by-feeder", func() error { _, err := m.querySums(ctx, api.SumQuery{At: at, By: "feeder"}); return err }},
+		{"sum-by-path", func() error { _, err := m.querySums(ctx, api.SumQuery{At: at, By: "path"}); return err }},
+		{"missing", func() error {
+			got, err := m.queryMissing(ctx, api.SumQuery{At: at, Paging: api.Paging{Limit: 1000}})
+			if err == nil && len(got.Items) != 1000 {
+				err = fmt.Errorf("%d items", len(got.Items))
+			}
+			return err
+		}},
+		{"top", func() error { _, err := m.queryTop(ctx, api.SumQuery{At: at}); return err }},
+		{"day-sum", func() error { _, err := m.querySums(ctx, api.SumQuery{Day: day.String(), By: "feeder"}); return err }},
+		{"complete-by-feeder", func() error { _, err := m.queryCompleteBy(ctx, api.CompleteByQuery{By: "feeder"}); return err }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			begin := cpuTime(b)
+			for range b.N {
+				if err := c.f(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64((cpuTime(b)-begin).Microseconds())/1000/float64(b.N), "cpu-ms/op")
+		})
+	}
+}

@@ -1,0 +1,177 @@
+package meter
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/wattbus/wattbus/internal/record"
+)
+
+// Remembered is how many executed commands a meter remembers with their results (contract, section 2: at least 64).
+const Remembered = 64
+
+// MaxCuts bounds the cuts that a meter remembers. A meter that is cut off more often within its profile memory forgets the
+// oldest ones, and the intervals before them with them.
+const MaxCuts = 1024
+
+// Executed is a command that was carried out: its result, and what is needed to send its messages again.
+type Executed struct {
+	ID       uint64
+	Opcode   record.Opcode
+	Channel  record.Channel
+	Outcome  record.Outcome
+	Breaker  record.Breaker
+	Flags    record.Flags
+	Slot     uint16 // minutes; of a profile
+	Time     uint32 // of the result
+	Detail   uint32
+	From, To uint32 // of a profile, after cutting off: the first slot's start and the last one's end
+}
+
+// State is what an agent keeps over restarts.
+type State struct {
+	Sequence       uint32 // of the last attempt to connect
+	First          uint32 // start of the oldest interval ever held
+	Floor          uint32 // cuts begin no earlier: the highest time shown before the clock was set back
+	PowerLost      uint32 // since when; 0: powered
+	Offset         int64  // of the meter's clock against the business clock, seconds
+	Interval       uint16 // minutes
+	ReadingSeq     uint16
+	PowerSeq       uint16
+	Unsynchronised bool
+	Breaker        record.Breaker
+	Groups         []uint32
+	Base           [2]uint64 // energy in forgotten cuts, Wh, import and export
+	Cuts           []Cut
+	Executed       []Executed // oldest first, at most Remembered
+}
+
+// ErrState is returned for bytes that are no encoded state.
+var ErrState = errors.New("not the state of a meter")
+
+// The encoding of a change: version, the fields of fixed length, the groups, the commands executed since the last change, and
+// the whole list of cuts where it changed. A snapshot is the change that leads from nothing to the state.
+const (
+	stateVersion = 1
+	fixedSize    = 1 + 4*4 + 8 + 3*2 + 3 + 16
+	executedSize = 34
+	flagUnsync   = 1 << 0
+	flagCuts     = 1 << 1
+)
+
+// append encodes the state behind dst, with the last n executed commands, and with its cuts if they are wanted.
+func (s *State) append(dst []byte, n int, cuts bool) []byte {
+	flags := byte(0)
+	if s.Unsynchronised {
+		flags |= flagUnsync
+	}
+	if cuts {
+		flags |= flagCuts
+	}
+	be := binary.BigEndian
+	dst = append(dst, stateVersion)
+	for _, v := range [...]uint32{s.Sequence, s.First, s.Floor, s.PowerLost} {
+		dst = be.AppendUint32(dst, v)
+	}
+	dst = be.AppendUint64(dst, uint64(s.Offset))
+	for _, v := range [...]uint16{s.Interval, s.ReadingSeq, s.PowerSeq} {
+		dst = be.AppendUint16(dst, v)
+	}
+	dst = append(dst, flags, byte(s.Breaker), byte(len(s.Groups)))
+	dst = be.AppendUint64(be.AppendUint64(dst, s.Base[0]), s.Base[1])
+	for _, g := range s.Groups {
+		dst = be.AppendUint32(dst, g)
+	}
+	dst = append(dst, byte(n))
+	for _, e := range s.Executed[len(s.Executed)-n:] {
+		dst = be.AppendUint64(dst, e.ID)
+		dst = append(dst, byte(e.Opcode), byte(e.Channel), byte(e.Outcome), byte(e.Breaker))
+		dst = be.AppendUint16(be.AppendUint16(dst, uint16(e.Flags)), e.Slot)
+		for _, v := range [...]uint32{e.Time, e.Detail, e.From, e.To} {
+			dst = be.AppendUint32(dst, v)
+		}
+		dst = append(dst, 0, 0)
+	}
+	if cuts {
+		dst = be.AppendUint16(dst, uint16(len(s.Cuts)))
+		for _, c := range s.Cuts {
+			dst = be.AppendUint32(be.AppendUint32(dst, c.From), c.To)
+		}
+	}
+	return dst
+}
+
+// Snapshot encodes the whole state behind dst.
+func (s *State) Snapshot(dst []byte) []byte { return s.append(dst, len(s.Executed), true) }
+
+// Apply changes the state as an encoded change says; after an error, which wraps ErrState, it is unchanged.
+func (s *State) Apply(b []byte) error {
+	if len(b) < fixedSize+1 {
+		return fmt.Errorf("%d bytes, want at least %d: %w", len(b), fixedSize+1, ErrState)
+	}
+	if b[0] != stateVersion {
+		return fmt.Errorf("version %d, want %d: %w", b[0], stateVersion, ErrState)
+	}
+	be := binary.BigEndian
+	n := State{Sequence: be.Uint32(b[1:]), First: be.Uint32(b[5:]), Floor: be.Uint32(b[9:]), PowerLost: be.Uint32(b[13:]),
+		Offset: int64(be.Uint64(b[17:])), Interval: be.Uint16(b[25:]), ReadingSeq: be.Uint16(b[27:]), PowerSeq: be.Uint16(b[29:]),
+		Unsynchronised: b[31]&flagUnsync != 0, Breaker: record.Breaker(b[32]),
+		Base: [2]uint64{be.Uint64(b[34:]), be.Uint64(b[42:])}, Cuts: s.Cuts, Executed: s.Executed}
+	withCuts, groups := b[31]&flagCuts != 0, int(b[33])
+	b = b[fixedSize:]
+	if groups > record.MaxGroups || len(b) < 4*groups+1 {
+		return fmt.Errorf("%d groups in %d bytes: %w", groups, len(b), ErrState)
+	}
+	for range groups {
+		n.Groups = append(n.Groups, be.Uint32(b))
+		b = b[4:]
+	}
+	count := int(b[0])
+	b = b[1:]
+	if count > Remembered || len(b) < count*executedSize {
+		return fmt.Errorf("%d commands in %d bytes: %w", count, len(b), ErrState)
+	}
+	if count > 0 {
+		n.Executed = append([]Executed(nil), s.Executed...)
+	}
+	for range count {
+		n.remember(Executed{ID: be.Uint64(b), Opcode: record.Opcode(b[8]), Channel: record.Channel(b[9]),
+			Outcome: record.Outcome(b[10]), Breaker: record.Breaker(b[11]), Flags: record.Flags(be.Uint16(b[12:])),
+			Slot: be.Uint16(b[14:]), Time: be.Uint32(b[16:]), Detail: be.Uint32(b[20:]), From: be.Uint32(b[24:]), To: be.Uint32(b[28:])})
+		b = b[executedSize:]
+	}
+	if withCuts {
+		if len(b) < 2 || len(b)-2 < 8*int(be.Uint16(b)) {
+			return fmt.Errorf("cuts in %d bytes: %w", len(b), ErrState)
+		}
+		count := int(be.Uint16(b))
+		b = b[2:]
+		n.Cuts = nil
+		last := uint32(0)
+		for i := range count {
+			c := Cut{From: be.Uint32(b), To: be.Uint32(b[4:])}
+			b = b[8:]
+			if c.From < last || c.To < c.From || last == math.MaxUint32 && i > 0 {
+				return fmt.Errorf("cut %d, [%d, %d), is out of order: %w", i, c.From, c.To, ErrState)
+			}
+			last = c.To
+			n.Cuts = append(n.Cuts, c)
+		}
+	}
+	if len(b) != 0 {
+		return fmt.Errorf("%d bytes too many: %w", len(b), ErrState)
+	}
+	*s = n
+	return nil
+}
+
+// remember adds an executed command and forgets the oldest beyond Remembered.
+func (s *State) remember(e Executed) {
+	if len(s.Executed) >= Remembered {
+		copy(s.Executed, s.Executed[len(s.Executed)-Remembered+1:])
+		s.Executed = s.Executed[:Remembered-1]
+	}
+	s.Executed = append(s.Executed, e)
+}

@@ -1,0 +1,445 @@
+package descriptor
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"math/bits"
+
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/format"
+)
+
+// Read adds what a message says to r. Its errors name the field and the offset.
+func (l *Layout) Read(b []byte, r *cim.MeterReading) error {
+	s := reader{b: b, r: r, interval: l.interval}
+	s.m.Interval = l.interval
+	first, told := len(r.Blocks), len(r.Events)
+	end, err := s.run(l.ops, 0)
+	if err != nil {
+		return err
+	}
+	if end != len(b) {
+		return format.At("message", end, format.ErrLength, "%d octets, want %d", len(b), end)
+	}
+	if s.m.Has != 0 || s.m.Flags != 0 || len(r.Supply) > 0 {
+		r.Measurements = append(r.Measurements, s.m)
+	}
+	if s.event {
+		r.Events = append(r.Events, cim.EndDeviceEvent{Code: s.code, Parameter: s.parameter})
+	}
+	for i := told; i < len(r.Events); i++ {
+		r.Events[i].Time = s.m.Time
+	}
+	for i := first; i < len(r.Blocks); i++ {
+		s.register(&r.Blocks[i])
+	}
+	return nil
+}
+
+// reader is a message that is being read.
+type reader struct {
+	b         []byte
+	r         *cim.MeterReading
+	m         cim.Measurement
+	interval  uint16
+	event     bool
+	code      uint16
+	parameter uint32
+	slots     [maxSlots]uint64
+	blocks    [2]int // of the repetition under way, by channel: index into r.Blocks, plus 1
+	index     int    // of the interval in them
+}
+
+// run reads fields from base on and returns where they end.
+func (s *reader) run(ops []op, base int) (int, error) {
+	end := base
+	for i := range ops {
+		o := &ops[i]
+		at := base + int(o.at)
+		if o.size >= 0 {
+			if end = at + int(o.size); end > len(s.b) {
+				return 0, format.At(o.more.name, at, format.ErrLength, "the message ends at %d, want %d octets from here", len(s.b), o.size)
+			}
+		}
+		if o.quick != quickNot {
+			if o.quick == quickSkip {
+				continue
+			}
+			if err := s.quick(o, at); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		var err error
+		switch {
+		case o.kind == kindFiller:
+		case o.kind == kindRepeat:
+			if end, err = s.repeat(o, at); o.size < 0 {
+				base = end
+			}
+		case o.kind == kindVariants:
+			end, err = s.variant(o, at)
+			base = end
+		default:
+			err = s.field(o, at, s.b[at:end])
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return end, nil
+}
+
+// quick reads a field of one word at once.
+func (s *reader) quick(o *op, at int) error {
+	var v uint64
+	switch b := s.b[at:]; {
+	case o.size == 1:
+		v = uint64(b[0])
+	case o.size == 2 && !o.little:
+		v = uint64(binary.BigEndian.Uint16(b))
+	case o.size == 4 && !o.little:
+		v = uint64(binary.BigEndian.Uint32(b))
+	case o.size == 8 && !o.little:
+		v = binary.BigEndian.Uint64(b)
+	case o.size == 2:
+		v = uint64(binary.LittleEndian.Uint16(b))
+	case o.size == 4:
+		v = uint64(binary.LittleEndian.Uint32(b))
+	default:
+		v = binary.LittleEndian.Uint64(b)
+	}
+	switch o.quick {
+	case quickConst:
+		if v != o.want {
+			return format.At(o.more.name, at, format.ErrValue, "0x%0*x, want 0x%0*x", 2*o.size, v, 2*o.size, o.want)
+		}
+		return nil
+	case quickTime:
+		s.m.Time = uint32(v)
+		return nil
+	case quickBits:
+		if v != 0 {
+			for _, x := range o.more.bits {
+				if v>>x.bit&1 != 0 {
+					s.bit(x)
+				}
+			}
+		}
+		return nil
+	case quickSigned:
+		shift := 64 - 8*uint(o.size)
+		if x := int64(v<<shift) >> shift; x < 0 {
+			return s.set(o, at, uint64(-x), true)
+		}
+	}
+	if o.num|o.den != 1 {
+		return s.set(o, at, v, false)
+	}
+	switch o.to {
+	case toImport:
+		s.m.Import = v
+		s.m.Has |= cim.HasImport
+		return nil
+	case toExport:
+		s.m.Export = v
+		s.m.Has |= cim.HasExport
+		return nil
+	}
+	return s.store(o, at, v, false)
+}
+
+// field reads any other field.
+func (s *reader) field(o *op, at int, b []byte) error {
+	m := o.more
+	for _, none := range m.none {
+		if bytes.Equal(b, none) {
+			return nil
+		}
+	}
+	if m.value != nil && !bytes.Equal(b, m.value) {
+		return format.At(m.name, at, format.ErrValue, "0x%x, want 0x%x", b, m.value)
+	}
+	switch o.kind {
+	case kindText:
+		for i, c := range b {
+			if (c < ' ' || c > '~') && c != m.pad {
+				return format.At(m.name, at+i, format.ErrValue, "0x%02x is no printable character", c)
+			}
+		}
+		return nil
+	case kindBytes:
+		return nil
+	case kindCheckSum:
+		return o.check(s.b, at, b)
+	case kindTime:
+		unix, bad := o.moment(b)
+		if bad >= 0 {
+			return format.At(m.name, at+bad, format.ErrValue, "0x%x is no time", b)
+		}
+		if o.slot >= 0 {
+			s.slots[o.slot] = uint64(unix)
+		}
+		if o.to == toTime {
+			s.m.Time = unix
+		}
+		return nil
+	case kindFloat:
+		return s.float(o, at, o.float(b))
+	}
+	v, negative, bad := o.integer(b)
+	if bad >= 0 {
+		return format.At(m.name, at+bad, format.ErrValue, "0x%02x is no digit or sign of %s", b[bad], o.typeName())
+	}
+	if err := o.within(at, v, negative); err != nil {
+		return err
+	}
+	if o.slot >= 0 {
+		s.slots[o.slot] = v
+	}
+	if o.kind == kindBits {
+		for _, x := range m.bits {
+			if v>>x.bit&1 != 0 {
+				s.bit(x)
+			}
+		}
+		return nil
+	}
+	if o.to == toNothing {
+		return nil
+	}
+	return s.set(o, at, v, negative)
+}
+
+func (o *op) check(message []byte, at int, b []byte) error {
+	want := o.more.sum.of(message[o.more.sumFrom:at])
+	if got := word(b, o.little); got != want {
+		return format.At(o.more.name, at, format.ErrCheckSum, "0x%0*x, reckoned 0x%0*x", 2*len(b), got, 2*len(b), want)
+	}
+	return nil
+}
+
+func (o *op) within(at int, v uint64, negative bool) error {
+	m := o.more
+	if !m.hasMin && !m.hasMax {
+		return nil
+	}
+	x := int64(min(v, math.MaxInt64))
+	if negative {
+		x = -x
+	}
+	if m.hasMin && x < m.min || m.hasMax && x > m.max {
+		return format.At(m.name, at, format.ErrValue, "%d, want %s", x, m.bounds())
+	}
+	return nil
+}
+
+func (s *reader) bit(x bitOp) {
+	s.m.Flags |= x.flag
+	if x.supply != 0 {
+		s.r.Supply = append(s.r.Supply, x.supply)
+	}
+	if x.event != 0 {
+		s.r.Events = append(s.r.Events, cim.EndDeviceEvent{Code: x.event})
+	}
+}
+
+func (s *reader) float(o *op, at int, f float64) error {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return format.At(o.more.name, at, format.ErrValue, "%v", f)
+	}
+	if o.to == toNothing {
+		return nil
+	}
+	f = math.Round(f * float64(o.num) / float64(o.den))
+	if math.Abs(f) > 1<<53 {
+		return format.At(o.more.name, at, format.ErrValue, "%v is too large", f)
+	}
+	return s.store(o, at, uint64(math.Abs(f)), f < 0)
+}
+
+// set scales a number and keeps what it means.
+func (s *reader) set(o *op, at int, v uint64, negative bool) error {
+	if o.num != 1 || o.den != 1 {
+		hi, lo := bits.Mul64(v, o.num)
+		if hi != 0 {
+			return format.At(o.more.name, at, format.ErrValue, "%d × %d / %d is too large", v, o.num, o.den)
+		}
+		if v = lo; o.den != 1 {
+			v /= o.den
+		}
+	}
+	return s.store(o, at, v, negative)
+}
+
+func (s *reader) store(o *op, at int, v uint64, negative bool) error {
+	if negative && o.to != toPower && o.to != toPowerExport {
+		return format.At(o.more.name, at, format.ErrValue, "-%d is negative", v)
+	}
+	limit := uint64(math.MaxUint64)
+	switch o.to {
+	case toImport:
+		s.m.Import = v
+		s.m.Has |= cim.HasImport
+	case toExport:
+		s.m.Export = v
+		s.m.Has |= cim.HasExport
+	case toPower, toPowerExport:
+		if limit = math.MaxInt32; v > limit {
+			break
+		}
+		if negative != (o.to == toPowerExport) {
+			s.m.Power -= int32(v)
+		} else {
+			s.m.Power += int32(v)
+		}
+		s.m.Has |= cim.HasPower
+	case toVoltage:
+		limit = math.MaxUint16
+		s.m.Voltage = uint16(v)
+		s.m.Has |= cim.HasVoltage
+	case toBreaker:
+		state, ok := o.more.breakers[v]
+		if !ok {
+			return format.At(o.more.name, at, format.ErrValue, "%d is no state of a breaker", v)
+		}
+		s.m.Breaker = state
+		s.m.Has |= cim.HasBreaker
+		if state == cim.BreakerOpen || state == cim.BreakerReady {
+			s.m.Flags |= cim.FlagBreakerOpen
+		}
+	case toIntervalImport, toIntervalExport:
+		if limit = uint64(cim.NoValue) - 1; v > limit {
+			break
+		}
+		if b := s.blocks[o.to-toIntervalImport]; b > 0 {
+			s.r.Blocks[b-1].Values[s.index] = uint32(v)
+		}
+	case toEvent:
+		limit = math.MaxUint16
+		s.event, s.code = v != 0, uint16(v)
+	case toParameter:
+		limit = math.MaxUint32
+		s.parameter = uint32(v)
+	}
+	if v > limit {
+		return format.At(o.more.name, at, format.ErrValue, "%d, want at most %d", v, limit)
+	}
+	return nil
+}
+
+// times is how often a repetition repeats.
+func (s *reader) times(o *op, at int) (int, error) {
+	if o.more.fixed > 0 {
+		return o.more.fixed, nil
+	}
+	n := s.slots[o.more.countSlot]
+	if n > maxRepeat {
+		return 0, format.At(o.more.name, at, format.ErrValue, "%d repetitions, want at most %d", n, maxRepeat)
+	}
+	return int(n), nil
+}
+
+func (s *reader) repeat(o *op, at int) (int, error) {
+	n, err := s.times(o, at)
+	if err != nil {
+		return 0, err
+	}
+	m := o.more
+	if n > len(s.b)-at { // at least an octet each: nothing is made for what cannot be there
+		return 0, format.At(m.name, at, format.ErrLength, "%d repetitions, and %d octets are left", n, len(s.b)-at)
+	}
+	keep, blocks, index := s.m, s.blocks, s.index
+	s.blocks = [2]int{}
+	own := false
+	for i := range m.ops {
+		switch t := m.ops[i].to; t {
+		case toIntervalImport, toIntervalExport:
+			start := uint32(0)
+			if m.start >= 0 {
+				start = uint32(s.slots[m.start])
+			} else {
+				start = uint32(s.slots[m.end]) - uint32(n)*uint32(m.step)*60
+			}
+			if n > 0 {
+				s.r.Block(cim.Channel(t-toIntervalImport), start, m.step, cim.NoRegister, n)
+				s.blocks[t-toIntervalImport] = len(s.r.Blocks)
+			}
+		case toNothing:
+		default:
+			own = true
+		}
+	}
+	for i := range n {
+		if s.index = i; m.newest {
+			s.index = n - 1 - i
+		}
+		if own {
+			s.m = cim.Measurement{Interval: s.interval, Time: s.moment(m, i, n)}
+		}
+		if at, err = s.run(m.ops, at); err != nil {
+			return 0, err
+		}
+		if own && s.m.Has != 0 {
+			s.r.Measurements = append(s.r.Measurements, s.m)
+		}
+	}
+	if own {
+		s.m = keep
+	}
+	s.blocks, s.index = blocks, index
+	return at, nil
+}
+
+// moment is the time of a repetition: a register stands at the end of its step, counted from start or back from end.
+func (s *reader) moment(m *more, i, n int) uint32 {
+	step := uint32(m.step) * 60
+	k := uint32(i)
+	if m.newest {
+		k = uint32(n - 1 - i)
+	}
+	switch {
+	case step == 0:
+	case m.start >= 0:
+		return uint32(s.slots[m.start]) + k*step
+	case m.end >= 0:
+		return uint32(s.slots[m.end]) - (uint32(n)-1-k)*step
+	}
+	return 0
+}
+
+func (s *reader) variant(o *op, at int) (int, error) {
+	v := s.slots[o.more.bySlot]
+	for i := range o.more.variants {
+		if x := &o.more.variants[i]; x.when == v {
+			return s.run(x.ops, at)
+		}
+	}
+	return 0, format.At(o.more.name, at, format.ErrValue, "%d is none of the cases", v)
+}
+
+// register finds the register at the start of a block, where the message tells the one at its start or its end.
+func (s *reader) register(b *cim.IntervalBlock) {
+	reg, has := s.m.Import, s.m.Has&cim.HasImport != 0
+	if b.Channel == cim.Export {
+		reg, has = s.m.Export, s.m.Has&cim.HasExport != 0
+	}
+	if !has {
+		return
+	}
+	if s.m.Time == b.Start {
+		b.Register = reg
+		return
+	}
+	sum := uint64(0)
+	for _, v := range b.Values {
+		if v == cim.NoValue {
+			return
+		}
+		sum += uint64(v)
+	}
+	if s.m.Time == b.Start+uint32(len(b.Values))*uint32(b.Slot)*60 && sum <= reg {
+		b.Register = reg - sum
+	}
+}

@@ -1,0 +1,235 @@
+package record
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Version is the first byte of a plain message, VersionSealed of a sealed one.
+const (
+	Version       = 0x01
+	VersionSealed = 0x21
+)
+
+// Type is the second byte of a message.
+type Type uint8
+
+// The types of the contract.
+const (
+	TypeLocation    Type = 0x01
+	TypeReading     Type = 0x02
+	TypeProfile     Type = 0x03
+	TypeResult      Type = 0x04
+	TypePower       Type = 0x05
+	TypeLost        Type = 0x06
+	TypeEvent       Type = 0x07
+	TypeBatch       Type = 0x08
+	TypeMeasurement Type = 0x09
+	TypeLocationAck Type = 0x81
+	TypeCommand     Type = 0x82
+	TypeGroups      Type = 0x83
+)
+
+// HeaderSize is the length of the header that every plain message starts with, in bytes.
+const HeaderSize = 8
+
+// Flags are the status flags of a header.
+type Flags uint16
+
+// The status flags.
+const (
+	FlagClockUnsynchronised Flags = 1 << iota
+	FlagBattery
+	FlagBreakerOpen
+	FlagTamper
+	FlagEstimated
+)
+
+// Header is what every plain message starts with.
+type Header struct {
+	Flags Flags
+	Time  uint32 // seconds since the epoch; each message says of what
+}
+
+// The reasons for which a message is refused. They are the `reason` of dead letters.
+var (
+	ErrLength  = errors.New("wrong length")
+	ErrVersion = errors.New("unknown version")
+	ErrType    = errors.New("unknown type")
+	ErrEvent   = errors.New("type does not belong to the event in the topic")
+	ErrOpcode  = errors.New("reserved opcode")
+	ErrValue   = errors.New("value outside its range")
+)
+
+var reasons = []struct {
+	err  error
+	name string
+}{{ErrLength, "length"}, {ErrVersion, "version"}, {ErrType, "type"}, {ErrEvent, "event"}, {ErrOpcode, "opcode"}, {ErrValue, "value"}}
+
+// Reason gives the short name of an error of this package for metrics and dead letters, "other" if it is none.
+func Reason(err error) string {
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.name
+		}
+	}
+	return "other"
+}
+
+type layout struct {
+	event string
+	size  int // 0: variable
+}
+
+func (t Type) layout() layout {
+	switch t {
+	case TypeLocation:
+		return layout{"location", LocationSize}
+	case TypeReading:
+		return layout{"reading", ReadingSize}
+	case TypeProfile:
+		return layout{"profile", ProfileSize}
+	case TypeResult:
+		return layout{"result", ResultSize}
+	case TypePower:
+		return layout{"power", PowerSize}
+	case TypeLost:
+		return layout{"lost", LostSize}
+	case TypeEvent:
+		return layout{"event", EventSize}
+	case TypeBatch:
+		return layout{"batch", 0}
+	case TypeMeasurement:
+		return layout{"measurement", MeasurementSize}
+	case TypeLocationAck:
+		return layout{"location-ack", LocationAckSize}
+	case TypeCommand:
+		return layout{"cmd", CommandSize}
+	case TypeGroups:
+		return layout{"groups", GroupsSize}
+	}
+	return layout{}
+}
+
+// Event is the last level of the topics that carry the type, "" for an unknown type.
+func (t Type) Event() string { return t.layout().event }
+
+// Size is the length of a message of the type in bytes, 0 for a batch or an unknown type.
+func (t Type) Size() int { return t.layout().size }
+
+// EventType is the type that topics with the event carry; ok is false for another format.
+func EventType(event string) (t Type, ok bool) {
+	switch event {
+	case "reading":
+		return TypeReading, true
+	case "profile":
+		return TypeProfile, true
+	case "location":
+		return TypeLocation, true
+	case "result":
+		return TypeResult, true
+	case "power":
+		return TypePower, true
+	case "lost":
+		return TypeLost, true
+	case "event":
+		return TypeEvent, true
+	case "batch":
+		return TypeBatch, true
+	case "measurement":
+		return TypeMeasurement, true
+	case "location-ack":
+		return TypeLocationAck, true
+	case "cmd":
+		return TypeCommand, true
+	case "groups":
+		return TypeGroups, true
+	}
+	return 0, false
+}
+
+// String is the event's name.
+func (t Type) String() string {
+	if e := t.Event(); e != "" {
+		return e
+	}
+	return fmt.Sprintf("0x%02x", uint8(t))
+}
+
+// Check returns the type of a plain message after checking version, type and length, without looking further.
+func Check(b []byte) (Type, error) {
+	if len(b) < HeaderSize {
+		return 0, fmt.Errorf("%d bytes, want a header of %d: %w", len(b), HeaderSize, ErrLength)
+	}
+	if b[0] != Version {
+		return 0, fmt.Errorf("version 0x%02x, want 0x%02x: %w", b[0], Version, ErrVersion)
+	}
+	t := Type(b[1])
+	l := t.layout()
+	if l.event == "" {
+		return 0, fmt.Errorf("type 0x%02x: %w", b[1], ErrType)
+	}
+	if l.size != 0 && len(b) != l.size {
+		return 0, fmt.Errorf("%s of %d bytes, want %d: %w", l.event, len(b), l.size, ErrLength)
+	}
+	return t, nil
+}
+
+// DecodeHeader reads the header of a message that Check accepted.
+func DecodeHeader(b []byte) Header {
+	return Header{Flags: Flags(u16(b[2:])), Time: u32(b[4:])}
+}
+
+// Validate checks a message wholly, as Check and the decoder of its type do, and that it belongs under the event.
+func Validate(event string, b []byte) (Type, error) {
+	t, err := Check(b)
+	if err != nil {
+		return 0, err
+	}
+	if t.Event() != event {
+		return 0, fmt.Errorf("type 0x%02x (%s) under event %q: %w", uint8(t), t, event, ErrEvent)
+	}
+	switch t {
+	case TypeProfile:
+		_, err = DecodeProfile(b)
+	case TypeResult:
+		_, err = DecodeResult(b)
+	case TypePower:
+		_, err = DecodePower(b)
+	case TypeCommand:
+		_, err = DecodeCommand(b)
+	case TypeGroups:
+		_, err = DecodeGroups(b)
+	case TypeBatch:
+		_, err = DecodeBatch(b)
+	case TypeMeasurement:
+		_, err = DecodeMeasurement(b)
+	}
+	return t, err
+}
+
+func expect(b []byte, want Type) (Header, error) {
+	t, err := Check(b)
+	if err != nil {
+		return Header{}, err
+	}
+	if t != want {
+		return Header{}, fmt.Errorf("type 0x%02x (%s), want 0x%02x (%s): %w", uint8(t), t, uint8(want), want, ErrType)
+	}
+	return DecodeHeader(b), nil
+}
+
+func (h Header) append(dst []byte, t Type) []byte {
+	dst = append(dst, Version, byte(t))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(h.Flags))
+	return binary.BigEndian.AppendUint32(dst, h.Time)
+}
+
+func u16(b []byte) uint16 { return binary.BigEndian.Uint16(b) }
+func u32(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
+func u64(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
+
+func put16(b []byte, v uint16) []byte { return binary.BigEndian.AppendUint16(b, v) }
+func put32(b []byte, v uint32) []byte { return binary.BigEndian.AppendUint32(b, v) }
+func put64(b []byte, v uint64) []byte { return binary.BigEndian.AppendUint64(b, v) }

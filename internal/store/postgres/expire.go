@@ -1,0 +1,49 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wattbus/wattbus/internal/store"
+)
+
+// expiries are the statements of each kind: $1 is the time before which, $2 how many rows at most. What was judged of a day
+// goes with it.
+func expiries() map[store.Expiry][]string {
+	superseded := func(table string) string {
+		return `DELETE FROM ` + table + ` WHERE ctid = ANY (ARRAY(SELECT o.ctid
+			FROM ` + table + ` n JOIN ` + table + ` o ON o.day = n.day AND o.channel = n.channel AND o.device = n.device AND o.version < n.version
+			WHERE n.version > 1 AND n.recorded < $1 LIMIT $2))`
+	}
+	rows := func(table, which string) string {
+		return `DELETE FROM ` + table + ` WHERE ctid = ANY (ARRAY(SELECT ctid FROM ` + table + ` WHERE ` + which + ` LIMIT $2))`
+	}
+	return map[store.Expiry][]string{
+		store.ExpireVersions:  {superseded("block"), superseded("verdict"), rows("finding", `superseded <> 0 AND superseded < $1`)},
+		store.ExpireIntervals: {rows("block", `day < $1 / 86400`), rows("verdict", `day < $1 / 86400`), rows("finding", `day < $1 / 86400`)},
+		store.ExpireCommands:  {rows("command", `NOT open AND created < $1`)},
+		store.ExpireOutages:   {rows("outage", `finish <> 0 AND finish < $1`)},
+	}
+}
+
+// Expire implements store.Store.
+func (s *Store) Expire(ctx context.Context, kind store.Expiry, before uint32, limit int) (n int, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		n = 0
+		for _, statement := range expiries()[kind] {
+			tag, err := tx.Exec(ctx, statement, int64(before), int64(limit))
+			if err != nil {
+				return fmt.Errorf("store %s: expire %v: %w", s.name, kind, err)
+			}
+			n += int(tag.RowsAffected())
+		}
+		if kind != store.ExpireIntervals || n == 0 {
+			return nil
+		}
+		_, err := tx.Exec(ctx, `DELETE FROM day_tally WHERE day < $1 / 86400`, int64(before))
+		return err
+	})
+	return n, err
+}

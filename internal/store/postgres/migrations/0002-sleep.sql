@@ -1,0 +1,1 @@
+-- Its columns are in step 1 here.

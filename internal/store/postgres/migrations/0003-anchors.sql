@@ -1,0 +1,1 @@
+-- wattbus_unpack of step 1 knows them.

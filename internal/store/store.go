@@ -1,0 +1,243 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/wattbus/wattbus/internal/cim"
+)
+
+// ErrNotFound is returned for a command, an edit or a rule set that is not there.
+var ErrNotFound = errors.New("not found")
+
+// ErrForeign is returned for a database that another program made.
+var ErrForeign = errors.New("this is a database of another program")
+
+// Location is where a device was last registered. The EEB owns it.
+type Location struct {
+	Kind, ID string
+	Parent   string // the concentrator it hangs on, "" for the centre itself
+	Sequence uint32 // of the registration; 0 for a concentrator
+	Seen     int64  // milliseconds since the epoch, wall time
+}
+
+// Row is one interval as a commit brought it.
+type Row struct {
+	Device   uint32 // ordinal
+	Channel  cim.Channel
+	Length   uint16 // minutes
+	Quality  cim.Quality
+	Start    uint32 // seconds since the epoch
+	Wh       uint32 // cim.NoValue: only the register at the end is known
+	Register uint64 // at the end of the interval, Wh, if HasReg
+	HasReg   bool
+}
+
+// Chunk holds the rows of one UTC day that one commit brought.
+type Chunk struct {
+	Day      cim.Day
+	Recorded uint32 // business time of the commit
+	Rows     []Row
+}
+
+// Block is one device's day of one channel.
+type Block struct {
+	Device   uint32
+	Channel  cim.Channel
+	Day      cim.Day
+	Length   uint16 // minutes; 1440/Length values
+	Version  uint32 // from 1; a higher one supersedes the lower ones, which stay
+	Recorded uint32 // business time at which this version was made
+	Register uint64 // at the day's start, Wh
+	HasReg   bool
+	Anchors  []Anchor      // further registers, by ascending boundary: those that do not follow from what is before them
+	Missing  uint16        // expected intervals without a value when this version was made
+	Wh       []uint32      // per interval, cim.NoValue where there is none
+	Quality  []cim.Quality // per interval
+}
+
+// Anchor is the register at one boundary of a block's day.
+type Anchor struct {
+	At       uint16 // 1 to the number of intervals: the end of that interval, counted from 1
+	Register uint64 // Wh
+}
+
+// BlockInfo is what is known of a block without unpacking it.
+type BlockInfo struct {
+	Device  uint32
+	Channel cim.Channel
+	Day     cim.Day
+	Length  uint16 // minutes
+	Version uint32 // the newest
+	Missing uint16 // of the newest version
+}
+
+// DayTotal counts the intervals of one UTC day that are there, in blocks and in chunks, over all devices and channels.
+type DayTotal struct {
+	Day       cim.Day
+	Received  int64 // as readings
+	Recovered int64 // as load profiles
+	Arrivals  []Arrivals
+}
+
+// Arrivals count the expected intervals of one day by whether their first value came by a deadline. Those that came while the
+// deadline was not used are in neither.
+type Arrivals struct {
+	Deadline string // its name: no spaces, no line ends
+	InTime   int64
+	Late     int64
+}
+
+// Command is a command as the centre keeps it. Doc is its API form as JSON; the other fields are what it is found by.
+type Command struct {
+	ID      uint64
+	Created uint32
+	Open    bool // neither finished nor expired
+	Doc     []byte
+}
+
+// Outage is an outage case; Doc is its API form as JSON.
+type Outage struct {
+	ID    uint64
+	Start uint32
+	End   uint32 // 0: still open
+	Doc   []byte
+}
+
+// GroupMember is a device's membership in a group.
+type GroupMember struct {
+	Group     uint32
+	Device    string // id
+	Confirmed uint32 // when the device confirmed it; 0: not yet
+}
+
+// Group is the whole membership of a group.
+type Group struct {
+	Number  uint32
+	Members []GroupMember // none: the group is no more
+}
+
+// Commit is what becomes durable at once: all of it or nothing.
+type Commit struct {
+	Stream   string // whose messages it answers; "" for none
+	Sequence uint64 // up to which; a commit whose sequence is not above the kept one changes nothing
+	Devices  []cim.EndDevice
+	Chunks   []Chunk
+	Blocks   []Block   // a version that exists already is left as it is
+	DropDays []cim.Day // whose kept chunks are sealed in blocks or repeated in Chunks: they go before Chunks are added
+	Commands []Command
+	Outages  []Outage
+	Totals   []DayTotal // replace those of the same days
+	Groups   []Group    // replace the memberships of the same groups, in this order
+	Verdicts []Verdict  // a version that exists already is left as it is; older findings of the same day are superseded
+	Findings []Finding  // one that exists already is left as it is
+	Edits    []Edit     // replace those with the same id
+	RuleSets []RuleSet  // one that exists already is left as it is
+	Runs     []Run      // one that exists already is left as it is
+	Registry [][]byte   // parts of the registry, added behind those that are there (package mdms/registry knows what is in them)
+}
+
+// Run is a billing run: a question with the time for which it was asked, kept under a name. Doc is its API form as JSON.
+type Run struct {
+	Name     string
+	Recorded uint32 // business time
+	Doc      []byte
+}
+
+// InfoQuery selects blocks of all devices.
+type InfoQuery struct {
+	From, To   cim.Day // [From, To)
+	Incomplete bool    // only those whose newest version misses intervals
+}
+
+// BlockQuery selects blocks.
+type BlockQuery struct {
+	Device   uint32
+	Channel  cim.Channel
+	From, To cim.Day // [From, To)
+	AsKnown  uint32  // only versions recorded up to here; 0: the newest
+	All      bool    // every version, by ascending day and version, not only the newest
+}
+
+// Store is what the centre keeps. All methods are safe for concurrent use; whatever returned nil survives a power cut.
+type Store interface {
+	// PutLocations keeps the locations, replacing those of the same kind and id.
+	PutLocations(ctx context.Context, ls []Location) error
+	// Locations calls f with every location.
+	Locations(ctx context.Context, f func(Location) error) error
+
+	// Commit makes c durable. applied is false for a replay, which changed nothing.
+	Commit(ctx context.Context, c *Commit) (applied bool, err error)
+	// Sequence returns the sequence up to which the stream was committed, 0 for none.
+	Sequence(ctx context.Context, stream string) (uint64, error)
+
+	// Devices calls f with every device by ascending ordinal.
+	Devices(ctx context.Context, f func(cim.EndDevice) error) error
+	// Chunks calls f with every chunk of the days [from, to), in the order of their commits.
+	Chunks(ctx context.Context, from, to cim.Day, f func(*Chunk) error) error
+	// Blocks calls f with the newest version of each block of the query, by ascending day. The block is f's until it returns.
+	Blocks(ctx context.Context, q BlockQuery, f func(*Block) error) error
+	// Verdicts calls f with the newest verdict of each day of the query, or with all of them, like Blocks.
+	Verdicts(ctx context.Context, q BlockQuery, f func(*Verdict) error) error
+	// DayVerdicts calls f with the newest verdict of every device and channel of one day.
+	DayVerdicts(ctx context.Context, day cim.Day, f func(*Verdict) error) error
+	// Unjudged calls f with the newest version of each block from a day on on which no verdict rests.
+	Unjudged(ctx context.Context, from cim.Day, f func(BlockInfo) error) error
+	// Findings returns findings, newest first.
+	Findings(ctx context.Context, q FindingQuery) ([]Finding, error)
+	// Edit returns one edit, or ErrNotFound.
+	Edit(ctx context.Context, id uint64) (Edit, error)
+	// Edits returns up to limit edits with ids below before (0: the newest), newest first; only open ones if open.
+	Edits(ctx context.Context, before uint64, limit int, open bool) ([]Edit, error)
+	// RuleSet returns one rule set, or ErrNotFound.
+	RuleSet(ctx context.Context, id string) (RuleSet, error)
+	// DayBlocks calls f with the newest version of every block of one day and channel, of the devices with ordinals in [from, to),
+	// by ascending device. The block is f's until it returns.
+	DayBlocks(ctx context.Context, day cim.Day, ch cim.Channel, from, to uint64, f func(*Block) error) error
+	// DayTally returns what the newest versions of the day's blocks add up to, nil for a day that was sealed before there were
+	// tallies.
+	DayTally(ctx context.Context, day cim.Day, ch cim.Channel) (*Tally, error)
+	// LastDevice returns the highest ordinal of a device that has blocks or is known, 0 without any.
+	LastDevice(ctx context.Context) (uint32, error)
+	// BlockInfos calls f with the newest version of each block of the query.
+	BlockInfos(ctx context.Context, q InfoQuery, f func(BlockInfo) error) error
+	// DayTotals calls f with the total of every day, by ascending day.
+	DayTotals(ctx context.Context, f func(DayTotal) error) error
+
+	// Command returns one command, or ErrNotFound.
+	Command(ctx context.Context, id uint64) (Command, error)
+	// Commands returns up to limit commands with ids below before (0: the newest), newest first; only open ones if open.
+	Commands(ctx context.Context, before uint64, limit int, open bool) ([]Command, error)
+	// Outages returns up to limit outages with ids below before (0: the newest), newest first; only open ones if open.
+	Outages(ctx context.Context, before uint64, limit int, open bool) ([]Outage, error)
+
+	// Groups calls f with every membership by ascending group.
+	Groups(ctx context.Context, f func(GroupMember) error) error
+
+	// BillingRun returns one billing run, or ErrNotFound.
+	BillingRun(ctx context.Context, name string) (Run, error)
+	// BillingRuns calls f with every billing run, by name.
+	BillingRuns(ctx context.Context, f func(Run) error) error
+
+	// Registry calls f with every part of the registry in the order in which they were added. The part is f's until it returns.
+	Registry(ctx context.Context, f func(part []byte) error) error
+
+	// Expire removes up to limit rows of each table of a kind that are older than before, and returns how many in all; fewer than
+	// limit: nothing is left. What was judged of intervals goes with them. Nothing else is ever removed.
+	Expire(ctx context.Context, kind Expiry, before uint32, limit int) (int, error)
+
+	// Size returns the bytes on disk and the number of intervals in blocks and in chunks.
+	Size(ctx context.Context) (Size, error)
+	// Maintain tidies up what need not be done within a commit; call it now and then when there is little to do.
+	Maintain(ctx context.Context) error
+	Close() error
+}
+
+// Size is how much a store holds.
+type Size struct {
+	Bytes          int64 // all of it on disk
+	BlockBytes     int64 // packed blocks
+	BlockIntervals int64
+	ChunkBytes     int64
+	ChunkIntervals int64
+}

@@ -1,0 +1,64 @@
+package storetest
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/store"
+)
+
+// tallies compares what a store adds up in its commits with what its blocks add up to: lengths mixed, versions superseded,
+// values missing and joined, commits that repeat what is there.
+func tallies(t *testing.T, b *bench) {
+	rnd := rand.New(rand.NewPCG(9, 9))
+	versions := map[[2]uint32]uint32{}
+	for range 40 {
+		c := &store.Commit{}
+		for range 1 + rnd.IntN(20) {
+			dev, day := rnd.Uint32N(30), cim.Day(100+rnd.Uint32N(2))
+			key := [2]uint32{dev, uint32(day)}
+			versions[key]++
+			k := store.Block{Device: dev, Day: day, Length: []uint16{60, 30, 15}[rnd.IntN(3)], Version: versions[key], Recorded: 5}
+			for range 1440 / int(k.Length) {
+				switch rnd.IntN(8) {
+				case 0:
+					k.Wh, k.Quality = append(k.Wh, cim.NoValue), append(k.Quality, cim.Missing)
+				case 1:
+					k.Wh, k.Quality = append(k.Wh, cim.NoValue), append(k.Quality, cim.Joined)
+				default:
+					k.Wh, k.Quality = append(k.Wh, rnd.Uint32()/2), append(k.Quality, cim.Raw)
+				}
+			}
+			c.Blocks = append(c.Blocks, k)
+		}
+		b.commit(c, true)
+	}
+	b.reopen()
+	for _, day := range []cim.Day{99, 100, 101} {
+		kept, err := b.DayTally(t.Context(), day, cim.Import)
+		if err != nil || kept == nil {
+			t.Fatalf("%v: %+v, %v", day, kept, err)
+		}
+		read, err := store.ReadTally(t.Context(), b, day, cim.Import)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, day.String(), kept.Sum(), read.Sum())
+		if s := kept.Sum(); day > 99 && (s.Blocks == 0 || s.Length != 15) {
+			t.Fatalf("%+v", s)
+		}
+	}
+	// The same version once more changes nothing; a day whose tally is given up is read.
+	again := block(1, 100, 1, 7)
+	b.commit(&store.Commit{Blocks: []store.Block{again}}, true)
+	read, err := store.ReadTally(t.Context(), b, 100, cim.Import)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := store.SumDay(t.Context(), b, 100, cim.Import)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "after a repetition", sum, read.Sum())
+}

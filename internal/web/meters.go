@@ -1,0 +1,79 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/topic"
+)
+
+type metersIn struct {
+	PageIn
+	Path  string `query:"path" doc:"Only meters below these concentrators, such as C1/C7."`
+	State string `query:"state" enum:"never-seen,power-lost,unreachable,comm-lost,sleeping,disconnected,online" doc:"Only meters in this state."`
+	Q     string `query:"q" maxLength:"64" doc:"Only meters whose id contains this."`
+}
+
+// MeterIn is the part of a path that names a meter.
+type MeterIn struct {
+	ID string `path:"id" doc:"The meter's id."`
+}
+
+type readingsIn struct {
+	MeterIn
+	PageIn
+	From      time.Time `query:"from" doc:"Start of the span; default the oldest interval."`
+	To        time.Time `query:"to" doc:"End of the span, not included; default now."`
+	AsKnownAt time.Time `query:"asKnownAt" doc:"What the books said at that time: days that were sealed by then, as they had been judged by then. The answer to the same question never changes."`
+}
+
+// meterCalls registers the calls about meters.
+func (s *Server) meterCalls(h huma.API) {
+	huma.Register(h, withProblem(h, operation("list-meters", http.MethodGet, "/v1/meters", "meters", "List meters", "Registry entries and live state, by id.")),
+		func(ctx context.Context, in *metersIn) (*out[api.Page[api.Meter]], error) {
+			if err := topic.CheckPath(in.Path); err != nil {
+				return nil, s.asError(api.BadRequest("path", "%v", err))
+			}
+			return page[api.MeterQuery, api.Meter](ctx, s, s.opt.LongAskTimeout, api.QueryMeters,
+				api.MeterQuery{Paging: in.paging(), Path: in.Path, State: in.State, Q: in.Q})
+		})
+	huma.Register(h, withProblem(h, operation("get-meter", http.MethodGet, "/v1/meters/{id}", "meters", "Get a meter", "")),
+		func(ctx context.Context, in *MeterIn) (*out[api.Meter], error) {
+			if err := topic.CheckID(in.ID); err != nil {
+				return nil, s.asError(api.BadRequest("id", "%v", err))
+			}
+			return one[api.ByID, api.Meter](ctx, s, s.opt.AskTimeout, api.QueryMeter, api.ByID{ID: in.ID})
+		})
+	huma.Register(h, withProblem(h, operation("list-readings", http.MethodGet, "/v1/meters/{id}/readings", "meters", "List a meter's intervals",
+		"Intervals that start in the span, oldest first; those that are expected and not there have the quality `missing` and no values. `readingQuality` is the IEC 61968-9 code; `raw` the value as it came, where another is used.")),
+		func(ctx context.Context, in *readingsIn) (*out[api.Page[api.Reading]], error) {
+			if err := topic.CheckID(in.ID); err != nil {
+				return nil, s.asError(api.BadRequest("id", "%v", err))
+			}
+			q := api.ReadingQuery{Paging: in.paging(), ID: in.ID, From: in.From, To: in.To, AsKnownAt: in.AsKnownAt}
+			if err := checkSpan(q.From, q.To); err != nil {
+				return nil, s.asError(err)
+			}
+			return page[api.ReadingQuery, api.Reading](ctx, s, s.opt.LongAskTimeout, api.QueryReadings, q)
+		})
+}
+
+// checkSpan refuses spans that end before they start and times that no message can carry.
+func checkSpan(from, to time.Time) error {
+	for _, t := range []struct {
+		field string
+		at    time.Time
+	}{{"from", from}, {"to", to}} {
+		if !t.at.IsZero() && (t.at.Unix() < 0 || t.at.Unix() > 1<<32-1) {
+			return api.BadRequest(t.field, "%s is outside 1970-01-01 to 2106-02-07", t.at.Format(time.RFC3339))
+		}
+	}
+	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		return api.BadRequest("to", "%s is not after from, %s", to.Format(time.RFC3339), from.Format(time.RFC3339))
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/wattbus/wattbus/internal/api"
+)
+
+// SliceIn selects one slot, or one UTC day, of many meters.
+type SliceIn struct {
+	PageIn
+	At          time.Time `query:"at" doc:"A time in the slot; default the last one that has ended."`
+	Minutes     int       `query:"minutes" minimum:"1" maximum:"1440" default:"30" doc:"The slot's length; it divides a day."`
+	Day         string    `query:"day" maxLength:"10" doc:"A whole UTC day in place of a slot, such as 2026-11-28."`
+	Channel     string    `query:"channel" enum:"import,export" default:"import" doc:"The register."`
+	Path        string    `query:"path" doc:"Only meters below these concentrators."`
+	Substation  string    `query:"substation" maxLength:"64" doc:"Only meters of this substation."`
+	Feeder      string    `query:"feeder" maxLength:"64" doc:"Only meters on this feeder."`
+	Transformer string    `query:"transformer" maxLength:"64" doc:"Only meters behind this transformer."`
+}
+
+func (in *SliceIn) query() api.SumQuery {
+	return api.SumQuery{Paging: in.paging(), At: in.At, Minutes: in.Minutes, Day: in.Day, Channel: in.Channel, Path: in.Path,
+		Substation: in.Substation, Feeder: in.Feeder, Transformer: in.Transformer}
+}
+
+type sumsIn struct {
+	SliceIn
+	By string `query:"by" enum:"path,substation,feeder,transformer" doc:"What to add up by; none: only the total."`
+}
+
+type completeByIn struct {
+	By   string    `query:"by" required:"true" enum:"concentrator,substation,feeder,transformer,age" doc:"What to count by."`
+	From time.Time `query:"from" doc:"Start of the span; default the oldest interval."`
+	To   time.Time `query:"to" doc:"End of the span, not included; default now."`
+}
+
+// sumCalls registers the calls about many meters at once.
+func (s *Server) sumCalls(h huma.API) {
+	huma.Register(h, withProblem(h, operation("list-sums", http.MethodGet, "/v1/sums", "meters", "Add meters up",
+		"What all chosen meters measured in one slot or day, in all and by concentrator path or place in the grid. Keys page by name; the total is that of all.")),
+		func(ctx context.Context, in *sumsIn) (*out[api.Sums], error) {
+			q := in.query()
+			q.By = in.By
+			return one[api.SumQuery, api.Sums](ctx, s, s.opt.LongAskTimeout, api.QuerySums, q)
+		})
+	huma.Register(h, withProblem(h, operation("list-missing", http.MethodGet, "/v1/missing", "meters", "List who is missing",
+		"Meters that lack intervals of one slot or day, by id.")),
+		func(ctx context.Context, in *SliceIn) (*out[api.Page[api.MissingMeter]], error) {
+			return page[api.SumQuery, api.MissingMeter](ctx, s, s.opt.LongAskTimeout, api.QueryMissing, in.query())
+		})
+	huma.Register(h, withProblem(h, operation("list-top", http.MethodGet, "/v1/top", "meters", "List the top consumers",
+		"Meters by what they measured in one slot or day, the most first.")),
+		func(ctx context.Context, in *SliceIn) (*out[api.Page[api.TopMeter]], error) {
+			return page[api.SumQuery, api.TopMeter](ctx, s, s.opt.LongAskTimeout, api.QueryTop, in.query())
+		})
+	huma.Register(h, withProblem(h, operation("list-completeness", http.MethodGet, "/v1/completeness/by", "network", "Completeness by concentrator, place or age",
+		"Expected intervals and those that are there, by key; by `age`, only what is missing, by how long ago it ended.")),
+		func(ctx context.Context, in *completeByIn) (*out[api.CompleteBy], error) {
+			if err := checkSpan(in.From, in.To); err != nil {
+				return nil, s.asError(err)
+			}
+			return one[api.CompleteByQuery, api.CompleteBy](ctx, s, s.opt.LongAskTimeout, api.QueryCompleteBy,
+				api.CompleteByQuery{Span: api.Span{From: in.From, To: in.To}, By: in.By})
+		})
+	huma.Register(h, withProblem(h, operation("get-service-level", http.MethodGet, "/v1/service-level", "network", "Get the service level",
+		"Which share of the expected intervals had arrived by each deadline, counted when they first came, by whole UTC days.")),
+		func(ctx context.Context, in *spanIn) (*out[api.ServiceLevel], error) {
+			if err := checkSpan(in.From, in.To); err != nil {
+				return nil, s.asError(err)
+			}
+			return one[api.Span, api.ServiceLevel](ctx, s, s.opt.LongAskTimeout, api.QueryServiceLevel, api.Span{From: in.From, To: in.To})
+		})
+}

@@ -1,0 +1,78 @@
+// Calls of the HTTP API. Every failure becomes a ProblemError, also that there was no answer.
+import type { Problem } from './shapes';
+import { askForToken, token } from './token.svelte';
+
+const timeoutMs = 40_000; // longer than the server lets its roles take
+
+export class ProblemError extends Error {
+  readonly problem: Problem;
+  constructor(problem: Problem) {
+    super(problem.detail ?? problem.title);
+    this.problem = problem;
+  }
+}
+
+/** The problem that an error tells of; null for a call that was given up on purpose. */
+export function problemOf(err: unknown): Problem | null {
+  if (err instanceof ProblemError) return err.problem;
+  if (err instanceof DOMException && err.name === 'AbortError') return null;
+  return { title: 'Something went wrong in the console', status: 0, detail: String(err) };
+}
+
+export type Query = Record<string, string | number | boolean | undefined>;
+
+/** The address of a call, relative to where the page was loaded from. */
+export function address(path: string, query: Query = {}): URL {
+  const url = new URL(path, document.baseURI);
+  url.hash = '';
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined && value !== '' && value !== false) url.searchParams.set(name, String(value));
+  }
+  return url;
+}
+
+async function call<T>(url: URL, init: RequestInit): Promise<T> {
+  const headers = new Headers(init.headers);
+  headers.set('Accept', 'application/json');
+  if (token()) headers.set('Authorization', `Bearer ${token()}`);
+  const limit = AbortSignal.timeout(timeoutMs);
+  const signal = init.signal ? AbortSignal.any([init.signal, limit]) : limit;
+  let answer: Response;
+  try {
+    answer = await fetch(url, { ...init, headers, signal });
+  } catch (err) {
+    if (init.signal?.aborted) throw err;
+    throw new ProblemError({
+      title: 'No answer',
+      status: 0,
+      detail: limit.aborted
+        ? `The server did not answer within ${timeoutMs / 1000} s.`
+        : 'The server cannot be reached. Is the centre running, and the network up?',
+    });
+  }
+  if (answer.status === 401) askForToken();
+  if (!answer.ok) throw new ProblemError(await readProblem(answer));
+  return (await answer.json()) as T;
+}
+
+async function readProblem(answer: Response): Promise<Problem> {
+  const plain: Problem = { title: answer.statusText || `Status ${answer.status}`, status: answer.status };
+  if (!answer.headers.get('Content-Type')?.includes('json')) return plain;
+  try {
+    return { ...plain, ...((await answer.json()) as Problem) };
+  } catch {
+    return plain;
+  }
+}
+
+export function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  return call<T>(address(path, query), signal ? { signal } : {});
+}
+
+export function post<T>(path: string, body?: unknown): Promise<T> {
+  return call<T>(address(path), {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+}

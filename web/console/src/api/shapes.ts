@@ -1,0 +1,209 @@
+// The JSON shapes of the HTTP API and of the live events: what internal/api declares in Go, field by field.
+// Times are RFC 3339 strings, energy is Wh.
+
+export interface Problem {
+  type?: string;
+  title: string;
+  status: number; // 0: no answer at all
+  detail?: string;
+  field?: string;
+  errors?: { field: string; detail: string }[];
+}
+
+export interface Page<T> {
+  items: T[];
+  next?: string;
+}
+
+export interface Fact {
+  state: string;
+  since: string;
+}
+
+export interface Register {
+  import: number;
+  export: number;
+  time: string;
+  power: number; // W
+  voltage: number; // V
+}
+
+export type MeterState =
+  | 'never-seen'
+  | 'power-lost'
+  | 'unreachable'
+  | 'comm-lost'
+  | 'sleeping'
+  | 'disconnected'
+  | 'online';
+
+export interface Meter {
+  id: string;
+  kind: string;
+  path: string;
+  state: MeterState;
+  link: Fact;
+  power: Fact;
+  breaker: Fact;
+  firstSeen?: string;
+  lastSeen?: string;
+  register?: Register;
+  flags: string[] | null;
+  capabilities: string[] | null;
+  interval: number; // minutes
+  firmware?: string;
+  registration: number;
+  wakesAt?: string; // of a meter that sleeps, at the latest
+  oldest?: string;
+  missing: number;
+  groups?: number[];
+}
+
+export interface Reading {
+  start: string;
+  end: string;
+  import: number | null;
+  export?: number | null;
+  quality: string; // raw, validated, estimated, edited, missing
+  register?: number;
+}
+
+export interface Concentrator {
+  id: string;
+  path: string; // its parents and then its own id
+  state: string; // online, lost, offline, unknown
+  since: string;
+  meters: number;
+  below: number;
+  states: Record<string, number> | null;
+}
+
+export interface Evidence {
+  time: string;
+  what: string;
+}
+
+export interface Outage {
+  id: string;
+  kind: string; // power-lost, comm-lost, unreachable
+  meter?: string;
+  concentrator?: string;
+  path: string;
+  start: string;
+  end: string | null;
+  affected: number;
+  evidence: Evidence[] | null;
+}
+
+export interface Counts {
+  expected: number;
+  received: number;
+  recovered: number;
+  missing: number;
+  percent: number;
+}
+
+export interface Totals {
+  time: string;
+  speed: number;
+  paused: boolean;
+  meters: number;
+  concentrators: number;
+  states: Record<string, number> | null;
+  completeness: Counts;
+  readingsPerSecond: number;
+  power: number; // W
+  commandsOpen: number;
+  outagesOpen: number;
+  backfill: { waiting: number; inFlight: number };
+  deadLetters: number;
+}
+
+export interface Target {
+  meter?: string;
+  path?: string;
+  group?: number;
+}
+
+export interface Params {
+  from?: string;
+  to?: string;
+  channel?: string;
+  arm?: boolean;
+  minutes?: number;
+  groups?: number[];
+}
+
+export interface CommandRequest {
+  target: Target;
+  type: string;
+  params?: Params;
+  expiresIn?: number; // seconds
+}
+
+export interface Transition {
+  state: string;
+  time: string; // wall time
+  detail?: string;
+}
+
+export interface CommandResult {
+  outcome: string;
+  breaker?: string;
+  detail: number;
+  reason?: string;
+  register?: Register;
+  readings?: Reading[];
+  time: string; // the device's clock
+}
+
+export interface Command {
+  id: string;
+  type: string;
+  target: Target;
+  params?: Params;
+  by?: string;
+  state: string;
+  created: string; // wall time
+  expires?: string;
+  sends: number;
+  history: Transition[] | null;
+  result?: CommandResult;
+  bulk?: { total: number; states: Record<string, number> | null; stragglers: string[] | null };
+}
+
+export interface ReadingEvent {
+  meter: string;
+  path: string;
+  register: Register;
+  interval?: Reading; // none for a read on demand
+  flags: string[] | null;
+  received: string;
+}
+
+/** A CloudEvent 1.0 as it comes over /v1/events. */
+export interface CloudEvent {
+  specversion: string;
+  id: string;
+  type: string; // wattbus.<name>.v1
+  source: string;
+  subject: string;
+  time: string;
+  data: unknown;
+}
+
+export interface EventFilter {
+  id?: string;
+  types?: string[];
+  meter?: string;
+  path?: string;
+}
+
+/** What the server sends besides events; one member is set. */
+export interface LiveControl {
+  subscribed?: EventFilter;
+  unsubscribed?: EventFilter;
+  gap?: { coalesced: number; dropped: number };
+  heartbeat?: { time: string };
+  error?: Problem;
+}

@@ -1,0 +1,110 @@
+// The words and signs for what the API names: one place, so that a second language is one more file.
+import type { IconName } from '../parts/icons';
+
+export interface Sign {
+  label: string;
+  icon: IconName;
+  tone: Tone;
+}
+
+/** A colour by meaning. It never stands alone: icon and word say the same. */
+export type Tone = 'ok' | 'open' | 'warn' | 'bad' | 'cut' | 'sleep' | 'none' | 'busy';
+
+/** Meter states in the order in which people should look at them. */
+export const meterStates = ['power-lost', 'unreachable', 'comm-lost', 'disconnected', 'sleeping', 'never-seen', 'online'] as const;
+
+const meters: Record<string, Sign> = {
+  online: { label: 'Online', icon: 'check', tone: 'ok' },
+  disconnected: { label: 'Disconnected', icon: 'breaker-open', tone: 'open' },
+  'comm-lost': { label: 'Comm lost', icon: 'link-off', tone: 'warn' },
+  unreachable: { label: 'Unreachable', icon: 'node-off', tone: 'cut' },
+  'power-lost': { label: 'Power lost', icon: 'bolt-off', tone: 'bad' },
+  sleeping: { label: 'Sleeping', icon: 'moon', tone: 'sleep' },
+  'never-seen': { label: 'Never seen', icon: 'unknown', tone: 'none' },
+};
+
+const concentrators: Record<string, Sign> = {
+  online: { label: 'Online', icon: 'check', tone: 'ok' },
+  lost: { label: 'Lost', icon: 'link-off', tone: 'bad' },
+  offline: { label: 'Offline', icon: 'off', tone: 'warn' },
+  unknown: { label: 'Unknown', icon: 'unknown', tone: 'none' },
+};
+
+const commands: Record<string, Sign> = {
+  'pending-approval': { label: 'Needs approval', icon: 'clock', tone: 'warn' },
+  queued: { label: 'Queued', icon: 'clock', tone: 'busy' },
+  sent: { label: 'Sent', icon: 'send', tone: 'busy' },
+  delivered: { label: 'Delivered', icon: 'send', tone: 'busy' },
+  done: { label: 'Done', icon: 'check', tone: 'ok' },
+  refused: { label: 'Refused', icon: 'refuse', tone: 'bad' },
+  failed: { label: 'Failed', icon: 'cross', tone: 'bad' },
+  expired: { label: 'Expired', icon: 'clock', tone: 'warn' },
+  cancelled: { label: 'Cancelled', icon: 'cross', tone: 'none' },
+};
+
+const facts: Record<string, Record<string, Sign>> = {
+  link: {
+    up: { label: 'Up', icon: 'link', tone: 'ok' },
+    lost: { label: 'Lost', icon: 'link-off', tone: 'warn' },
+    unreachable: { label: 'Unreachable', icon: 'node-off', tone: 'cut' },
+    sleeping: { label: 'Sleeping', icon: 'moon', tone: 'sleep' },
+    'never-seen': { label: 'Never seen', icon: 'unknown', tone: 'none' },
+  },
+  power: {
+    on: { label: 'On', icon: 'bolt', tone: 'ok' },
+    lost: { label: 'Lost', icon: 'bolt-off', tone: 'bad' },
+    unknown: { label: 'Unknown', icon: 'unknown', tone: 'none' },
+  },
+  breaker: {
+    closed: { label: 'Closed', icon: 'breaker-closed', tone: 'ok' },
+    open: { label: 'Open', icon: 'breaker-open', tone: 'open' },
+    ready: { label: 'Ready to close', icon: 'breaker-open', tone: 'warn' },
+    none: { label: 'None', icon: 'minus', tone: 'none' },
+    unknown: { label: 'Unknown', icon: 'unknown', tone: 'none' },
+  },
+};
+
+/** A sign also for a word that this console does not know yet. */
+function sign(table: Record<string, Sign> | undefined, word: string): Sign {
+  return table?.[word] ?? { label: word || 'Unknown', icon: 'unknown', tone: 'none' };
+}
+
+export const meterSign = (state: string): Sign => sign(meters, state);
+export const concentratorSign = (state: string): Sign => sign(concentrators, state);
+export const commandSign = (state: string): Sign => sign(commands, state);
+export const factSign = (fact: string, state: string): Sign => sign(facts[fact], state);
+export const outageSign = (kind: string): Sign => sign(meters, kind);
+
+const types: Record<string, string> = {
+  read: 'Read now',
+  profile: 'Load profile',
+  disconnect: 'Disconnect',
+  reconnect: 'Reconnect',
+  interval: 'Reading interval',
+  clock: 'Set clock',
+  ping: 'Ping',
+  groups: 'Groups',
+};
+export const commandType = (type: string): string => types[type] ?? type;
+
+const evidence: Record<string, string> = {
+  'last-gasp': 'last gasp',
+  will: 'connection dropped',
+  silence: 'silence',
+  'concentrator-lost': 'concentrator lost',
+  'concentrator-offline': 'concentrator switched off',
+  'concentrator-online': 'concentrator is back',
+  restored: 'power restored',
+  reading: 'reading arrived',
+  registration: 'registered again',
+};
+export const evidenceWord = (what: string): string => evidence[what] ?? what;
+
+const flags: Record<string, string> = {
+  'clock-unsynchronised': 'Clock not synchronised',
+  battery: 'Running on battery',
+  'breaker-open': 'Breaker open',
+  tamper: 'Tamper',
+  estimated: 'Value estimated',
+};
+export const flagWord = (flag: string): string => flags[flag] ?? flag;

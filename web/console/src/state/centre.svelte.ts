@@ -1,0 +1,219 @@
+// What the console knows of the centre, kept true by the live stream. One object per page load.
+import { eventName } from '../api/coalesce';
+import { get, problemOf } from '../api/http';
+import { Live, type Link, type Way } from '../api/live';
+import type { CloudEvent, Command, Concentrator, EventFilter, Meter, Outage, Page, Problem, Totals } from '../api/shapes';
+import { businessTime } from './clock';
+import { addSample, collectionRate, type Sample } from './collection';
+import { later, upsert } from './commands';
+import { applyConcentrators } from './tree';
+
+const trendLength = 90; // points, one for each push of the totals
+
+/** A list that was asked for: its items, and how the asking went. */
+export class Listing<T extends { id: string }> {
+  items = $state.raw<readonly T[]>([]);
+  loaded = $state(false);
+  problem = $state.raw<Problem | null>(null);
+  next = $state('');
+  loading = $state(false);
+  readonly #path: string;
+  readonly #merge: (old: readonly T[], page: readonly T[]) => readonly T[];
+
+  constructor(path: string, merge: (old: readonly T[], page: readonly T[]) => readonly T[]) {
+    this.#path = path;
+    this.#merge = merge;
+  }
+
+  /** Asks for the first page; with all, for every page. */
+  async load(all = false): Promise<void> {
+    this.loading = true;
+    try {
+      let cursor: string | undefined;
+      do {
+        const page: Page<T> = await get<Page<T>>(this.#path, { limit: all ? 1000 : 100, cursor });
+        this.items = this.#merge(this.items, page.items ?? []);
+        cursor = page.next;
+      } while (all && cursor);
+      if (!this.loaded) this.next = cursor ?? '';
+      this.loaded = true;
+      this.problem = null;
+    } catch (err) {
+      this.problem = problemOf(err);
+    } finally {
+      this.loading = false;
+    }
+  }
+
+  /** Asks for the page after those that are there. */
+  async more(): Promise<void> {
+    if (!this.next || this.loading) return;
+    this.loading = true;
+    try {
+      const page = await get<Page<T>>(this.#path, { limit: 100, cursor: this.next });
+      this.items = this.#merge(this.items, page.items ?? []);
+      this.next = page.next ?? '';
+      this.problem = null;
+    } catch (err) {
+      this.problem = problemOf(err);
+    } finally {
+      this.loading = false;
+    }
+  }
+
+  apply(changed: readonly T[]): void {
+    this.items = this.#merge(this.items, changed);
+  }
+}
+
+export class Centre {
+  link = $state<Link>('connecting');
+  way = $state<Way>('websocket');
+  totals = $state.raw<Totals | null>(null);
+  problem = $state.raw<Problem | null>(null); // of the last look at the totals
+  now = $state(0); // business time, ms; 0: not known yet. It stands still while the link is down
+  wall = $state(Date.now());
+  rates = $state.raw<number[]>([]);
+  powers = $state.raw<number[]>([]);
+  samples = $state.raw<Sample[]>([]);
+  rate = $derived(collectionRate(this.samples));
+
+  readonly concentrators = new Listing<Concentrator>('v1/concentrators', (a, b) => applyConcentrators(a, b));
+  readonly commands = new Listing<Command>('v1/commands', (a, b) => {
+    const old = new Map(a.map((c) => [c.id, c]));
+    return upsert(a, b.map((c) => later(old.get(c.id), c)));
+  });
+  readonly outages = new Listing<Outage>('v1/outages', (a, b) => upsert(a, b));
+
+  #at = 0; // performance.now() when the totals came
+  #live: Live;
+  #ticker: ReturnType<typeof setInterval> | undefined;
+  #onMeters = new Set<(meters: Meter[]) => void>();
+  #onReadings = new Set<(events: CloudEvent[]) => void>();
+  #onResync = new Set<() => void>();
+
+  constructor() {
+    this.#live = new Live({
+      types: ['state', 'totals', 'command', 'outage', 'concentrator'],
+      onEvents: (events) => this.#take(events),
+      onLink: (link, way) => {
+        this.link = link;
+        this.way = way;
+      },
+      onOpen: (again) => {
+        if (again) this.resync();
+      },
+      onGap: () => this.resync(),
+    });
+  }
+
+  start(): void {
+    this.#live.start();
+    this.#ticker = setInterval(() => this.#tick(), 1000);
+    this.#look();
+  }
+
+  stop(): void {
+    this.#live.stop();
+    clearInterval(this.#ticker);
+  }
+
+  /** Everything may have changed: looks all of it up anew. */
+  resync(): void {
+    this.#look();
+    for (const f of this.#onResync) f();
+  }
+
+  /** The token changed. */
+  reconnect(): void {
+    this.#live.restart();
+    this.resync();
+  }
+
+  follow(filter: EventFilter & { id: string }): () => void {
+    return this.#live.follow(filter);
+  }
+
+  onMeters(f: (meters: Meter[]) => void): () => void {
+    this.#onMeters.add(f);
+    return () => this.#onMeters.delete(f);
+  }
+
+  onReadings(f: (events: CloudEvent[]) => void): () => void {
+    this.#onReadings.add(f);
+    return () => this.#onReadings.delete(f);
+  }
+
+  onResync(f: () => void): () => void {
+    this.#onResync.add(f);
+    return () => this.#onResync.delete(f);
+  }
+
+  #look(): void {
+    void this.#lookTotals();
+    void this.concentrators.load(true);
+    void this.commands.load();
+    void this.outages.load();
+  }
+
+  async #lookTotals(): Promise<void> {
+    try {
+      this.#setTotals(await get<Totals>('v1/totals'));
+      this.problem = null;
+    } catch (err) {
+      this.problem = problemOf(err);
+    }
+  }
+
+  #setTotals(t: Totals): void {
+    this.totals = t;
+    this.#at = performance.now();
+    this.samples = addSample(this.samples, t.completeness.missing, this.#at);
+    this.rates = [...this.rates, t.readingsPerSecond].slice(-trendLength);
+    this.powers = [...this.powers, t.power].slice(-trendLength);
+    this.now = businessTime(t, 0);
+  }
+
+  #tick(): void {
+    this.wall = Date.now();
+    if (this.totals && this.link === 'live') this.now = businessTime(this.totals, performance.now() - this.#at);
+  }
+
+  #take(events: CloudEvent[]): void {
+    const meters: Meter[] = [];
+    const readings: CloudEvent[] = [];
+    const concentrators: Concentrator[] = [];
+    const commands: Command[] = [];
+    const outages: Outage[] = [];
+    for (const e of events) {
+      switch (eventName(e.type)) {
+        case 'totals':
+          this.#setTotals(e.data as Totals);
+          this.problem = null;
+          break;
+        case 'state':
+          meters.push(e.data as Meter);
+          break;
+        case 'reading':
+          readings.push(e);
+          break;
+        case 'concentrator':
+          concentrators.push(e.data as Concentrator);
+          break;
+        case 'command':
+          commands.push(e.data as Command);
+          break;
+        case 'outage':
+          outages.push(e.data as Outage);
+          break;
+      }
+    }
+    if (concentrators.length > 0) this.concentrators.apply(concentrators);
+    if (commands.length > 0) this.commands.apply(commands);
+    if (outages.length > 0) this.outages.apply(outages);
+    if (meters.length > 0) for (const f of this.#onMeters) f(meters);
+    if (readings.length > 0) for (const f of this.#onReadings) f(readings);
+  }
+}
+
+export const centre = new Centre();

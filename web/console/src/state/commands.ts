@@ -1,0 +1,78 @@
+// Commands and outages as lists, newest first, and a command's way as steps.
+import type { Command, Outage } from '../api/shapes';
+
+export const kept = 500; // of a list that grows by events
+
+const ended = new Set(['done', 'refused', 'failed', 'expired', 'cancelled']);
+
+export const isOpen = (c: Command): boolean => !ended.has(c.state);
+
+/** Numbers as strings: the longer one is the larger one. */
+export function newer(a: string, b: string): number {
+  return b.length - a.length || (a < b ? 1 : a > b ? -1 : 0);
+}
+
+/** The list with changed things put in, newest first. */
+export function upsert<T extends { id: string }>(list: readonly T[], changed: readonly T[], limit = kept): T[] {
+  const byId = new Map(list.map((x) => [x.id, x]));
+  for (const x of changed) byId.set(x.id, x);
+  return [...byId.values()].sort((a, b) => newer(a.id, b.id)).slice(0, Math.max(limit, list.length));
+}
+
+/** An answer to a call may be older than an event that overtook it: more history wins. */
+export function later(a: Command | undefined, b: Command): Command {
+  if (!a) return b;
+  const na = a.history?.length ?? 0;
+  const nb = b.history?.length ?? 0;
+  if (na !== nb) return na > nb ? a : b;
+  return !isOpen(a) && isOpen(b) ? a : b;
+}
+
+export interface Step {
+  state: string;
+  reached: boolean;
+  current: boolean; // where it is now
+  at: number | null; // ms, wall
+  after: number | null; // ms since it was created
+  detail: string;
+}
+
+const way = ['queued', 'sent', 'done'];
+
+/** The steps behind and the usual ones ahead. A step that was repeated counts once, at its first time. */
+export function steps(c: Command): Step[] {
+  const created = Date.parse(c.created);
+  const out: Step[] = [];
+  for (const t of c.history ?? []) {
+    const before = out.find((s) => s.state === t.state);
+    if (before) {
+      if (t.detail) before.detail = t.detail;
+      continue;
+    }
+    const at = Date.parse(t.time);
+    out.push({ state: t.state, reached: true, current: false, at, after: Math.max(0, at - created), detail: t.detail ?? '' });
+  }
+  if (!out.some((s) => s.state === c.state)) {
+    out.push({ state: c.state, reached: true, current: false, at: null, after: null, detail: '' });
+  }
+  for (const s of out) s.current = s.state === c.state;
+  if (isOpen(c)) {
+    const from = c.state === 'pending-approval' ? 0 : Math.max(way.indexOf(c.state === 'delivered' ? 'sent' : c.state), 0) + 1;
+    for (const state of way.slice(from)) out.push({ state, reached: false, current: false, at: null, after: null, detail: '' });
+  }
+  return out;
+}
+
+/** How long it took, or null while it goes on. ms */
+export function took(c: Command): number | null {
+  const last = c.history?.at(-1);
+  return isOpen(c) || !last ? null : Math.max(0, Date.parse(last.time) - Date.parse(c.created));
+}
+
+export function targetText(t: Command['target']): string {
+  if (t.meter) return t.meter;
+  if (t.path) return `all below ${t.path}`;
+  return t.group === undefined ? '' : `group ${t.group}`;
+}
+
+export const outageOpen = (o: Outage): boolean => !o.end;
