@@ -36,7 +36,7 @@ type Bridge struct {
 	batch     *aggregate       // nil: no batches
 	kept      *broker.Outgoing // nil: what waits is lost with the process
 
-	self   chan struct{} // gets one when the upstream turns out to be the local broker
+	self   chan string // gets the URL of an upstream that turns out to be the local broker
 	mu     sync.Mutex
 	status Status
 	noted  time.Time // when the log last said that the upstream is away
@@ -91,7 +91,7 @@ func say(topic, word string, retain bool) func() *client.Message {
 func (b *Bridge) make(co client.Options) (err error) {
 	b.accepting, b.refuse = context.WithCancel(context.Background())
 	b.status.Since = time.Now()
-	b.self = make(chan struct{}, 1)
+	b.self = make(chan string, 1)
 	co.Subscriptions = b.m.subscriptions()
 	co.OnConnect, co.OnDisconnect, co.OnMessage = b.connected, b.disconnected, b.downward
 	b.client, err = client.New(co)
@@ -123,10 +123,10 @@ func (b *Bridge) Run(ctx context.Context) error {
 		b.refuse()
 		stop()
 		return err
-	case <-b.self:
+	case url := <-b.self:
 		b.refuse()
 		stop()
-		return errors.Join(fmt.Errorf("bridge %s: %s: %w", b.o.ID, b.Stats().Upstream, ErrSelf), <-done)
+		return errors.Join(fmt.Errorf("bridge %s: %s: %w", b.o.ID, url, ErrSelf), <-done)
 	case <-ctx.Done():
 	}
 	b.refuse()
@@ -261,7 +261,7 @@ func (b *Bridge) connected(present bool) {
 	s := b.client.Stats()
 	if s.Local != "" && b.o.Local.RemoteAddr(b.o.ID) == s.Local {
 		select {
-		case b.self <- struct{}{}:
+		case b.self <- s.Server:
 		default:
 		}
 	}
