@@ -1,6 +1,7 @@
 # The one door for everything. `make run` and `make test` need nothing but Go.
 
 GO      ?= go
+TEST    ?= $(GO) test
 DATA    ?= wattbus-data
 # golangci-lint is built from source at this version, so that no other program has to be installed.
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -12,7 +13,7 @@ run: ## the whole system on real household data
 
 test: ## all tests; those against other programs are skipped, loudly, where the program is missing
 	$(GO) vet ./...
-	$(GO) test ./...
+	$(TEST) ./...
 
 race: ## all tests with the race detector
 	$(GO) test -race ./...
