@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/dlms"
 	"github.com/wattbus/wattbus/internal/dsmr"
 	"github.com/wattbus/wattbus/internal/echonet"
 	"github.com/wattbus/wattbus/internal/format"
@@ -30,8 +31,8 @@ func newFormat(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "format",
 		Short: "Check declarations of message formats, and decode and encode messages",
-		Long: `Check declarations of a utility's own fixed-length layouts, and decode and encode messages of these, of ECHONET Lite and of
-DSMR P1 meters. docs/formats.md says how to declare a layout.`,
+		Long: `Check declarations of a utility's own fixed-length layouts, and decode and encode messages of these, and of ECHONET
+Lite, DSMR P1 and DLMS meters. docs/formats.md says how to declare a layout.`,
 	}
 	cmd.AddCommand(newFormatCheck(a), newFormatDecode(a), newFormatEncode(a))
 	return cmd
@@ -60,27 +61,16 @@ func newFormatCheck(a *app) *cobra.Command {
 	}
 }
 
-// checkDeclaration reads a layout or a mapping and returns the event of its messages.
+// checkDeclaration reads a declaration and returns the event of its messages.
 func checkDeclaration(name string) (event string, err error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return "", err
 	}
-	if !jsonmap.Declares(b) {
-		l, err := loadLayout(name)
-		if err != nil {
-			return "", err
-		}
-		return formats.Own + l.Name, nil
-	}
-	m, err := jsonmap.Parse(b)
-	switch {
-	case err != nil:
+	if event, _, err = formats.Parse(b); err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
-	case m.Name == formats.EventJSON:
-		return m.Name, nil
 	}
-	return formats.Own + m.Name, nil
+	return event, nil
 }
 
 func loadLayout(name string) (*descriptor.Layout, error) {
@@ -97,12 +87,13 @@ func loadLayout(name string) (*descriptor.Layout, error) {
 
 // formatChoice says of which format a message is.
 type formatChoice struct {
-	layout, event, out string
+	layout, event, keys, out string
 }
 
 func (o *formatChoice) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.layout, "layout", "", "declaration of the message's layout")
-	f.StringVar(&o.event, "event", "", "format of the message where it needs no declaration: el (ECHONET Lite) or p1 (DSMR P1)")
+	f.StringVar(&o.event, "event", "", "format of the message where it needs no declaration: el (ECHONET Lite), p1 (DSMR P1) or dlms (Data-Notification)")
+	f.StringVar(&o.keys, "dlms-keys", "", "key file, for messages that are enciphered; see docs/formats.md")
 	f.StringVarP(&o.out, "output", "o", "text", "text, or json: what is wrong with a message as an object, too")
 }
 
@@ -127,6 +118,13 @@ func (o *formatChoice) codec(unit echonet.Scale) (codec, error) {
 			}
 			plain := func(b []byte) (any, error) { return json.RawMessage(b), m.Read(b, &cim.MeterReading{}) }
 			return codec{plain, func(doc []byte) ([]byte, error) { return doc, m.Read(doc, &cim.MeterReading{}) }, m.Read}, nil
+		}
+		if b, err := os.ReadFile(o.layout); err == nil && dlms.Declares(b) {
+			l, err := dlms.Parse(b)
+			if err != nil {
+				return codec{}, fmt.Errorf("flag --layout: %s: %w", o.layout, err)
+			}
+			return o.dlms(l)
 		}
 		l, err := loadLayout(o.layout)
 		if err != nil {
@@ -153,10 +151,22 @@ func (o *formatChoice) codec(unit echonet.Scale) (codec, error) {
 				}
 				return f.Read(r, &unit, uint32(time.Now().Unix()))
 			}}, nil
-	case o.event == "p1":
+	case o.event == formats.EventDLMS:
+		return o.dlms(nil)
+	case o.event == formats.EventP1:
+		open, err := o.opener()
+		if err != nil {
+			return codec{}, err
+		}
+		decode := func(b []byte) (dsmr.Telegram, error) {
+			if b, err = open(b); err != nil {
+				return dsmr.Telegram{}, err
+			}
+			return dsmr.Decode(b)
+		}
 		return codec{
 			func(b []byte) (any, error) {
-				t, err := dsmr.Decode(b)
+				t, err := decode(b)
 				return t, err
 			},
 			func(doc []byte) ([]byte, error) {
@@ -167,14 +177,59 @@ func (o *formatChoice) codec(unit echonet.Scale) (codec, error) {
 				return t.Append(nil)
 			},
 			func(b []byte, r *cim.MeterReading) error {
-				t, err := dsmr.Decode(b)
+				t, err := decode(b)
 				if err != nil {
 					return err
 				}
 				return t.Read(r)
 			}}, nil
 	}
-	return codec{}, usagef("flag --event: %q, want el or p1; a layout of your own is named with --layout", o.event)
+	return codec{}, usagef("flag --event: %q, want el, p1 or dlms; a layout of your own is named with --layout", o.event)
+}
+
+// opener deciphers what meters of the key file enciphered.
+func (o *formatChoice) opener() (func([]byte) ([]byte, error), error) {
+	var keys *dlms.Keys
+	if o.keys != "" {
+		in, err := os.Open(o.keys)
+		if err != nil {
+			return nil, fmt.Errorf("flag --dlms-keys: %w", err)
+		}
+		defer in.Close()
+		if keys, err = dlms.ReadKeys(in); err != nil {
+			return nil, fmt.Errorf("flag --dlms-keys: %s: %w", o.keys, err)
+		}
+	}
+	return keys.OpenAny, nil
+}
+
+// dlms is the codec of Data-Notifications.
+func (o *formatChoice) dlms(l *dlms.Layout) (codec, error) {
+	open, err := o.opener()
+	if err != nil {
+		return codec{}, err
+	}
+	return codec{
+		func(b []byte) (any, error) {
+			var n dlms.Notification
+			if b, err = open(b); err != nil {
+				return nil, err
+			}
+			return &n, n.Decode(b)
+		},
+		func(doc []byte) ([]byte, error) {
+			var n dlms.Notification
+			if err := json.Unmarshal(doc, &n); err != nil {
+				return nil, err
+			}
+			return n.Append(nil), nil
+		},
+		func(b []byte, r *cim.MeterReading) error {
+			if b, err = open(b); err != nil {
+				return err
+			}
+			return l.Read(b, r)
+		}}, nil
 }
 
 // input takes a message from an argument: hexadecimal digits, @ and a file's name, or - for standard input.
@@ -212,7 +267,8 @@ func newFormatDecode(a *app) *cobra.Command {
 		Long: `Decode a message into its fields, in JSON. MESSAGE is hexadecimal digits, @FILE, or - for standard input; files and standard
 input hold the bytes as they are. What is wrong is told with the field and the offset. --kept prints what the centre would keep.`,
 		Example: "  wattbus format decode --layout mine.yaml a5000012346a674f48000004d25f\n" +
-			"  wattbus format decode --event el 1081000102880105FF017201E70400000278\n  wattbus format decode --event p1 @telegram.txt --kept",
+			"  wattbus format decode --event el 1081000102880105FF017201E70400000278\n  wattbus format decode --event p1 @telegram.txt --kept\n" +
+			"  wattbus format decode --event dlms --dlms-keys keys.txt @push.bin",
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			scale := echonet.Scale{}

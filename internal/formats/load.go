@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/dlms"
 	"github.com/wattbus/wattbus/internal/jsonmap"
 	"github.com/wattbus/wattbus/internal/record/descriptor"
 )
@@ -15,8 +17,45 @@ import (
 // maxFiles bounds the declarations of a directory.
 const maxFiles = 1000
 
-// Load reads the directory again. If one file is not usable, none of the new ones is: what was loaded before stays.
+// Reader is a declared format: a layout, a mapping, or the lists of DLMS pushes. It adds what a message says to a reading.
+type Reader interface {
+	Read(b []byte, r *cim.MeterReading) error
+}
+
+// Parse reads a declaration of any kind, and returns the event of its messages.
+func Parse(b []byte) (event string, r Reader, err error) {
+	var name, reserved string
+	switch {
+	case jsonmap.Declares(b):
+		m, err := jsonmap.Parse(b)
+		if err != nil {
+			return "", nil, err
+		}
+		name, reserved, r = m.Name, EventJSON, m
+	case dlms.Declares(b):
+		l, err := dlms.Parse(b)
+		if err != nil {
+			return "", nil, err
+		}
+		name, reserved, r = l.Name, EventDLMS, l
+	default:
+		l, err := descriptor.Parse(b)
+		if err != nil {
+			return "", nil, err
+		}
+		name, r = l.Name, l
+	}
+	if name == reserved {
+		return name, r, nil
+	}
+	return Own + name, r, nil
+}
+
+// Load reads the directory and the keys again. If one file is not usable, none of the new ones is: what was loaded before stays.
 func (s *Set) Load() error {
+	if err := s.loadKeys(); err != nil {
+		return err
+	}
 	if s.dir == "" {
 		return nil
 	}
@@ -24,7 +63,7 @@ func (s *Set) Load() error {
 	if err != nil {
 		return err
 	}
-	f := &files{declared: map[string]reader{}, names: names}
+	f := &files{declared: map[string]Reader{}, names: names}
 	var errs []error
 	from := map[string]string{}
 	for _, name := range names {
@@ -32,24 +71,10 @@ func (s *Set) Load() error {
 		if err != nil {
 			return fmt.Errorf("format: %w", err)
 		}
-		var event string
-		var read reader
-		if jsonmap.Declares(b) {
-			m, err := jsonmap.Parse(b)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
-				continue
-			}
-			if event, read = Own+m.Name, m; m.Name == EventJSON {
-				event = EventJSON
-			}
-		} else {
-			l, err := descriptor.Parse(b)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
-				continue
-			}
-			event, read = Own+l.Name, l
+		event, read, err := Parse(b)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			continue
 		}
 		if first, twice := from[event]; twice {
 			errs = append(errs, fmt.Errorf("%s: name: %s is that of %s", name, strings.TrimPrefix(event, Own), first))
@@ -82,12 +107,34 @@ func (s *Set) list() ([]string, error) {
 	return names, nil
 }
 
-// Files are what to watch for changes: the directory, in which files come and go, and those in it.
-func (s *Set) Files() []string {
-	if s.dir == "" {
+// loadKeys reads the key file.
+func (s *Set) loadKeys() error {
+	if s.keyFile == "" {
 		return nil
 	}
-	return append([]string{s.dir}, s.files.Load().names...)
+	in, err := os.Open(s.keyFile)
+	if err != nil {
+		return fmt.Errorf("keys of DLMS meters: %w", err)
+	}
+	defer in.Close()
+	keys, err := dlms.ReadKeys(in)
+	if err != nil {
+		return fmt.Errorf("keys of DLMS meters: %s: %w", s.keyFile, err)
+	}
+	s.keys.Store(keys)
+	return nil
+}
+
+// Files are what to watch for changes: the key file, the directory, in which files come and go, and those in it.
+func (s *Set) Files() []string {
+	var out []string
+	if s.keyFile != "" {
+		out = append(out, s.keyFile)
+	}
+	if s.dir != "" {
+		out = append(append(out, s.dir), s.files.Load().names...)
+	}
+	return out
 }
 
 // Events are those of the declared formats, sorted.

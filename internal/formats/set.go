@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/dlms"
 	"github.com/wattbus/wattbus/internal/dsmr"
 	"github.com/wattbus/wattbus/internal/echonet"
 	"github.com/wattbus/wattbus/internal/format"
@@ -16,33 +17,32 @@ import (
 const (
 	EventECHONET = "el"
 	EventP1      = "p1"
+	EventDLMS    = "dlms"
 	EventJSON    = "json"
 	Own          = "x-"
 )
 
 // Set is the formats that are known. It may be used by many goroutines.
 type Set struct {
-	scales *scales
-	unit   *echonet.Unit
-	dir    string
-	files  atomic.Pointer[files]
+	scales  *scales
+	unit    *echonet.Unit
+	dir     string
+	files   atomic.Pointer[files]
+	keyFile string
+	keys    atomic.Pointer[dlms.Keys] // nil: none
 }
 
 // files are what was loaded from the directory.
 type files struct {
-	declared map[string]reader // by event
+	declared map[string]Reader // by event
 	names    []string          // of the files
-}
-
-// reader is a declared format: a layout or a mapping.
-type reader interface {
-	Read(b []byte, r *cim.MeterReading) error
 }
 
 // Options say where a Set finds and keeps things.
 type Options struct {
 	Dir    string // of declarations, *.yaml; "" for none
 	Scales string // file that keeps the units that ECHONET Lite meters told; "" keeps them in memory only
+	Keys   string // file of the keys of meters that encipher in DLMS, or P1 inside it; "" for none; see dlms.ReadKeys
 	// Unit is that of ECHONET Lite meters which never told theirs; nil refuses their counts.
 	Unit   *echonet.Unit
 	Logger *slog.Logger // default: discards
@@ -53,7 +53,7 @@ func New(o Options) (*Set, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Set{dir: o.Dir, unit: o.Unit}
+	s := &Set{dir: o.Dir, unit: o.Unit, keyFile: o.Keys}
 	s.files.Store(&files{})
 	if err := s.Load(); err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (s *Set) Close() error { return s.scales.close() }
 // Knows reports whether an event names a format of the set.
 func (s *Set) Knows(event string) bool {
 	switch event {
-	case EventECHONET, EventP1:
+	case EventECHONET, EventP1, EventDLMS:
 		return true
 	}
 	return s.files.Load().declared[event] != nil
@@ -89,14 +89,28 @@ func (s *Set) Read(event, kind, id string, payload []byte, now uint32, m *Messag
 	case EventECHONET:
 		return s.readECHONET(kind, id, payload, now, m)
 	case EventP1:
+		payload, err := s.keys.Load().Open(id, payload)
+		if err != nil {
+			return err
+		}
 		var t dsmr.Telegram
 		if err := t.Decode(payload); err != nil {
 			return err
 		}
 		return t.Read(&m.MeterReading)
 	}
-	if l := s.files.Load().declared[event]; l != nil {
-		return l.Read(payload, &m.MeterReading)
+	declared := s.files.Load().declared[event]
+	if _, pushed := declared.(*dlms.Layout); pushed || event == EventDLMS {
+		var err error
+		if payload, err = s.keys.Load().Open(id, payload); err != nil {
+			return err
+		}
+		if declared == nil {
+			declared = (*dlms.Layout)(nil)
+		}
+	}
+	if declared != nil {
+		return declared.Read(payload, &m.MeterReading)
 	}
 	return fmt.Errorf("event %.40q: no such format: %w", event, format.ErrVersion)
 }

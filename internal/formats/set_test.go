@@ -1,12 +1,15 @@
 package formats
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/wattbus/wattbus/internal/dlms"
 	"github.com/wattbus/wattbus/internal/echonet"
+	"github.com/wattbus/wattbus/internal/format"
 )
 
 const own = "name: %s\nfields:\n  - {name: import, type: unsigned, width: 4, unit: Wh, is: import}\n"
@@ -77,6 +80,50 @@ func TestScales(t *testing.T) {
 	text, err := os.ReadFile(file)
 	if err != nil || strings.Count(string(text), "\n") != 2 {
 		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// TestKeys: a push and a telegram that are enciphered, and keys that are read again.
+func TestKeys(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "keys")
+	write(t, dir, "keys", "M1 4D4D4D0000BC614E 000102030405060708090A0B0C0D0E0F\n")
+	write(t, dir, "own.yaml", "name: own\nlists: [[{obis: '1-0:1.8.0', unit: Wh}]]\n")
+	s, err := New(Options{Dir: dir, Keys: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if !s.Knows("dlms") || !s.Knows("x-own") || len(s.Files()) != 3 {
+		t.Error("what it knows")
+	}
+	title, _ := dlms.ParseSystemTitle("4D4D4D0000BC614E")
+	key, _ := dlms.NewKey([]byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0A\x0B\x0C\x0D\x0E\x0F"), nil)
+	for event, plain := range map[string]string{
+		"dlms":  "\x0F\x00\x00\x00\x01\x00\x02\x03\x09\x06\x01\x00\x01\x08\x00\xFF\x12\x00\x07\x02\x02\x0F\x00\x16\x1E",
+		"x-own": "\x0F\x00\x00\x00\x01\x00\x02\x01\x12\x00\x07",
+		"p1":    "/ABC5x\r\n\r\n1-0:1.8.0(000000.007*kWh)\r\n!\r\n",
+	} {
+		sealed, err := key.Seal(title, dlms.Encrypted, 1, []byte(plain))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range [][]byte{[]byte(plain), sealed} {
+			var m Message
+			if err := s.Read(event, "meter", "M1", b, 0, &m); err != nil || len(m.Measurements) != 1 || m.Measurements[0].Import != 7 {
+				t.Errorf("%s: %+v, %v", event, m, err)
+			}
+		}
+		if err := s.Read(event, "meter", "M2", sealed, 0, &Message{}); !errors.Is(err, format.ErrKey) {
+			t.Errorf("%s of another meter: %v", event, err)
+		}
+	}
+	write(t, dir, "keys", "M1 nonsense 00\n")
+	if err := s.Load(); err == nil || !strings.Contains(err.Error(), file+": line 1") {
+		t.Errorf("%v", err)
+	}
+	if _, err := New(Options{Keys: filepath.Join(dir, "none")}); err == nil {
+		t.Error("a key file that is not there")
 	}
 }
 
