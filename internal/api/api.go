@@ -242,6 +242,7 @@ type Member struct {
 type GroupPut struct {
 	Group   uint32   `json:"group,omitempty"`
 	Members []string `json:"members"`
+	By      string   `json:"by,omitempty"` // who asks; set by the server
 }
 
 // Event is a CloudEvent 1.0 (JSON), as every event of the centre is.

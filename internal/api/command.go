@@ -118,6 +118,12 @@ type CommandDecision struct {
 	By      string `json:"by,omitempty"` // set by the server
 }
 
+// CommandCancel ends a command.
+type CommandCancel struct {
+	ID string `json:"id"`
+	By string `json:"by,omitempty"`
+}
+
 // Bulk counts the meters of a command for many.
 type Bulk struct {
 	Total      int            `json:"total"`

@@ -74,4 +74,5 @@ type BillingRun struct {
 	Tariff   string    `json:"tariff,omitempty"`
 	Calendar string    `json:"calendar,omitempty"`
 	Zone     string    `json:"zone,omitempty"`
+	By       string    `json:"by,omitempty"` // who asked for it; set by the server
 }

@@ -12,12 +12,14 @@ const (
 	QueryCompleteness  = "completeness"   // Span -> Completeness
 	QueryTotals        = "totals"         // struct{} -> Totals
 	QueryCommandCreate = "command-create" // CommandRequest -> Command
-	QueryCommandCancel = "command-cancel" // ByID -> Command
+	QueryCommandCancel = "command-cancel" // CommandCancel -> Command
 	QueryCommandDecide = "command-decide" // CommandDecision -> Command
 	QueryCommand       = "command"        // ByID -> Command
 	QueryCommands      = "commands"       // CommandQuery -> Page[Command]
 	QueryGroups        = "groups"         // Paging -> Page[Group]
 	QueryGroupPut      = "group-put"      // GroupPut -> Group
+	QueryAudit         = "audit"          // AuditQuery -> Page[AuditRecord]
+	QueryAuditHead     = "audit-head"     // struct{} -> AuditHead
 	QueryExplain       = "explain"        // ExplainQuery -> Explanation
 	QueryFindings      = "findings"       // FindingQuery -> Page[Finding]
 	QueryEditPropose   = "edit-propose"   // EditRequest -> Edit

@@ -182,6 +182,9 @@ func (o *backupOptions) restore(ctx context.Context, from string) error {
 	}
 	bar.finish(fmt.Sprintf("%s sealed intervals, %s in chunks, %d batches, %d dead letters", thousands(c.Store.BlockIntervals), thousands(c.Store.ChunkIntervals), c.Batches, c.DeadLetters))
 	fmt.Fprintf(o.app.Out, "%s: %s of %s\n", from, action, c.Begun.Format("2006-01-02 15:04:05Z"))
+	if c.Store.Audit.Sequence > 0 {
+		fmt.Fprintf(o.app.Out, "%s: its audit trail is whole; head %v\n", from, c.Store.Audit)
+	}
 	return nil
 }
 

@@ -77,6 +77,7 @@ func (m *MDMS) proposeEdit(ctx context.Context, q api.EditRequest) (api.Edit, er
 		e.ID = strconv.FormatUint(id, 10)
 		doc, _ := json.Marshal(e) // plain structs
 		m.pending.Edits = append(m.pending.Edits, store.Edit{ID: id, Created: m.now, Open: true, Doc: doc})
+		m.note(e.By, "edit.propose", e.ID, e.Meter, editDetail(&e))
 	}})
 }
 
@@ -225,7 +226,13 @@ func (m *MDMS) decide(ctx context.Context, id uint64, q api.EditDecision) (api.E
 	if err != nil {
 		return e, err
 	}
-	return e, m.putJudged(ctx, batch, &store.Edit{ID: id, Created: uint32(e.Created.Unix()), Doc: doc})
+	return e, m.putJudged(ctx, batch, &store.Edit{ID: id, Created: uint32(e.Created.Unix()), Doc: doc}, func() {
+		action := "edit.reject"
+		if q.Approve {
+			action = "edit.approve"
+		}
+		m.note(q.By, action, e.ID, e.Meter, editDetail(&e))
+	})
 }
 
 // applyEdit judges the days of an edit with what it says, and fills in what was found.

@@ -85,7 +85,7 @@ func (x *imports) finish(ctx context.Context, p api.RegistryPart, im *registry.I
 	if p.DryRun || s.Changes() == 0 {
 		return out, nil
 	}
-	if err := x.m.apply(ctx, p.By, func(registry.Options) (*registry.Import, error) { return im, nil }); err != nil {
+	if err := x.m.apply(ctx, p.By, "registry.import", "", func(registry.Options) (*registry.Import, error) { return im, nil }); err != nil {
 		return out, err
 	}
 	out.Applied = true

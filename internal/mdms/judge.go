@@ -189,6 +189,7 @@ func (m *MDMS) putRules(ctx context.Context) error {
 	r := m.judge.rules
 	return m.do(ctx, &work{call: func() {
 		m.pending.RuleSets = append(m.pending.RuleSets, store.RuleSet{ID: r.ID(), Recorded: m.now, Text: r.String()})
+		m.note("", "rules.use", r.ID(), "", nil)
 	}})
 }
 
@@ -207,7 +208,7 @@ func (m *MDMS) judgeAll(ctx context.Context, keys []dayKey, tasks map[dayKey]*ta
 		if len(batch) == 0 {
 			return nil
 		}
-		err := m.putJudged(ctx, batch, nil)
+		err := m.putJudged(ctx, batch, nil, nil)
 		batch = nil
 		return err
 	}
@@ -264,8 +265,8 @@ func (m *MDMS) lookTogether(ctx context.Context, keys []dayKey, tasks map[dayKey
 	})
 }
 
-// putJudged has the loop commit verdicts with their findings, and an edit.
-func (m *MDMS) putJudged(ctx context.Context, batch []judged, edit *store.Edit) error {
+// putJudged has the loop commit verdicts with their findings, and an edit; told, if not nil, is called in the loop.
+func (m *MDMS) putJudged(ctx context.Context, batch []judged, edit *store.Edit, told func()) error {
 	var docs [][]byte
 	for _, x := range batch {
 		for i := range x.findings {
@@ -291,6 +292,9 @@ func (m *MDMS) putJudged(ctx context.Context, batch []judged, edit *store.Edit) 
 		}
 		if edit != nil {
 			m.pending.Edits = append(m.pending.Edits, *edit)
+		}
+		if told != nil {
+			told()
 		}
 	}})
 	if err != nil {

@@ -223,7 +223,7 @@ func pair(imp, exp *uint64) (p cim.RegisterPair) {
 }
 
 // apply makes a change of the registry durable and then known. plan is called in the loop.
-func (m *MDMS) apply(ctx context.Context, by string, plan func(o registry.Options) (*registry.Import, error)) error {
+func (m *MDMS) apply(ctx context.Context, by, action, subject string, plan func(o registry.Options) (*registry.Import, error)) error {
 	var parts [][]byte
 	var refused error
 	w := &work{
@@ -242,6 +242,9 @@ func (m *MDMS) apply(ctx context.Context, by string, plan func(o registry.Option
 				refused = &api.Problem{Title: "Conflict", Status: 409, Detail: "the registry was changed while the import was read; nothing of it was applied: import it again"}
 			}
 			m.pending.Registry = append(m.pending.Registry, parts...)
+			if len(parts) > 0 {
+				m.note(by, action, subject, "", im.Summary())
+			}
 		},
 		after: func() error {
 			for _, p := range parts {
@@ -277,7 +280,7 @@ func (m *MDMS) exchangeMeter(ctx context.Context, q api.MeterExchange) (api.Usag
 	}
 	e := registry.Exchange{UsagePoint: q.UsagePoint, At: at, Final: pair(q.OldImport, q.OldExport), Meter: q.Meter, First: pair(q.FirstImport, q.FirstExport),
 		Serial: q.Serial, Dials: uint8(q.Dials), Reason: q.Reason}
-	if err := m.apply(ctx, q.By, func(o registry.Options) (*registry.Import, error) { return m.registry.Exchange(e, o), nil }); err != nil {
+	if err := m.apply(ctx, q.By, "registry.exchange", q.UsagePoint, func(o registry.Options) (*registry.Import, error) { return m.registry.Exchange(e, o), nil }); err != nil {
 		return api.UsagePoint{}, err
 	}
 	return m.usagePointAt(q.UsagePoint, max(at, m.o.Clock.Unix()), registry.Now)
@@ -294,7 +297,7 @@ func (m *MDMS) retireMeter(ctx context.Context, q api.MeterRetirement) (api.Reti
 	if err != nil {
 		return api.Retired{}, err
 	}
-	err = m.apply(ctx, q.By, func(o registry.Options) (*registry.Import, error) {
+	err = m.apply(ctx, q.By, "registry.retire", q.ID, func(o registry.Options) (*registry.Import, error) {
 		d := m.byID[q.ID]
 		if known, _ := m.registry.Known(q.ID, at); !known && (d == nil || !d.meters()) {
 			return nil, api.NotFound("no meter %s is known", q.ID)

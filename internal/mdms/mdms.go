@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wattbus/wattbus/internal/audit"
 	"github.com/wattbus/wattbus/internal/bus"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/mdms/backfill"
@@ -56,6 +57,9 @@ type MDMS struct {
 
 	// Of the turn under way.
 	pending store.Commit // what engines handed out since the last commit
+	trail   []audit.Entry
+	head    audit.Head // of the audit trail, with what the commit under way adds
+	settled audit.Head // of what is committed
 	outbox  outbox
 	buried  []bus.DeadLetter
 	due     uint32 // minute up to which was last looked for gaps
@@ -251,6 +255,7 @@ func (m *MDMS) turn(ctx context.Context, w *work) (time.Duration, error) {
 	m.mu.Lock()
 	m.ledger.free(free)
 	m.closed = now - min(now, 1)
+	m.settled = m.head
 	m.queueBlocks(c.Blocks)
 	if c.Stream != "" {
 		m.position[c.Stream] = c.Sequence
@@ -262,7 +267,7 @@ func (m *MDMS) turn(ctx context.Context, w *work) (time.Duration, error) {
 	}
 	next = sooner(next, nextJudge, wall)
 	m.handOut()
-	if len(m.pending.Commands)+len(m.pending.Outages)+len(m.pending.Groups)+len(m.pending.Runs) > 0 {
+	if len(m.pending.Commands)+len(m.pending.Outages)+len(m.pending.Groups)+len(m.pending.Runs)+len(m.trail) > 0 {
 		next = shortestTurn
 	}
 	out, buried := m.outbox.take(), m.buried
@@ -313,6 +318,7 @@ func (m *MDMS) handOut() {
 	for _, g := range cc.Groups {
 		m.pending.Groups = append(m.pending.Groups, store.Group{Number: g.Group, Members: g.Members})
 	}
+	m.trail = append(m.trail, cc.Audit...)
 	m.outbox.later(cc.Events)
 	oc := m.outages.Changed()
 	m.pending.Outages = append(m.pending.Outages, oc.Outages...)
@@ -358,6 +364,7 @@ func (m *MDMS) collect(now uint32, quota int) (*store.Commit, []*dayRow) {
 		}
 		m.stale = slices.Delete(m.stale, 0, n)
 	}
+	m.chain(&c)
 	m.tellStates()
 	m.outbox.settle()
 	return &c, free
@@ -367,7 +374,7 @@ func (m *MDMS) collect(now uint32, quota int) (*store.Commit, []*dayRow) {
 // the store may lack what is in RAM.
 func (m *MDMS) commit(ctx context.Context, c *store.Commit) error {
 	if c.Stream == "" && len(c.Devices)+len(c.Chunks)+len(c.Blocks)+len(c.DropDays)+len(c.Commands)+len(c.Outages)+len(c.Totals)+len(c.Groups)+len(c.Registry)+
-		len(c.Verdicts)+len(c.Findings)+len(c.Edits)+len(c.RuleSets)+len(c.Runs) == 0 {
+		len(c.Verdicts)+len(c.Findings)+len(c.Edits)+len(c.RuleSets)+len(c.Runs)+len(c.Audit) == 0 {
 		return nil
 	}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
@@ -436,6 +443,9 @@ func (m *MDMS) restore(ctx context.Context) error {
 		return err
 	}
 	if err := m.restoreEngines(ctx); err != nil {
+		return err
+	}
+	if err := m.restoreTrail(ctx); err != nil {
 		return err
 	}
 	m.rate.last = m.ledger.total.received + m.ledger.total.recovered

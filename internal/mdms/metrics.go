@@ -14,6 +14,7 @@ type metrics struct {
 	ignored   *prometheus.CounterVec
 	dead      *prometheus.CounterVec // the EEB's own where it is in the same process
 	commits   prometheus.Counter
+	audit     prometheus.Counter
 	commit    prometheus.Histogram
 	failures  prometheus.Counter
 	blocks    prometheus.Counter
@@ -38,6 +39,7 @@ func (m *MDMS) newMetrics() (*metrics, error) {
 			Help: "Messages of devices that were understood but not used, by reason."}, []string{"reason"}),
 		dead: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattbus_dead_letters_total",
 			Help: "Messages that could not be understood."}, []string{"reason"}),
+		audit:   prometheus.NewCounter(prometheus.CounterOpts{Name: "wattbus_audit_entries_total", Help: "Entries added to the audit trail."}),
 		commits: prometheus.NewCounter(prometheus.CounterOpts{Name: "wattbus_commits_total", Help: "Commits to the store."}),
 		commit: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "wattbus_store_commit_seconds", Help: "Duration of commits to the store.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
@@ -80,7 +82,7 @@ func (m *MDMS) newMetrics() (*metrics, error) {
 	}
 	missing := func() float64 { _, n := m.missing(); return float64(n) }
 	for _, c := range append(m.deadlineMetrics(), []prometheus.Collector{
-		x.entries, x.ignored, x.commits, x.commit, x.failures, x.blocks, x.downlinks, x.expired, x.verdicts, x.findings,
+		x.entries, x.ignored, x.commits, x.audit, x.commit, x.failures, x.blocks, x.downlinks, x.expired, x.verdicts, x.findings,
 		count("wattbus_intervals_total", "Intervals kept, by how they came.", prometheus.Labels{"quality": "received"},
 			func() float64 { return float64(m.ledger.total.received) }),
 		count("wattbus_intervals_total", "Intervals kept, by how they came.", prometheus.Labels{"quality": "recovered"},

@@ -58,6 +58,7 @@ func (m *MDMS) putRun(ctx context.Context, q api.BillingRun) (api.BillingRun, er
 	}
 	if _, err := change(ctx, m, func() (struct{}, error) {
 		m.pending.Runs = append(m.pending.Runs, store.Run{Name: q.Name, Recorded: uint32(q.Known.Unix()), Doc: doc})
+		m.note(q.By, "run.put", q.Name, "", nil)
 		return struct{}{}, nil
 	}); err != nil {
 		return q, err
@@ -90,7 +91,7 @@ func checkRunName(s string) error {
 }
 
 func sameRun(old, q api.BillingRun) error {
-	q.Known = old.Known
+	q.Known, q.By = old.Known, old.By
 	if reflect.DeepEqual(old, q) {
 		return nil
 	}

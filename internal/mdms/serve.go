@@ -61,6 +61,8 @@ func (m *MDMS) serve() (stop func(), err error) {
 	add(bus.Serve(b, api.QueryCommands, m.queryCommands))
 	add(bus.Serve(b, api.QueryGroups, m.queryGroups))
 	add(bus.Serve(b, api.QueryGroupPut, m.putGroup))
+	add(bus.Serve(b, api.QueryAudit, m.queryAudit))
+	add(bus.Serve(b, api.QueryAuditHead, m.queryAuditHead))
 	m.serveRegistry(add)
 	m.serveSums(add)
 	if err != nil {
@@ -197,12 +199,12 @@ func (m *MDMS) createCommand(ctx context.Context, q api.CommandRequest) (api.Com
 	return change(ctx, m, func() (api.Command, error) { return m.commands.Create(q) })
 }
 
-func (m *MDMS) cancelCommand(ctx context.Context, q api.ByID) (api.Command, error) {
+func (m *MDMS) cancelCommand(ctx context.Context, q api.CommandCancel) (api.Command, error) {
 	id, err := command.ParseID(q.ID)
 	if err != nil {
 		return api.Command{}, api.BadRequest("id", "%.40q is no id of a command", q.ID)
 	}
-	return change(ctx, m, func() (api.Command, error) { return m.commands.Cancel(id) })
+	return change(ctx, m, func() (api.Command, error) { return m.commands.Cancel(id, q.By) })
 }
 
 func (m *MDMS) decideCommand(ctx context.Context, d api.CommandDecision) (api.Command, error) {
@@ -238,7 +240,7 @@ func (m *MDMS) queryGroups(_ context.Context, q api.Paging) (api.Page[api.Group]
 }
 
 func (m *MDMS) putGroup(ctx context.Context, q api.GroupPut) (api.Group, error) {
-	return change(ctx, m, func() (api.Group, error) { return m.commands.PutGroup(q, "") })
+	return change(ctx, m, func() (api.Group, error) { return m.commands.PutGroup(q, q.By) })
 }
 
 // span checks a span of time against what a u32 of seconds holds. Zero times are the defaults.

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 
+	"github.com/wattbus/wattbus/internal/audit"
 	"github.com/wattbus/wattbus/internal/cim"
 )
 
 // ErrNotFound is returned for a command, an edit or a rule set that is not there.
 var ErrNotFound = errors.New("not found")
+
+// ErrForked is returned for audit entries whose numbers are taken by others: two centres write to one store.
+var ErrForked = errors.New("the audit trail goes on differently in the store")
 
 // ErrForeign is returned for a database that another program made.
 var ErrForeign = errors.New("this is a database of another program")
@@ -127,14 +131,15 @@ type Commit struct {
 	DropDays []cim.Day // whose kept chunks are sealed in blocks or repeated in Chunks: they go before Chunks are added
 	Commands []Command
 	Outages  []Outage
-	Totals   []DayTotal // replace those of the same days
-	Groups   []Group    // replace the memberships of the same groups, in this order
-	Verdicts []Verdict  // a version that exists already is left as it is; older findings of the same day are superseded
-	Findings []Finding  // one that exists already is left as it is
-	Edits    []Edit     // replace those with the same id
-	RuleSets []RuleSet  // one that exists already is left as it is
-	Runs     []Run      // one that exists already is left as it is
-	Registry [][]byte   // parts of the registry, added behind those that are there (package mdms/registry knows what is in them)
+	Totals   []DayTotal     // replace those of the same days
+	Groups   []Group        // replace the memberships of the same groups, in this order
+	Verdicts []Verdict      // a version that exists already is left as it is; older findings of the same day are superseded
+	Findings []Finding      // one that exists already is left as it is
+	Edits    []Edit         // replace those with the same id
+	RuleSets []RuleSet      // one that exists already is left as it is
+	Runs     []Run          // one that exists already is left as it is
+	Registry [][]byte       // parts of the registry, added behind those that are there (package mdms/registry knows what is in them)
+	Audit    []audit.Record // what follows the last entry that is there; entries are never changed or removed
 }
 
 // Run is a billing run: a question with the time for which it was asked, kept under a name. Doc is its API form as JSON.
@@ -219,6 +224,11 @@ type Store interface {
 	// BillingRuns calls f with every billing run, by name.
 	BillingRuns(ctx context.Context, f func(Run) error) error
 
+	// Audit returns up to limit entries of the audit trail behind the one numbered after, ascending.
+	Audit(ctx context.Context, after uint64, limit int) ([]audit.Record, error)
+	// AuditHead returns the last entry's number and hash, zero for none.
+	AuditHead(ctx context.Context) (audit.Head, error)
+
 	// Registry calls f with every part of the registry in the order in which they were added. The part is f's until it returns.
 	Registry(ctx context.Context, f func(part []byte) error) error
 
@@ -240,4 +250,5 @@ type Size struct {
 	BlockIntervals int64
 	ChunkBytes     int64
 	ChunkIntervals int64
+	Audit          audit.Head // of the audit trail; only where all of it was read
 }

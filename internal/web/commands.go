@@ -92,7 +92,7 @@ func (s *Server) commandCalls(h huma.API) {
 			return &commandOut{Status: http.StatusOK, Applied: in.applied(), Body: cmd}, nil
 		})
 	cancel := func(ctx context.Context, in *CommandIn) (*out[api.Command], error) {
-		return one[api.ByID, api.Command](ctx, s, s.opt.AskTimeout, api.QueryCommandCancel, api.ByID{ID: in.ID})
+		return one[api.CommandCancel, api.Command](ctx, s, s.opt.AskTimeout, api.QueryCommandCancel, api.CommandCancel{ID: in.ID, By: principal(ctx).Name})
 	}
 	const what = "It is not sent any more. What a meter has carried out already stays so."
 	huma.Register(h, withProblem(h, operation("cancel-command", http.MethodPost, "/v1/commands/{id}/cancel", "commands", "Cancel a command", what)), cancel)

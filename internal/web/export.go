@@ -91,7 +91,7 @@ func (s *Server) runCalls(h huma.API) {
 		"Freezes what is known of a period that is over, and keeps the question under the name. The answer tells asKnownAt, to be given to exports. The same "+
 			"question again gives the same answer; another one is refused.")),
 		func(ctx context.Context, in *runPutIn) (*out[api.BillingRun], error) {
-			return one[api.BillingRun, api.BillingRun](ctx, s, s.opt.LongAskTimeout, api.QueryRunPut, in.Body.run(in.Name))
+			return one[api.BillingRun, api.BillingRun](ctx, s, s.opt.LongAskTimeout, api.QueryRunPut, in.Body.run(in.Name, principal(ctx).Name))
 		})
 	huma.Register(h, withProblem(h, operation("get-billing-run", http.MethodGet, "/v1/billing-runs/{name}", "export", "Get a billing run", "")),
 		func(ctx context.Context, in *RunIn) (*out[api.BillingRun], error) {
@@ -116,8 +116,8 @@ type runBody struct {
 	Zone     string   `json:"zone,omitempty"`
 }
 
-func (b runBody) run(name string) api.BillingRun {
-	return api.BillingRun{Name: name, What: b.What, From: b.From, To: b.To, Meters: b.Meters, Path: b.Path, Feeder: b.Feeder, Tariff: b.Tariff,
+func (b runBody) run(name, by string) api.BillingRun {
+	return api.BillingRun{Name: name, By: by, What: b.What, From: b.From, To: b.To, Meters: b.Meters, Path: b.Path, Feeder: b.Feeder, Tariff: b.Tariff,
 		Calendar: b.Calendar, Zone: b.Zone}
 }
 

@@ -47,7 +47,7 @@ func (s *Server) groupCalls(h huma.API) {
 					return nil, s.asError(api.BadRequest("members", "%v", err))
 				}
 			}
-			return one[api.GroupPut, api.Group](ctx, s, s.opt.LongAskTimeout, api.QueryGroupPut, api.GroupPut{Group: in.Group, Members: in.Body.Members})
+			return one[api.GroupPut, api.Group](ctx, s, s.opt.LongAskTimeout, api.QueryGroupPut, api.GroupPut{Group: in.Group, Members: in.Body.Members, By: principal(ctx).Name})
 		})
 }
 

@@ -63,6 +63,12 @@ func newCentre(t *testing.T) *centre {
 	answer(c, api.QueryRuns, func(struct{}) (api.Page[api.BillingRun], error) {
 		return api.Page[api.BillingRun]{Items: []api.BillingRun{run}}, nil
 	})
+	answer(c, api.QueryAudit, func(q api.AuditQuery) (api.Page[api.AuditRecord], error) {
+		return api.Page[api.AuditRecord]{Items: []api.AuditRecord{{Sequence: 1, Hash: "aa", Entry: []byte(`{"actor":"<alice>"}`)}}}, nil
+	})
+	answer(c, api.QueryAuditHead, func(struct{}) (api.AuditHead, error) {
+		return api.AuditHead{Sequence: 1, Hash: "aa", Text: "1:aa"}, nil
+	})
 	answer(c, api.QueryMeter, func(q api.ByID) (api.Meter, error) {
 		for _, m := range meters {
 			if m.ID == q.ID {
@@ -143,8 +149,8 @@ func newCentre(t *testing.T) *centre {
 		return api.Command{}, api.NotFound("there is no command %s", q.ID)
 	}
 	answer(c, api.QueryCommand, byID)
-	answer(c, api.QueryCommandCancel, func(q api.ByID) (api.Command, error) {
-		if _, err := byID(q); err != nil {
+	answer(c, api.QueryCommandCancel, func(q api.CommandCancel) (api.Command, error) {
+		if _, err := byID(api.ByID{ID: q.ID}); err != nil {
 			return api.Command{}, err
 		}
 		return c.end(q.ID, api.CommandCancelled), nil

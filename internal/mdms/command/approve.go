@@ -130,9 +130,11 @@ func (e *Engine) Decide(d api.CommandDecision) (api.Command, error) {
 	c.doc.Approval.By, c.doc.Approval.Time, c.doc.Approval.Comment = d.By, &at, d.Comment
 	if !d.Approve {
 		c.doc.Approval.Rejected = true
+		e.note(c, "reject", d.By, "", transition{Meters: c.open, Comment: d.Comment})
 		e.finishRest(c, cancelled, now, "rejected by "+d.By)
 		return e.view(c), nil
 	}
+	e.note(c, "approve", d.By, "", transition{Meters: c.open, Comment: d.Comment})
 	c.pending, c.kept = false, false // it goes out once this is kept
 	c.expiry = e.wireExpiry(c.lasts)
 	c.deadline = now.Add(c.lasts)

@@ -82,7 +82,7 @@ func TestRejectedAndForgotten(t *testing.T) {
 	if got, err := w.decide(a, "alice", false); err != nil || got.State != api.CommandCancelled || !got.Approval.Rejected {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if got, err := w.e.Cancel(b); err != nil || got.State != api.CommandCancelled {
+	if got, err := w.e.Cancel(b, "bob"); err != nil || got.State != api.CommandCancelled {
 		t.Errorf("%+v, %v", got, err)
 	}
 	w.after(25 * time.Hour)
@@ -187,7 +187,7 @@ func TestBudget(t *testing.T) {
 	if len(hit) < 45 || len(hit) > 67 {
 		t.Errorf("%d after 6 minutes", len(hit))
 	}
-	c, err := w.e.Cancel(id)
+	c, err := w.e.Cancel(id, "bob")
 	if err != nil || c.State != api.CommandCancelled {
 		t.Fatal(c, err)
 	}

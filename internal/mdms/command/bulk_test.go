@@ -91,7 +91,7 @@ func TestBulkEnds(t *testing.T) {
 		}, api.CommandExpired, "2 of 3 meters gave no result"},
 		{"cancelled", func(w *world, id uint64) {
 			w.result("M1", id, record.OpRead, record.Done, 1)
-			_, _ = w.e.Cancel(id)
+			_, _ = w.e.Cancel(id, "bob")
 		}, api.CommandCancelled, "already sent"},
 		{"failed", func(w *world, id uint64) {
 			w.result("M0", id, record.OpRead, record.Failed, 1)

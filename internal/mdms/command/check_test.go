@@ -142,7 +142,7 @@ func TestBounds(t *testing.T) {
 	if _, err := w.e.Get(12345); problem(t, err).Status != 404 {
 		t.Errorf("unknown: %v", err)
 	}
-	if _, err := w.e.Cancel(a); problem(t, err).Status != 409 {
+	if _, err := w.e.Cancel(a, "bob"); problem(t, err).Status != 409 {
 		t.Errorf("cancel of one in the store: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/audit"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/record"
 	"github.com/wattbus/wattbus/internal/store"
@@ -211,6 +212,7 @@ type Engine struct {
 	budgets budgets
 	cuts    map[string][]cut // by who asked, oldest first
 	events  uint64
+	trail   []audit.Entry // not yet handed out
 	stats   Stats
 }
 
@@ -322,6 +324,7 @@ func (e *Engine) add(p plan) (*control, error) {
 	}
 	e.enter(c)
 	e.touch(c)
+	e.noteCreated(c)
 	return c, nil
 }
 
@@ -359,9 +362,9 @@ func (e *Engine) wireExpiry(d time.Duration) uint32 {
 	return uint32(max(s, 1))
 }
 
-// Cancel ends a command: what was not sent never will be, repeats stop. A meter that it already reached may still carry it
+// Cancel ends a command, for somebody: what was not sent never will be, repeats stop. A meter that it already reached may still carry it
 // out. The error is an *api.Problem with status 404 or, for a finished command, 409.
-func (e *Engine) Cancel(id uint64) (api.Command, error) {
+func (e *Engine) Cancel(id uint64, by string) (api.Command, error) {
 	c, ok := e.commands[id]
 	if !ok {
 		got, err := e.Get(id)
@@ -381,6 +384,7 @@ func (e *Engine) Cancel(id uint64) (api.Command, error) {
 	if c.doc.Sends > 0 {
 		detail = "already sent: a meter that it reached may still carry it out"
 	}
+	e.note(c, "cancel", by, "", transition{Meters: c.open, Why: detail})
 	e.finishRest(c, cancelled, now, detail)
 	return e.view(c), nil
 }
@@ -393,6 +397,7 @@ func conflict(c api.Command) error {
 func (e *Engine) finishRest(c *control, st state, now time.Time, detail string) {
 	for i := c.low; i < len(c.members); i++ {
 		if m := &c.members[i]; !m.state.finished() {
+			e.noteMember(m, st, nil)
 			e.leave(m, st, now)
 		}
 	}
@@ -410,6 +415,11 @@ func (e *Engine) step(c *control, st state, now time.Time, detail string) {
 	if c.doc.State != st.String() || detail != "" {
 		c.doc.State = st.String()
 		c.doc.History = append(c.doc.History, api.Transition{State: st.String(), Time: now.UTC(), Detail: detail})
+		d := transition{State: st.String(), Why: detail}
+		if st.finished() {
+			d.Result = c.doc.Result
+		}
+		e.note(c, st.String(), "", "", d)
 	}
 	e.touch(c)
 }

@@ -273,6 +273,7 @@ func (e *Engine) PutGroup(put api.GroupPut, by string) (api.Group, error) {
 		if _, err := e.add(p); err != nil {
 			return api.Group{}, err
 		}
+		e.noteGroup(put, by, len(p.devices))
 	}
 	return e.group(put.Group), nil
 }

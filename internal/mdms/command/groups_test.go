@@ -106,7 +106,7 @@ func TestPutGroup(t *testing.T) {
 	}
 	w.result("M2", sent["M2"].ID, record.OpGroups, record.Done, 0)
 	w.result("M3", sent["M3"].ID, record.OpGroups, record.Done, 0)
-	_, _ = w.e.Cancel(id)
+	_, _ = w.e.Cancel(id, "bob")
 	w.create(t, ingroup(12, api.CommandReconnect))
 	got := w.commit()
 	if len(got) != 1 || got[0].Target != topic.Group || got[0].Group != 12 || got[0].Path != "" {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/audit"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/record"
 	"github.com/wattbus/wattbus/internal/store"
@@ -19,6 +20,7 @@ type Changes struct {
 	Commands []store.Command // by ascending id
 	Groups   []GroupChange   // for the same commit
 	Events   []api.Event     // of type command, to be published after the commit
+	Audit    []audit.Entry   // what was done since, in its order, for the same commit
 }
 
 // kept is the document of a command in the store: its API form, and what a restart needs beside it.
@@ -50,7 +52,8 @@ func Decode(c store.Command) (api.Command, error) {
 // cut then forgets is asked for again.
 func (e *Engine) Changed() Changes {
 	now := e.o.Wall()
-	out := Changes{Groups: e.changedGroups()}
+	out := Changes{Groups: e.changedGroups(), Audit: e.trail}
+	e.trail = nil
 	e.flush = time.Time{}
 	ids := make([]uint64, 0, len(e.dirty))
 	for id := range e.dirty {

@@ -292,7 +292,7 @@ func TestOneInFlightInOrder(t *testing.T) {
 	if got = w.commit(); len(got) != 1 || sentCommand(t, got[0]).ID != b {
 		t.Fatalf("sent %+v, want the second", got)
 	}
-	if _, err := w.e.Cancel(b); err != nil {
+	if _, err := w.e.Cancel(b, "bob"); err != nil {
 		t.Fatal(err)
 	}
 	if got = w.commit(); len(got) != 1 || sentCommand(t, got[0]).ID != c {
@@ -302,10 +302,10 @@ func TestOneInFlightInOrder(t *testing.T) {
 	if cb.State != api.CommandCancelled || !strings.Contains(cb.History[len(cb.History)-1].Detail, "already sent") {
 		t.Errorf("cancelled: %+v", cb)
 	}
-	if _, err := w.e.Cancel(b); problem(t, err).Status != 409 {
+	if _, err := w.e.Cancel(b, "bob"); problem(t, err).Status != 409 {
 		t.Errorf("second cancel: %v", err)
 	}
-	if _, err := w.e.Cancel(999); problem(t, err).Status != 404 {
+	if _, err := w.e.Cancel(999, "bob"); problem(t, err).Status != 404 {
 		t.Errorf("cancel of nothing: %v", err)
 	}
 }

@@ -267,7 +267,7 @@ func runStorm(t *testing.T, seed uint64) {
 			s.order()
 		case 3:
 			if len(s.orders) > 0 {
-				_, _ = s.e.Cancel(s.orders[s.rng.IntN(len(s.orders))])
+				_, _ = s.e.Cancel(s.orders[s.rng.IntN(len(s.orders))], "bob")
 			}
 		case 4:
 			s.paused = !s.paused

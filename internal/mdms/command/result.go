@@ -98,6 +98,7 @@ func (e *Engine) afterwards(c *control, dev *cim.EndDevice, r *record.Result, no
 	e.stats.Late++
 	c.doc.Result = result(r)
 	c.doc.History = append(c.doc.History, api.Transition{State: c.doc.State, Time: now.UTC(), Detail: "late result: " + r.Outcome.String()})
+	e.note(c, "late-result", "", "", transition{State: c.doc.State, Result: c.doc.Result})
 	e.touch(c)
 	return Applied
 }
@@ -123,6 +124,7 @@ func (e *Engine) finish(m *member, r *record.Result, now time.Time) {
 	if c.op == record.OpGroups && st == done {
 		e.confirm(m.dev, c)
 	}
+	e.noteMember(m, st, r)
 	e.leave(m, st, now)
 	e.touch(c)
 	if c.open == 0 {

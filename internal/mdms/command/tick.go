@@ -147,6 +147,7 @@ func (e *Engine) broadcasts(now time.Time) {
 		for i := c.low; i < len(c.members); i++ {
 			if m := &c.members[i]; m.state == queued {
 				m.last = e.ns(now)
+				e.noteMember(m, sent, nil)
 				e.move(m, sent)
 				e.head(m, now)
 			}
@@ -190,6 +191,7 @@ func (e *Engine) send(m *member, now time.Time) bool {
 		c.doc.Sends++
 		m.last = e.ns(now)
 		if m.state == queued {
+			e.noteMember(m, sent, nil)
 			e.move(m, sent)
 			if c.doc.State == queued.String() {
 				e.step(c, sent, now, e.queuedUntil(m, now))
@@ -215,6 +217,7 @@ func (e *Engine) waitForBudget(m *member, now time.Time) {
 	e.plan(m, at)
 	if c := m.c; !c.throttled {
 		c.throttled = true
+		e.note(c, "throttled", "", "", transition{State: c.doc.State, Why: b.String()})
 		c.doc.History = append(c.doc.History, api.Transition{State: c.doc.State, Time: now.UTC(), Detail: "it waits for the budget of disconnections, " + b.String()})
 		e.touch(c)
 	}

@@ -53,7 +53,10 @@ func (s *Store) Commit(ctx context.Context, c *store.Commit) (bool, error) {
 		if err := s.putRuns(ctx, tx, c.Runs); err != nil {
 			return err
 		}
-		return s.putMasterData(ctx, tx, c)
+		if err := s.putMasterData(ctx, tx, c); err != nil {
+			return err
+		}
+		return s.putAudit(ctx, tx, c.Audit)
 	})
 	if errors.Is(err, errReplay) {
 		return false, nil

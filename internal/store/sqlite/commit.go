@@ -16,7 +16,7 @@ const deviceColumns = `ordinal, kind, id, path, sequence, firmware, interval, ca
 
 // statements are those of a commit, prepared once on the writing connection.
 type statements struct {
-	sequence, device, chunk, block, drop, command, outage, total, location, verdict, finding, supersede *sql.Stmt
+	sequence, device, chunk, block, drop, command, outage, total, location, verdict, finding, supersede, audit *sql.Stmt
 }
 
 func (s *statements) each() map[string]**sql.Stmt {
@@ -36,6 +36,7 @@ func (s *statements) each() map[string]**sql.Stmt {
 		`INSERT OR REPLACE INTO command (id, created, open, doc) VALUES (?, ?, ?, ?)`:               &s.command,
 		`INSERT OR REPLACE INTO outage (id, start, finish, doc) VALUES (?, ?, ?, ?)`:                &s.outage,
 		`INSERT OR REPLACE INTO day_total (day, received, recovered, arrivals) VALUES (?, ?, ?, ?)`: &s.total,
+		`INSERT OR IGNORE INTO audit (sequence, hash, doc) VALUES (?, ?, ?)`:                        &s.audit,
 		`INSERT OR REPLACE INTO location (kind, id, parent, sequence, seen) VALUES (?,?,?,?,?)`:     &s.location,
 	}
 }
@@ -91,7 +92,10 @@ func (s *Store) Commit(ctx context.Context, c *store.Commit) (bool, error) {
 		if err := s.putRuns(ctx, tx, c.Runs); err != nil {
 			return err
 		}
-		return s.putMasterData(ctx, tx, c)
+		if err := s.putMasterData(ctx, tx, c); err != nil {
+			return err
+		}
+		return s.putAudit(ctx, tx, c.Audit)
 	})
 	if errors.Is(err, errReplay) {
 		return false, nil

@@ -10,6 +10,7 @@ import (
 
 	"modernc.org/sqlite"
 
+	"github.com/wattbus/wattbus/internal/audit"
 	"github.com/wattbus/wattbus/internal/store"
 )
 
@@ -116,5 +117,13 @@ func Verify(ctx context.Context, path string) (n store.Size, err error) {
 		n.BlockBytes += int64(len(data))
 		return nil
 	}, `SELECT device, day, length, data FROM block`)
-	return n, err
+	if err != nil {
+		return n, err
+	}
+	trail := audit.NewVerifier(audit.Head{})
+	if err := s.eachAudit(ctx, trail.Add); err != nil {
+		return n, fmt.Errorf("store %s: %w", path, err)
+	}
+	n.Audit = trail.Head()
+	return n, nil
 }
