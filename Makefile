@@ -31,7 +31,7 @@ bench: ## end to end and per package; ratios, CPU seconds per million readings, 
 	$(GO) run ./cmd/wattbus bench
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 
-bench-broker: ## the MQTT core beside Mosquitto and NATS, about nine minutes; BENCH=--quick only sees that nothing is lost
+bench-broker: ## the MQTT core beside Mosquitto and NATS, about twelve minutes; BENCH=--quick only sees that nothing is lost
 	$(GO) run ./cmd/wattbus bench broker $(BENCH)
 
 lint:

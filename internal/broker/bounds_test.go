@@ -1,12 +1,9 @@
 package broker
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
-	"net"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -150,7 +147,7 @@ func TestLargestClaims(t *testing.T) {
 // TestDeepTopics: as many levels as a topic can have, in subscriptions, messages and
 // what is retained.
 func TestDeepTopics(t *testing.T) {
-	s := start(t, Options{MaxRetainedBytes: 8 << 20})
+	s := start(t, Options{MaxRetainedBytes: 8 << 20, MaxFilterLevels: 4096})
 	bounded(t, s, 16<<20, func() func() {
 		p := s.clean(t, "deep")
 		p.subscribe(0, strings.Repeat("+/", 60)+"#", "+/+/#")
@@ -262,88 +259,4 @@ func TestHalfOpen(t *testing.T) {
 		}
 	})
 	eventually(t, "the end of those that stall", func() bool { return s.Stats().Disconnects["stalled"] >= 14 })
-}
-
-// BenchmarkNeighbours measures the way of one message of QoS 1 from a client to
-// another, in microseconds, while others are hostile; quiet is the same without them.
-func BenchmarkNeighbours(b *testing.B) {
-	flood := func(packet []byte) func(b *testing.B, s *server, stop <-chan struct{}) {
-		return func(b *testing.B, s *server, stop <-chan struct{}) {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				nc, err := net.Dial("tcp", s.addr)
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				_, _ = nc.Write(packet)
-				_ = nc.Close()
-				time.Sleep(500 * time.Microsecond) // 2,000 a second
-			}
-		}
-	}
-	connect := encode(b, mqtt.V311, mqtt.Connect{Version: mqtt.V311, Clean: true, ClientID: "hostile"})
-	many := mqtt.Subscribe{PacketID: 1}
-	for i := range 1000 {
-		many.Subscriptions = append(many.Subscriptions, mqtt.Subscription{Filter: fmt.Sprintf("+/%d/#", i)})
-	}
-	for _, bb := range []struct {
-		name    string
-		hostile func(b *testing.B, s *server, stop <-chan struct{})
-	}{
-		{"quiet", func(*testing.B, *server, <-chan struct{}) {}},
-		{"garbage", flood([]byte("GET / HTTP/1.1\r\n\r\n"))},
-		{"claims", flood(append(connect, 0x30, 0xff, 0xff, 0xff, 0x7f, 0, 1))},
-		{"truncated", flood(append(connect, 0x82, 5, 0, 1, 0, 9, 'x'))},
-		{"subscriptions", flood(append(connect, encode(b, mqtt.V311, many)...))},
-		{"deep", flood(append(connect, encode(b, mqtt.V311, pub(0, 0, strings.Repeat("/", 10_000), "x"))...))},
-	} {
-		b.Run(bb.name, func(b *testing.B) {
-			s := start(b, Options{})
-			sub, from := s.clean(b, "sub"), s.clean(b, "from")
-			sub.subscribe(1, "neighbour")
-			for _, p := range []*peer{sub, from} { // that of the last packet read would end the measurement after 5 s
-				_ = p.nc.SetReadDeadline(time.Time{})
-			}
-			stop := make(chan struct{})
-			var wg sync.WaitGroup
-			defer wg.Wait() // also after b.Fatal, and before the broker ends
-			defer close(stop)
-			wg.Go(func() { bb.hostile(b, s, stop) })
-			message := encode(b, mqtt.V311, pub(1, 9, "neighbour", "x"))
-			var took []time.Duration
-			var in [32]byte
-			ack := []byte{0x40, 2, 0, 0}
-			for b.Loop() {
-				begin := time.Now()
-				if _, err := from.nc.Write(message); err != nil {
-					b.Fatal(err)
-				}
-				if _, err := io.ReadFull(sub.nc, in[:len(message)]); err != nil {
-					b.Fatal(err)
-				}
-				took = append(took, time.Since(begin))
-				binary.BigEndian.PutUint16(ack[2:], binary.BigEndian.Uint16(in[2+2+len("neighbour"):]))
-				_, _ = sub.nc.Write(ack)
-				if _, err := io.ReadFull(from.nc, in[:4]); err != nil {
-					b.Fatal(err)
-				}
-			}
-			quantiles(b, took)
-		})
-	}
-}
-
-func quantiles(b *testing.B, took []time.Duration) {
-	slices.Sort(took)
-	for _, q := range []struct {
-		name string
-		at   float64
-	}{{"p50-µs", 0.5}, {"p99-µs", 0.99}} {
-		b.ReportMetric(float64(took[int(q.at*float64(len(took)-1))].Nanoseconds())/1000, q.name)
-	}
 }

@@ -37,6 +37,7 @@ type link struct {
 	closing  bool   // an end is no failure
 	connack  func(c *link, accepted, present bool)
 	packet   func(c *link, h mqtt.FixedHeader, body []byte)
+	suback   func() // nil is allowed
 	accepted bool
 	subacked bool
 }
@@ -304,6 +305,9 @@ func (c *link) handle(h mqtt.FixedHeader, body []byte) {
 		}
 	case h.Type == mqtt.SUBACK:
 		c.subacked = true
+		if c.suback != nil {
+			c.suback()
+		}
 	default:
 		if c.packet != nil {
 			c.packet(c, h, body)

@@ -37,7 +37,10 @@ type Result struct {
 	GeneratorCPU float64       `json:"generator_cpu,omitempty"` // the same of the load
 	P50          time.Duration `json:"p50_ns,omitempty"`        // from write to delivery
 	P99          time.Duration `json:"p99_ns,omitempty"`
-	Bytes        float64       `json:"bytes,omitempty"` // resident memory for each connection
+	Quiet50      time.Duration `json:"quiet_p50_ns,omitempty"` // the same without those who are hostile
+	Quiet99      time.Duration `json:"quiet_p99_ns,omitempty"`
+	Memory       int64         `json:"memory,omitempty"` // resident, of all of the broker, in bytes
+	Bytes        float64       `json:"bytes,omitempty"`  // resident memory for each connection
 
 	Messages    int64 `json:"messages"`           // numbered and sent
 	Lost        int64 `json:"lost"`               // acknowledged and not delivered

@@ -17,7 +17,7 @@ const (
 	inFlight = 16_384
 )
 
-var rows = []row{
+var rows = append([]row{
 	{"fanin-qos0-batched", "fan-in 1,000 to 1, QoS 0, 64 messages a write", meters, true, fanIn(0, batch, false)},
 	{"fanin-qos1-batched", "fan-in 1,000 to 1, QoS 1, 64 messages a write", meters, true, fanIn(1, batch, false)},
 	{"fanin-qos1-single", "fan-in 1,000 to 1, QoS 1, next message after PUBACK", meters, true, fanIn(1, 1, false)},
@@ -41,7 +41,7 @@ var rows = []row{
 	{"idle5-10000", "10,000 idle connections of MQTT 5, 2 subscriptions each", 10_000, false, idle(mqtt.V5, 10_000)},
 	{"idle5-19000", "19,000 idle connections of MQTT 5, 2 subscriptions each", 19_000, false, idle(mqtt.V5, 19_000)},
 	{"idle-tls-1000", "1,000 idle TLS connections, 2 subscriptions each", 1000, false, idleTLS(1000)},
-}
+}, hostileRows()...)
 
 // Rows gives the names of what can be measured.
 func Rows() []string {

@@ -40,6 +40,7 @@ type setup struct {
 	disk     bool   // keeps sessions and messages in dir
 	cert     string // certificate and key in one file; "": no TLS
 	upstream string // address of the broker that it is a bridge to; "": none
+	flags    []string
 }
 
 // start runs a broker and waits until it listens on addr.
@@ -56,7 +57,7 @@ func start(ctx context.Context, server string, s setup) (p *child.Process, addr 
 	case server == Wattbus && s.disk:
 		p, err = child.Self(ctx, server, "broker", "--mqtt", addr, "--data", filepath.Join(s.dir, "data"), "--log-level", "error")
 	case server == Wattbus:
-		p, err = child.Self(ctx, server, "broker", "--mqtt", addr, "--log-level", "error")
+		p, err = child.Self(ctx, server, append([]string{"broker", "--mqtt", addr, "--log-level", "error"}, s.flags...)...)
 	case server == Mosquitto:
 		p, err = startMosquitto(ctx, addr, s)
 	case server == NATS:

@@ -29,7 +29,7 @@ func boundFlags(f *pflag.FlagSet, o *broker.Options) {
 	f.DurationVar(&o.MaxKeepAlive, "max-keep-alive", 0, "longest keep alive of clients of MQTT 5, in whole seconds: who wants a longer one, or none, is told; 0: any")
 	f.IntVar(&o.MaxSubscriptions, "max-subscriptions", 1024, "subscriptions of one session")
 	f.IntVar(&o.MaxAllSubscriptions, "max-all-subscriptions", 1_000_000, "subscriptions of all sessions")
-	f.IntVar(&o.MaxFilterLevels, "max-filter-levels", 64, "levels of a topic filter")
+	f.IntVar(&o.MaxFilterLevels, "max-filter-levels", 64, "levels of a topic filter, and of a topic that is retained")
 	f.IntVar(&o.MaxFilterBytes, "max-filter-bytes", 1024, "bytes of a topic filter")
 	f.IntVar(&o.MaxRetained, "max-retained", 100_000, "retained messages")
 	f.Int64Var(&o.MaxRetainedBytes, "max-retained-bytes", 64<<20, "bytes of retained messages")
