@@ -52,7 +52,8 @@ type Broker struct {
 	started  bool
 	closing  bool
 
-	longTurn sync.Mutex // held for a part of long work; taken before all other locks
+	longTurn    sync.Mutex   // held for a part of long work; taken before all other locks
+	longWaiting atomic.Int64 // the part of assembly that waits for it
 
 	shareMu sync.Mutex
 	shares  map[string]*share // by the filter with its prefix
@@ -79,7 +80,7 @@ func New(o Options) (*Broker, error) {
 		sooner:   make(chan struct{}, 1),
 		stop:     make(chan struct{}),
 	}
-	b.retained.maxCount, b.retained.maxBytes = o.MaxRetained, o.MaxRetainedBytes
+	b.retained.maxCount, b.retained.maxBytes, b.retained.maxLevels = o.MaxRetained, o.MaxRetainedBytes, o.MaxFilterLevels
 	b.works.New = func() any { return new(work) }
 	if o.Store != nil {
 		if err := b.restore(o.Store); err != nil {

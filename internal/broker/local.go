@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -338,15 +339,7 @@ func (l *Local) sendRetained(filter string, qos byte) {
 	}
 }
 
-func levels(filter string) int {
-	n := 1
-	for i := range len(filter) {
-		if filter[i] == '/' {
-			n++
-		}
-	}
-	return n
-}
+func levels(filter string) int { return strings.Count(filter, "/") + 1 }
 
 // Unsubscribe ends a subscription; one that is not there is none. done, which may be nil,
 // is called when the client may be told so by UNSUBACK.

@@ -4,55 +4,76 @@ import "time"
 
 // Long work: a SUBSCRIBE of a thousand filters, or the end of a session that has so many,
 // takes a thousand times as long as a message, and may come as often. It is done in
-// parts, by one goroutine at a time and not on the turn of a poller, with a pause as long
-// as the part after each: so all of it takes less than one processor, and neighbours do
-// not wait for it. A client that asks for a thousand filters waits for some milliseconds.
+// parts, reading the packet included, by one goroutine at a time and not on the turn of a
+// poller, and after each part nobody does any for as long as it took: so all of it takes
+// at most half a processor, and no more than one goroutine stands between a message and
+// its processor. A client that asks for a thousand filters waits for some milliseconds.
 //
 // Packets that wait for that count as ones that have arrived in part (MaxAssemblyBytes),
-// with what they take when they are read: longFactor times their size.
+// with what they take when they are read: longFactor times their size. They may take half
+// of that bound, so that there is room for packets that do arrive in part.
 
 const (
 	longBytes    = 1 << 10 // a SUBSCRIBE or UNSUBSCRIBE of so many bytes is long work
 	longRetained = 1 << 10 // so is looking through so many retained messages
 	longPart     = 64      // steps that are done at once
 	longFactor   = 8
+
+	// The pause after a part. A longer part was interrupted.
+	longPauseMin, longPauseMax = 50 * time.Microsecond, 2 * time.Millisecond
 )
 
-// long hands over the turn for a packet that is long work, and gives back what was
-// reserved for it when it is done.
-func (c *conn) long(w *work, body []byte) (done func(), err error) {
+// long hands over the turn for a packet that is long work, and decodes it when there is
+// time for that. done gives back what was reserved for it.
+func (c *conn) long(w *work, body []byte, decode func() error) (done func(), err error) {
 	if len(body) < longBytes {
-		return func() {}, nil
+		return func() {}, decode()
 	}
-	n := longFactor*len(body) + readBuffer
-	if !c.reserve(n) {
+	n := int64(longFactor*len(body) + readBuffer)
+	if c.b.longWaiting.Add(n) > c.b.opt.MaxAssemblyBytes/2 || !c.reserve(int(n)) {
+		c.b.longWaiting.Add(-n)
 		return nil, &protocolError{causeMemory, errMemory}
 	}
+	done = func() {
+		c.b.longWaiting.Add(-n)
+		c.b.assembly.Add(-n)
+	}
 	w.leave()
-	return func() { c.b.assembly.Add(-int64(n)) }, nil
+	c.b.longStep(func() bool {
+		err = decode()
+		return true
+	})
+	if err != nil {
+		done()
+	}
+	return done, err
 }
 
 // inParts calls do for 0 to n-1, until it returns false. No lock is held.
 func (b *Broker) inParts(n int, do func(i int) bool) {
+	if n <= longPart {
+		part(0, n, do)
+		return
+	}
 	for i := 0; i < n; i += longPart {
-		if n <= longPart {
-			part(0, n, do)
+		if !b.longStep(func() bool { return part(i, min(n, i+longPart), do) }) {
 			return
 		}
-		took, more := b.longStep(i, min(n, i+longPart), do)
-		if !more {
-			return
-		}
-		time.Sleep(took)
 	}
 }
 
-func (b *Broker) longStep(i, end int, do func(i int) bool) (took time.Duration, more bool) {
+// longStep does a part of long work, and pauses. It returns what do does.
+func (b *Broker) longStep(do func() (more bool)) (more bool) {
 	b.longTurn.Lock()
 	defer b.longTurn.Unlock() // also when an access list panics
 	begin := b.now()
-	more = part(i, end, do)
-	return b.now() - begin, more
+	more = do()
+	select {
+	case <-b.stop: // nobody is held up any more
+	default:
+		time.Sleep(min(max(b.now()-begin, longPauseMin), longPauseMax))
+	}
+	return more
 }
 
 func part(i, end int, do func(i int) bool) bool {

@@ -78,3 +78,29 @@ func TestLongWorkIsBounded(t *testing.T) {
 	p.wantClosed()
 	eventually(t, "the end", func() bool { return s.Stats().Disconnects["memory"] == 1 })
 }
+
+// TestLongWorkLeavesRoom: long work that waits is refused before it has taken the room of
+// packets that have arrived in part.
+func TestLongWorkLeavesRoom(t *testing.T) {
+	s := start(t, Options{MaxAssemblyBytes: 256 << 10})
+	s.longTurn.Lock() // it does not come to an end
+	many, ack, _ := manyFilters(1000)
+	p, q, large := s.clean(t, "p"), s.clean(t, "q"), s.clean(t, "large")
+	p.send(many)
+	eventually(t, "that it waits", func() bool { return s.longWaiting.Load() > 0 })
+	q.send(many)
+	q.wantClosed()
+	b := encode(t, mqtt.V311, pub(1, 7, "x", string(make([]byte, 100_000))))
+	large.send(b[:90_000])
+	eventually(t, "the part", func() bool { return s.assembly.Load() > s.longWaiting.Load() })
+	large.send(b[90_000:])
+	large.want(mqtt.Puback{PacketID: 7})
+	s.longTurn.Unlock()
+	p.want(ack)
+	if n := s.Stats().Disconnects["memory"]; n != 1 {
+		t.Errorf("%d refused, want 1", n)
+	}
+	if n := s.longWaiting.Load(); n != 0 {
+		t.Errorf("%d bytes wait for nothing", n)
+	}
+}

@@ -46,7 +46,8 @@ type Options struct {
 	// 300 bytes, and what its filter takes. Default 1,000,000.
 	MaxAllSubscriptions int
 	// MaxFilterLevels and MaxFilterBytes bound one topic filter; larger ones are
-	// refused in SUBACK. Default 64 and 1,024.
+	// refused in SUBACK. A message whose topic has more levels is delivered and not
+	// retained, like one that finds no room. Default 64 and 1,024.
 	MaxFilterLevels, MaxFilterBytes int
 	// MaxRetained and MaxRetainedBytes bound the retained messages; beyond, a
 	// message is delivered and not retained, and its topic has none any more: the one

@@ -41,6 +41,7 @@ type poller struct {
 	next    int
 	again   []*conn // claimed, with more to read
 	dirty   []*conn // that something was queued for
+	later   []*conn // the same, and many of them
 	knocks  []*door // where connections wait to be taken
 	over    bool
 	yielded time.Duration // Broker.now when other goroutines could last run instead
@@ -53,6 +54,9 @@ const (
 	// readsPerTurn bounds what one connection may bring before it is the next one's
 	// turn, in reads.
 	readsPerTurn = 4
+	// wakesPerRound bounds the writes of a round to other connections than those that
+	// brought something.
+	wakesPerRound = 128
 	// yieldInterval is less than what the runtime gives a goroutine before it
 	// interrupts it.
 	yieldInterval = 8 * time.Millisecond
@@ -174,18 +178,12 @@ func (p *poller) run() {
 				}
 				return
 			}
-			p.dirty = append(p.dirty, w.dirty...)
-			clear(w.dirty)
-			w.dirty = w.dirty[:0]
+			p.queued(w)
 			if more {
 				p.again = append(p.again, c)
 			}
 		}
-		for i, c := range p.dirty {
-			c.wake()
-			p.dirty[i] = nil
-		}
-		p.dirty = p.dirty[:0]
+		p.wakeSome()
 		w.clean()
 		if p.over {
 			return
@@ -198,12 +196,48 @@ func (p *poller) run() {
 	}
 }
 
+// queued notes the connections that something was queued for on the turn of one: few are
+// written to at the end of the round, the many that a broadcast is for when there is time.
+func (p *poller) queued(w *work) {
+	if len(w.dirty) > wakesPerRound {
+		p.later = append(p.later, w.dirty...)
+	} else {
+		p.dirty = append(p.dirty, w.dirty...)
+	}
+	clear(w.dirty)
+	w.dirty = w.dirty[:0]
+}
+
+// wakeSome writes to connections that something was queued for, not to all of many: a
+// write takes longer than most of what there is to read, which does not wait for
+// thousands of them. What comes meanwhile for those that are left goes out in the same
+// write.
+func (p *poller) wakeSome() {
+	n := min(len(p.dirty), wakesPerRound)
+	for _, c := range p.dirty[:n] {
+		c.wake()
+	}
+	p.later = append(p.later, p.dirty[n:]...)
+	clear(p.dirty)
+	p.dirty = p.dirty[:0]
+	if len(p.later) == 0 {
+		return
+	}
+	n = min(len(p.later), max(wakesPerRound-n, wakesPerRound/4))
+	for _, c := range p.later[:n] {
+		c.wake()
+	}
+	left := copy(p.later, p.later[n:])
+	clear(p.later[left:])
+	p.later = p.later[:left]
+}
+
 // wait finds the connections that are ready.
 func (p *poller) wait() {
 	p.ready, p.next = append(p.ready[:0], p.again...), 0
 	clear(p.again)
 	p.again = p.again[:0]
-	n := p.poll(len(p.ready) == 0)
+	n := p.poll(len(p.ready) == 0 && len(p.later) == 0)
 	p.b.watched.rouse()
 	p.mu.Lock()
 	for _, ev := range p.events[:n] {

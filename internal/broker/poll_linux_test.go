@@ -140,3 +140,46 @@ func TestCutInTheMiddleOfWriting(t *testing.T) {
 	close(stop)
 	<-done
 }
+
+// TestBroadcast: what one client publishes to very many reaches all, in order, and does
+// not hold up what others publish meanwhile.
+func TestBroadcast(t *testing.T) {
+	s := start(t, Options{})
+	const subscribers, messages = 5*wakesPerRound + 3, 10
+	all := make([]*peer, subscribers)
+	for i := range all {
+		all[i] = s.clean(t, fmt.Sprintf("sub%d", i))
+		all[i].subscribe(1, "all", fmt.Sprintf("one/%d", i))
+	}
+	from, other := s.clean(t, "from"), s.clean(t, "other")
+	for i := range messages {
+		from.send(pub(1, uint16(i+1), "all", fmt.Sprint(i)))
+		other.send(pub(0, 0, fmt.Sprintf("one/%d", i), "x"))
+	}
+	for i := range messages {
+		from.want(mqtt.Puback{PacketID: uint16(i + 1)})
+	}
+	for i, p := range all {
+		want := messages
+		if i < messages {
+			want++
+		}
+		next := 0
+		for range want {
+			switch m := p.read().(mqtt.Publish); m.Topic {
+			case "all":
+				if string(m.Payload) != fmt.Sprint(next) {
+					t.Fatalf("client %d has got message %s, want %d", i, m.Payload, next)
+				}
+				next++
+				p.send(mqtt.Puback{PacketID: m.PacketID})
+			case fmt.Sprintf("one/%d", i):
+			default:
+				t.Fatalf("client %d has got %q", i, m.Topic)
+			}
+		}
+		if next != messages {
+			t.Errorf("client %d has got %d messages, want %d", i, next, messages)
+		}
+	}
+}

@@ -9,9 +9,10 @@ import (
 // retained holds the last retained message of each topic, as a tree over the
 // levels of the topics so that a filter visits only what it may match.
 type retained struct {
-	maxCount int
-	maxBytes int64
-	journal  *journal // nil: they are not stored
+	maxCount  int
+	maxLevels int // of a topic; 0: any
+	maxBytes  int64
+	journal   *journal // nil: they are not stored
 
 	mu    sync.RWMutex
 	root  retainedNode
@@ -66,7 +67,9 @@ func (r *retained) set(m *message, qos byte, now time.Duration) bool {
 		r.remove(m.topic)
 		return true
 	}
-	if !r.fits(m) && (!r.sweep(now) || !r.fits(m)) {
+	// Each level is a step, and no filter may have so many.
+	deep := r.maxLevels > 0 && levels(m.topic) > r.maxLevels
+	if deep || !r.fits(m) && (!r.sweep(now) || !r.fits(m)) {
 		r.remove(m.topic)
 		return false
 	}

@@ -36,6 +36,29 @@ func TestRetainedStale(t *testing.T) {
 	sub.want(want)
 }
 
+// TestRetainedDeep: a topic with more levels than a filter may have is delivered and not
+// retained, and one that was kept before there was the bound does not stay.
+func TestRetainedDeep(t *testing.T) {
+	s := start(t, Options{MaxFilterLevels: 3})
+	sub, from := s.clean(t, "sub"), s.clean(t, "from")
+	sub.subscribe(0, "#")
+	s.retained.mu.Lock()
+	s.retained.put(&message{topic: "a/b/c/d", payload: []byte("old")}, 0, 0)
+	s.retained.mu.Unlock()
+	for i, name := range []string{"a/b/c", "a/b/c/d", "///////"} {
+		from.send(retainedPub(1, uint16(i+1), name, "x"))
+		from.want(mqtt.Puback{PacketID: uint16(i + 1)})
+		sub.want(pub(0, 0, name, "x"))
+	}
+	if st := s.Stats(); st.Retained != 1 || st.Dropped["retained_full"] != 2 {
+		t.Errorf("%d retained, %d not", st.Retained, st.Dropped["retained_full"])
+	}
+	later := s.clean(t, "later")
+	later.subscribe(0, "#")
+	later.want(retainedPub(0, 0, "a/b/c", "x"))
+	later.quiet()
+}
+
 // TestRetainedBooks: count and bytes are those of what is there, whatever came before.
 func TestRetainedBooks(t *testing.T) {
 	r := retained{maxCount: 20, maxBytes: 24 << 10}

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/wattbus/wattbus/internal/mqtt"
 )
@@ -13,15 +12,15 @@ import (
 // MQTT 5: [MQTT-2.2.1-6]. It has no words that could make it too large [MQTT-3.9.2-1],
 // [MQTT-3.9.2-2].
 func (c *conn) subscribe(w *work, body []byte) error {
-	done, err := c.long(w, body)
+	var p mqtt.Subscribe
+	done, err := c.long(w, body, func() (err error) {
+		p, err = mqtt.DecodeSubscribe(c.version, body)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	defer done()
-	p, err := mqtt.DecodeSubscribe(c.version, body)
-	if err != nil {
-		return err
-	}
 	var id uint32
 	if p.Properties.Has(mqtt.PropSubscriptionID) {
 		id = p.Properties.SubscriptionIDs[0]
@@ -118,7 +117,7 @@ func (c *conn) subackCode(r mqtt.Reason) byte {
 func (c *conn) refused(filter, inner string) mqtt.Reason {
 	o := &c.b.opt
 	switch {
-	case len(filter) > o.MaxFilterBytes || strings.Count(inner, "/")+1 > o.MaxFilterLevels:
+	case len(filter) > o.MaxFilterBytes || levels(inner) > o.MaxFilterLevels:
 		return mqtt.ReasonQuotaExceeded
 	case c.access != nil && !c.access.Subscribe(inner):
 		if _, secret := c.access.(Reticent); secret {
@@ -133,15 +132,15 @@ func (c *conn) refused(filter, inner string) mqtt.Reason {
 // Several filters get one answer [MQTT-3.10.4-6], with a code for each in MQTT 5, in
 // their order [MQTT-3.11.3-1], and without words [MQTT-3.11.2-1], [MQTT-3.11.2-2].
 func (c *conn) unsubscribe(w *work, body []byte) error {
-	done, err := c.long(w, body)
+	var p mqtt.Unsubscribe
+	done, err := c.long(w, body, func() (err error) {
+		p, err = mqtt.DecodeUnsubscribe(c.version, body)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	defer done()
-	p, err := mqtt.DecodeUnsubscribe(c.version, body)
-	if err != nil {
-		return err
-	}
 	ack := mqtt.Unsuback{PacketID: p.PacketID, Codes: make([]byte, len(p.Filters))}
 	c.b.inParts(len(p.Filters), func(i int) bool {
 		filter := p.Filters[i]
