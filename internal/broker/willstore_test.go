@@ -23,6 +23,19 @@ func (m *memory) wantWills(t *testing.T, ids ...string) {
 	eventually(t, "the wills", func() bool { return slices.Equal(m.willsOf(), ids) })
 }
 
+// wantLeft waits until it is stored that the client of a session has left.
+func (m *memory) wantLeft(t *testing.T, id string) {
+	t.Helper()
+	eventually(t, "the end of a session's connection to be stored", func() bool {
+		for _, st := range m.killed().sessions {
+			if st.ClientID == id {
+				return !st.Left.IsZero()
+			}
+		}
+		return false
+	})
+}
+
 // TestWillsSurvive: the wills of clients that do not come back go out after a kill, also
 // of clean sessions; those of clients that do come back, or that had left, do not.
 //
@@ -41,6 +54,7 @@ func TestWillsSurvive(t *testing.T) {
 		}
 		gone["left"].send(bare(mqtt.DISCONNECT))
 		gone["left"].wantClosed()
+		m.wantLeft(t, "left") // CONNACK does not wait for the session to be stored
 		m.wantWills(t, "back", "clean", "cleanback", "kept")
 
 		o := Options{WillGrace: 500 * time.Millisecond}
@@ -118,15 +132,7 @@ func TestNeverSent(t *testing.T) {
 	sub.wantClosed()
 	p.send(pub(1, 5, "a", "4"))
 	p.want(mqtt.Puback{PacketID: 5})
-	eventually(t, "the end of the session's connection to be stored", func() bool {
-		left := m.killed()
-		for _, st := range left.sessions {
-			if st.ClientID == "sub" && !st.Left.IsZero() {
-				return true
-			}
-		}
-		return false
-	})
+	m.wantLeft(t, "sub")
 	for range 2 { // the second start knows as much as the first
 		s, m = m.kill(t, s, Options{})
 	}
