@@ -56,7 +56,13 @@ export interface Meter {
   wakesAt?: string; // of a meter that sleeps, at the latest
   oldest?: string;
   missing: number;
+  lost?: number; // of the missing ones, lost for good
   groups?: number[];
+  life?: string; // what the registry says
+  usagePoint?: string;
+  substation?: string;
+  feeder?: string;
+  transformer?: string;
 }
 
 export interface Reading {
@@ -66,6 +72,8 @@ export interface Reading {
   export?: number | null;
   quality: string; // raw, validated, estimated, edited, missing
   register?: number;
+  readingQuality?: string; // IEC 61968-9 code of the import value
+  raw?: number | null; // the value as it came, where another is used
 }
 
 export interface Concentrator {
@@ -117,6 +125,15 @@ export interface Totals {
   outagesOpen: number;
   backfill: { waiting: number; inFlight: number };
   deadLetters: number;
+  store?: Storage;
+}
+
+export interface Storage {
+  bytes: number;
+  blockBytes: number;
+  blockIntervals: number;
+  chunkBytes: number;
+  chunkIntervals: number;
 }
 
 export interface Target {
@@ -167,9 +184,25 @@ export interface Command {
   created: string; // wall time
   expires?: string;
   sends: number;
+  queuedUntil?: string; // of a meter that sleeps: when it fetches the command, wall time
+  approval?: Approval;
   history: Transition[] | null;
   result?: CommandResult;
   bulk?: { total: number; states: Record<string, number> | null; stragglers: string[] | null };
+}
+
+/** Why a command has to be approved by another person, and what became of that. */
+export interface Approval {
+  why: string;
+  by?: string;
+  time?: string;
+  rejected?: boolean;
+  comment?: string;
+}
+
+export interface Principal {
+  name: string;
+  rights: string[];
 }
 
 export interface ReadingEvent {

@@ -1,4 +1,5 @@
-// The words and signs for what the API names: one place, so that a second language is one more file.
+// The words and signs for what the API names.
+import { t } from '../lang/lang.svelte';
 import type { IconName } from '../parts/icons';
 
 export interface Sign {
@@ -42,6 +43,24 @@ const commands: Record<string, Sign> = {
   cancelled: { label: 'Cancelled', icon: 'cross', tone: 'none' },
 };
 
+const severities: Record<string, Sign> = {
+  info: { label: 'Info', icon: 'info', tone: 'none' },
+  warning: { label: 'Warning', icon: 'warning', tone: 'warn' },
+  suspect: { label: 'Suspect', icon: 'unknown', tone: 'cut' },
+  failed: { label: 'Failed', icon: 'cross', tone: 'bad' },
+};
+
+/** What a value is, in the order in which a day's mark is chosen. */
+const qualities: Record<string, Sign> = {
+  raw: { label: 'Raw', icon: 'circle', tone: 'none' },
+  validated: { label: 'Validated', icon: 'check', tone: 'ok' },
+  suspect: { label: 'Suspect', icon: 'unknown', tone: 'cut' },
+  estimated: { label: 'Estimated', icon: 'triangle', tone: 'open' },
+  edited: { label: 'Edited', icon: 'diamond', tone: 'sleep' },
+  missing: { label: 'Missing', icon: 'hatched', tone: 'warn' },
+  mixed: { label: 'Mixed', icon: 'minus', tone: 'none' },
+};
+
 const facts: Record<string, Record<string, Sign>> = {
   link: {
     up: { label: 'Up', icon: 'link', tone: 'ok' },
@@ -66,13 +85,16 @@ const facts: Record<string, Record<string, Sign>> = {
 
 /** A sign also for a word that this console does not know yet. */
 function sign(table: Record<string, Sign> | undefined, word: string): Sign {
-  return table?.[word] ?? { label: word || 'Unknown', icon: 'unknown', tone: 'none' };
+  const found = table?.[word];
+  return found ? { ...found, label: t(found.label) } : { label: word || t('Unknown'), icon: 'unknown', tone: 'none' };
 }
 
 export const meterSign = (state: string): Sign => sign(meters, state);
 export const concentratorSign = (state: string): Sign => sign(concentrators, state);
 export const commandSign = (state: string): Sign => sign(commands, state);
 export const factSign = (fact: string, state: string): Sign => sign(facts[fact], state);
+export const severitySign = (severity: string): Sign => sign(severities, severity);
+export const qualitySign = (quality: string): Sign => sign(qualities, quality);
 export const outageSign = (kind: string): Sign => sign(meters, kind);
 
 const types: Record<string, string> = {
@@ -85,7 +107,7 @@ const types: Record<string, string> = {
   ping: 'Ping',
   groups: 'Groups',
 };
-export const commandType = (type: string): string => types[type] ?? type;
+export const commandType = (type: string): string => t(types[type] ?? type);
 
 const evidence: Record<string, string> = {
   'last-gasp': 'last gasp',
@@ -98,7 +120,7 @@ const evidence: Record<string, string> = {
   reading: 'reading arrived',
   registration: 'registered again',
 };
-export const evidenceWord = (what: string): string => evidence[what] ?? what;
+export const evidenceWord = (what: string): string => t(evidence[what] ?? what);
 
 const flags: Record<string, string> = {
   'clock-unsynchronised': 'Clock not synchronised',
@@ -107,4 +129,17 @@ const flags: Record<string, string> = {
   tamper: 'Tamper',
   estimated: 'Value estimated',
 };
-export const flagWord = (flag: string): string => flags[flag] ?? flag;
+export const flagWord = (flag: string): string => t(flags[flag] ?? flag);
+
+const reasons: Record<string, string> = {
+  'meter-fault': 'Meter fault',
+  'clock-fault': 'Clock fault',
+  'communication-fault': 'Communication fault',
+  'meter-exchange': 'Meter exchange',
+  'master-data': 'Master data',
+  'customer-reading': 'Customer reading',
+  'site-visit': 'Site visit',
+  estimation: 'Estimation',
+  other: 'Other',
+};
+export const editReason = (reason: string): string => t(reasons[reason] ?? reason);

@@ -2,11 +2,16 @@
 import { get, problemOf } from '../api/http';
 import type { CloudEvent, Meter, Page, Problem, Reading, ReadingEvent } from '../api/shapes';
 import { centre } from '../state/centre.svelte';
-import { fillGaps, putSlot, slotOf, type Slot } from '../state/series';
+import { iso } from '../format/time';
+import { daysBefore, fillGaps, putSlot, slotOf, type Slot } from '../state/series';
 
-export type Span = 'day' | 'week' | 'all';
+export type Span = 'day' | 'week' | 'month' | 'all';
 
-export const spanMs: Record<Span, number> = { day: 86_400_000, week: 7 * 86_400_000, all: Infinity };
+/** Days in a span; a month is four weeks and two days, so that no day is missed when one looks back. */
+export const spanDays: Record<Span, number> = { day: 1, week: 7, month: 30, all: Infinity };
+
+/** How many days before is what a span is compared with: the same days of the week. */
+export const compareDays: Record<Span, number> = { day: 7, week: 7, month: 28, all: 0 };
 
 export class MeterDetail {
   readonly id: string;
@@ -15,9 +20,11 @@ export class MeterDetail {
   slots = $state.raw<Slot[]>([]);
   slotsProblem = $state.raw<Problem | null>(null);
   slotsLoading = $state(false);
+  earlier = $state.raw<Slot[]>([]); // what is compared with
   fresh = $state(0); // grows with each reading that came live
   #span: Span = 'day';
   #back = 0; // whole spans before now
+  #compare = false;
   #ask: AbortController | null = null;
   #ends: (() => void)[] = [];
 
@@ -35,7 +42,7 @@ export class MeterDetail {
       centre.onReadings((events) => this.#read(events)),
       centre.onResync(() => {
         void this.look();
-        void this.show(this.#span, this.#back);
+        void this.show(this.#span, this.#back, this.#compare);
       }),
     ];
     void this.look();
@@ -55,25 +62,27 @@ export class MeterDetail {
     }
   }
 
-  /** Looks up the intervals of a span that ends `back` spans before now. */
-  async show(span: Span, back: number): Promise<void> {
+  /** Looks up the intervals of a span that ends `back` spans before now and, to compare, those of some weeks before. */
+  async show(span: Span, back: number, compare: boolean): Promise<void> {
     const other = span !== this.#span || back !== this.#back;
     this.#span = span;
     this.#back = back;
+    this.#compare = compare && span !== 'all';
     this.#ask?.abort();
     const ask = new AbortController();
     this.#ask = ask;
     if (other) this.slots = [];
+    if (other || !this.#compare) this.earlier = [];
     this.slotsLoading = true;
     try {
-      const found: Reading[] = [];
-      let cursor: string | undefined;
-      do {
-        const page: Page<Reading> = await get<Page<Reading>>(`v1/meters/${encodeURIComponent(this.id)}/readings`, { ...this.#range(), limit: 1000, cursor }, ask.signal);
-        found.push(...(page.items ?? []));
-        cursor = page.next;
-      } while (cursor);
-      this.slots = fillGaps(found.map(slotOf), (this.meter?.interval || 30) * 60_000);
+      const [from, to] = this.#range();
+      const days = compareDays[span];
+      const [found, earlier] = await Promise.all([
+        this.#readings(from, back > 0 ? to : undefined, ask.signal),
+        this.#compare && from !== undefined ? this.#readings(daysBefore(from, days), daysBefore(to, days), ask.signal) : [],
+      ]);
+      this.slots = found;
+      this.earlier = earlier;
       this.slotsProblem = null;
     } catch (err) {
       if (this.#ask === ask) this.slotsProblem = problemOf(err);
@@ -82,20 +91,38 @@ export class MeterDetail {
     }
   }
 
-  #range(): { from?: string; to?: string } {
-    if (this.#span === 'all' || !centre.now) return {};
-    const length = spanMs[this.#span];
+  async #readings(from: number | undefined, to: number | undefined, signal: AbortSignal): Promise<Slot[]> {
+    const found: Reading[] = [];
+    const span = { from: from === undefined ? undefined : iso(from), to: to === undefined ? undefined : iso(to) };
+    let cursor: string | undefined;
+    do {
+      const page: Page<Reading> = await get<Page<Reading>>(`v1/meters/${encodeURIComponent(this.id)}/readings`, { ...span, limit: 1000, cursor }, signal);
+      found.push(...(page.items ?? []));
+      cursor = page.next;
+    } while (cursor);
+    return fillGaps(found.map(slotOf), (this.meter?.interval || 30) * 60_000);
+  }
+
+  /** What is shown, ms. A month begins and ends with a local day, for it is drawn by days. */
+  #range(): [number | undefined, number] {
     const slot = (this.meter?.interval || 30) * 60_000;
-    const end = Math.floor(centre.now / slot) * slot - this.#back * length;
-    const iso = (ms: number) => new Date(Math.floor(ms / 1000) * 1000).toISOString();
-    return { from: iso(end - length), ...(this.#back > 0 ? { to: iso(end) } : {}) };
+    const now = Math.floor(centre.now / slot) * slot;
+    if (this.#span === 'all' || !centre.now) return [undefined, now];
+    const days = spanDays[this.#span];
+    if (this.#span !== 'month') {
+      const end = now - this.#back * days * 86_400_000;
+      return [end - days * 86_400_000, end];
+    }
+    const tomorrow = new Date(now).setHours(24, 0, 0, 0);
+    const end = daysBefore(tomorrow, this.#back * days);
+    return [daysBefore(end, days), end];
   }
 
   #changed(m: Meter): void {
     const before = this.meter;
     this.meter = m;
     // Gaps were filled, or came to be: values of the past that no event brings.
-    if (before && before.missing !== m.missing) void this.show(this.#span, this.#back);
+    if (before && before.missing !== m.missing) void this.show(this.#span, this.#back, this.#compare);
   }
 
   #read(events: CloudEvent[]): void {
@@ -113,9 +140,9 @@ export class MeterDetail {
 
   #append(s: Slot): void {
     let slots = putSlot(this.slots, s);
-    if (this.#span !== 'all') {
+    if (this.#span === 'day' || this.#span === 'week') {
       const end = slots.at(-1)!.end;
-      slots = slots.filter((x) => x.end > end - spanMs[this.#span]);
+      slots = slots.filter((x) => x.end > end - spanDays[this.#span] * 86_400_000);
     }
     this.slots = fillGaps(slots, s.end - s.start);
   }

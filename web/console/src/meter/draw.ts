@@ -1,7 +1,7 @@
 // The drawing of a load profile with uPlot.
 import uPlot from 'uplot';
 import { clock, day } from '../format/time';
-import type { Slot } from '../state/series';
+import type { Marks, Slot } from '../state/series';
 
 /** The colours of the page, for the canvas. */
 export interface Look {
@@ -10,7 +10,12 @@ export interface Look {
   bar: string;
   partial: string; // of a day that lacks intervals
   gap: string;
+  raw: string; // the bars of values that are not judged yet
+  suspect: string;
   estimated: string;
+  edited: string;
+  earlier: string; // the line of what is compared with
+  chosen: string;
   ground: string;
   font: string;
 }
@@ -21,7 +26,10 @@ export interface Drawing {
   daily: boolean;
   unit: { name: string; size: number };
   slots: () => Slot[];
+  earlier: () => (number | null)[]; // Wh for each slot; empty: nothing is compared
+  chosen: () => number | null; // start of the slot that is explained, ms
   onHover: (i: number | null) => void;
+  onPick: (i: number) => void;
 }
 
 /** Slanted lines, for what is missing: a pattern is seen without colour too. */
@@ -77,22 +85,59 @@ export function draw(d: Drawing): uPlot {
     }
     c.restore();
   };
+  // Each quality has a shape of its own, so that it is seen without colour too. The legend shows the same shapes.
+  const mark = (c: CanvasRenderingContext2D, name: keyof Marks, x: number, y: number, r: number) => {
+    c.beginPath();
+    if (name === 'estimated') {
+      c.moveTo(x, y - r);
+      c.lineTo(x + r, y + r * 0.8);
+      c.lineTo(x - r, y + r * 0.8);
+    } else if (name === 'edited') {
+      c.moveTo(x, y - r);
+      c.lineTo(x + r, y);
+      c.lineTo(x, y + r);
+      c.lineTo(x - r, y);
+    } else c.arc(x, y, r * 0.85, 0, 2 * Math.PI);
+    c.closePath();
+    c.fillStyle = look[name];
+    c.strokeStyle = look.ground;
+    c.lineWidth = devicePixelRatio;
+    c.stroke();
+    c.fill();
+  };
   const over = (u: uPlot) => {
-    // A strip at the foot of what is not simply read: estimated or edited values, days that lack some.
     const c = u.ctx;
     const { top, height } = u.bbox;
+    const x = (ms: number) => u.valToPos(ms / 1000, 'x', true);
     const strip = Math.round(3 * devicePixelRatio);
     c.save();
     for (const s of d.slots()) {
+      const [from, to] = [x(s.start), x(s.end)];
+      if (s.start === d.chosen()) {
+        c.strokeStyle = look.chosen;
+        c.lineWidth = 2 * devicePixelRatio;
+        c.strokeRect(from, top + devicePixelRatio, Math.max(3, to - from - devicePixelRatio), height - 2 * devicePixelRatio);
+      }
       if (s.wh === null) continue;
-      const colour = s.missing > 0 ? look.partial : s.quality === 'estimated' || s.quality === 'edited' ? look.estimated : '';
-      if (!colour) continue;
-      c.fillStyle = colour;
-      const from = u.valToPos(s.start / 1000, 'x', true);
-      c.fillRect(from, top + height - strip, u.valToPos(s.end / 1000, 'x', true) - from, strip);
+      if (s.missing > 0) {
+        c.fillStyle = look.partial;
+        c.fillRect(from, top + height - strip, to - from, strip);
+      }
+      const r = Math.max(1.6 * devicePixelRatio, Math.min(5 * devicePixelRatio, (to - from) * 0.36));
+      const kinds = (['suspect', 'estimated', 'edited'] as const).filter((k) => s.marks[k] > 0);
+      kinds.forEach((k, i) => mark(c, k, (from + to) / 2, top + height - r * (1.6 + 2.4 * i) - (s.missing > 0 ? strip : 0), r));
     }
     c.restore();
   };
+  const bars = uPlot.paths.bars!({
+    align: 1,
+    size: [1, Infinity, 1],
+    gap: 1,
+    disp: {
+      fill: { unit: 3, values: () => d.slots().map((s) => (s.marks.raw > s.count / 2 ? look.raw : look.bar)) },
+      stroke: { unit: 3, values: () => d.slots().map(() => 'transparent') },
+    },
+  });
   const axis = { stroke: look.ink, font: look.font, ticks: { show: false } };
   const opts: uPlot.Options = {
     width: d.box.clientWidth || 600,
@@ -107,7 +152,7 @@ export function draw(d: Drawing): uPlot {
     },
     scales: {
       x: { time: true, range },
-      y: { range: (_u, _lo, hi) => [0, hi > 0 ? hi * 1.08 : 1] },
+      y: { range: (_u, _lo, hi) => [0, hi > 0 ? hi * 1.08 : 1] as [number, number] },
     },
     axes: [
       {
@@ -135,7 +180,13 @@ export function draw(d: Drawing): uPlot {
         fill: look.bar,
         width: 0,
         points: { show: false },
-        paths: uPlot.paths.bars!({ align: 1, size: [1, Infinity, 1], gap: 1 }),
+        paths: bars,
+      },
+      {
+        stroke: look.earlier,
+        width: 1.6,
+        points: { show: false },
+        paths: uPlot.paths.stepped!({ align: 1 }),
       },
     ],
     hooks: {
@@ -149,5 +200,11 @@ export function draw(d: Drawing): uPlot {
       ],
     },
   };
-  return new uPlot(opts, [[], []], d.box);
+    const plot = new uPlot(opts, [[], [], []], d.box);
+  plot.over.addEventListener('click', () => {
+    const { left } = plot.cursor;
+    const i = left === undefined || left < 0 ? null : index(plot.posToVal(left, 'x'));
+    if (i !== null) d.onPick(i);
+  });
+  return plot;
 }

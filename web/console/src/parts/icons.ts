@@ -29,6 +29,19 @@ export const icons = {
   centre: 'M8 2.2v3.3M8 5.5a2.5 2.5 0 1 0 0 5 2.5 2.5 0 0 0 0-5zM5.9 9.4l-3 3M10.1 9.4l3 3',
   pause: 'M5.5 3.5v9M10.5 3.5v9',
   table: 'M2.5 3h11v10h-11zM2.5 6.3h11M2.5 9.7h11M6.5 3v10',
+  info: 'M8 1.8a6.2 6.2 0 1 0 0 12.4A6.2 6.2 0 0 0 8 1.8zM8 7.4v3.6M8 4.9v.1',
+  circle: 'M8 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8z',
+  triangle: 'M8 3.2 13.4 12.6H2.6z',
+  diamond: 'M8 2.4 13.6 8 8 13.6 2.4 8z',
+  hatched: 'M3 3h10v10H3zM3 8l5-5M3 13 13 3M8 13l5-5',
+  network: 'M8 2v3M3 11V8h10v3M8 5v3M1.8 11h2.6v2.6H1.8zM6.7 11h2.6v2.6H6.7zM11.6 11h2.6v2.6h-2.6z',
+  quality: 'M2.5 8.5l3 3 4-7M10 12h3.5M11.2 8.5h2.3',
+  letters: 'M2.2 3.8h11.6v8.4H2.2zM2.2 4.4 8 8.8l5.8-4.4',
+  audit: 'M4 2h6l2.5 2.5V14H4zM6.2 6.6h4M6.2 9h4M6.2 11.4h2.4',
+  settings: 'M8 5.8a2.2 2.2 0 1 0 0 4.4 2.2 2.2 0 0 0 0-4.4zM8 1.8v1.8M8 12.4v1.8M1.8 8h1.8M12.4 8h1.8M3.6 3.6l1.3 1.3M11.1 11.1l1.3 1.3M3.6 12.4l1.3-1.3M11.1 4.9l1.3-1.3',
+  about: 'M8 1.8a6.2 6.2 0 1 0 0 12.4A6.2 6.2 0 0 0 8 1.8zM8 7.4v3.6M8 4.9v.1',
+  plus: 'M8 3.5v9M3.5 8h9',
+  more: 'M3.5 8h.1M8 8h.1M12.5 8h.1',
 } as const;
 
 export type IconName = keyof typeof icons;

@@ -2,7 +2,7 @@
 import { eventName } from '../api/coalesce';
 import { get, problemOf } from '../api/http';
 import { Live, type Link, type Way } from '../api/live';
-import type { CloudEvent, Command, Concentrator, EventFilter, Meter, Outage, Page, Problem, Totals } from '../api/shapes';
+import type { CloudEvent, Command, Concentrator, EventFilter, Meter, Outage, Page, Principal, Problem, Totals } from '../api/shapes';
 import { businessTime } from './clock';
 import { addSample, collectionRate, type Sample } from './collection';
 import { later, upsert } from './commands';
@@ -71,6 +71,7 @@ export class Centre {
   way = $state<Way>('websocket');
   totals = $state.raw<Totals | null>(null);
   problem = $state.raw<Problem | null>(null); // of the last look at the totals
+  me = $state.raw<Principal | null>(null); // who the token says that looks; null: not known yet
   now = $state(0); // business time, ms; 0: not known yet. It stands still while the link is down
   wall = $state(Date.now());
   rates = $state.raw<number[]>([]);
@@ -151,6 +152,7 @@ export class Centre {
 
   #look(): void {
     void this.#lookTotals();
+    void this.#lookMe();
     void this.concentrators.load(true);
     void this.commands.load();
     void this.outages.load();
@@ -162,6 +164,14 @@ export class Centre {
       this.problem = null;
     } catch (err) {
       this.problem = problemOf(err);
+    }
+  }
+
+  async #lookMe(): Promise<void> {
+    try {
+      this.me = await get<Principal>('v1/me');
+    } catch {
+      this.me = null; // the totals' problem says why
     }
   }
 

@@ -1,10 +1,13 @@
 // Addresses of the console: everything that is shown can be linked to. `#/meter/M1?span=week`
 
-export type Page = 'overview' | 'meter' | 'commands' | 'outages' | 'unknown';
+/** The pages without an id in their address. */
+const plain = ['network', 'commands', 'outages', 'quality', 'dead-letters', 'audit', 'settings', 'about'] as const;
+
+export type Page = 'overview' | 'meter' | 'command' | (typeof plain)[number] | 'unknown';
 
 export interface Route {
   page: Page;
-  id: string; // of the meter
+  id: string; // of the meter or the command
   query: Record<string, string>;
 }
 
@@ -15,7 +18,9 @@ export function parseRoute(hash: string): Route {
   const [first, second] = parts;
   if (parts.length === 0) return { page: 'overview', id: '', query };
   if (first === 'meter' && second && parts.length === 2) return { page: 'meter', id: second, query };
-  if ((first === 'commands' || first === 'outages') && parts.length === 1) return { page: first, id: '', query };
+  if (first === 'commands' && second && parts.length === 2) return { page: 'command', id: second, query };
+  const page = plain.find((p) => p === first);
+  if (page && parts.length === 1) return { page, id: '', query };
   return { page: 'unknown', id: '', query };
 }
 
@@ -35,3 +40,4 @@ export function link(path: string, query: Record<string, string | undefined> = {
 }
 
 export const meterLink = (id: string): string => link(`meter/${encodeURIComponent(id)}`);
+export const commandLink = (id: string): string => link(`commands/${encodeURIComponent(id)}`);

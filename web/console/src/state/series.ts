@@ -9,18 +9,38 @@ export interface Slot {
   register: number | null; // at the end, Wh
   missing: number; // intervals without a value in this slot: 0 or 1, more in a day
   count: number; // intervals in this slot
+  marks: Marks;
+}
+
+/** How many intervals of a slot are not simply read and found good. */
+export interface Marks {
+  raw: number; // not judged yet
+  suspect: number;
+  estimated: number;
+  edited: number;
+}
+
+const noMarks: Marks = { raw: 0, suspect: 0, estimated: 0, edited: 0 };
+const suspectCodes = ['3.5.258', '3.6.0']; // a rule doubts it, or refuses it and nothing could be estimated (docs/vee.md)
+
+/** What a value is, as one word: its quality, or suspect. */
+export function qualityOf(r: Reading): string {
+  if (r.quality === 'missing' || r.import === null || r.import === undefined) return 'missing';
+  return r.quality === 'raw' && suspectCodes.includes(r.readingQuality ?? '') ? 'suspect' : r.quality;
 }
 
 export function slotOf(r: Reading): Slot {
-  const missing = r.quality === 'missing' || r.import === null || r.import === undefined;
+  const quality = qualityOf(r);
+  const missing = quality === 'missing';
   return {
     start: Date.parse(r.start),
     end: Date.parse(r.end),
     wh: missing ? null : (r.import ?? null),
-    quality: missing ? 'missing' : r.quality,
+    quality,
     register: r.register ?? null,
     missing: missing ? 1 : 0,
     count: 1,
+    marks: quality in noMarks ? { ...noMarks, [quality]: 1 } : noMarks,
   };
 }
 
@@ -41,7 +61,7 @@ export function fillGaps(slots: readonly Slot[], lengthMs: number, limit = 20_00
   for (const s of slots) {
     let at = out.at(-1)?.end ?? s.start;
     for (; at + lengthMs <= s.start && out.length < limit; at += lengthMs) {
-      out.push({ start: at, end: at + lengthMs, wh: null, quality: 'missing', register: null, missing: 1, count: 1 });
+      out.push({ start: at, end: at + lengthMs, wh: null, quality: 'missing', register: null, missing: 1, count: 1, marks: noMarks });
     }
     out.push(s);
   }
@@ -57,11 +77,12 @@ export function byDay(slots: readonly Slot[]): Slot[] {
     let d = days.at(-1);
     if (d?.start !== start) {
       const end = new Date(at.getFullYear(), at.getMonth(), at.getDate() + 1).getTime(); // 23 or 25 hours, twice a year
-      d = { start, end, wh: null, quality: 'missing', register: null, missing: 0, count: 0 };
+      d = { start, end, wh: null, quality: 'missing', register: null, missing: 0, count: 0, marks: { ...noMarks } };
       days.push(d);
     }
     d.count += s.count;
     d.missing += s.missing;
+    for (const m of Object.keys(noMarks) as (keyof Marks)[]) d.marks[m] += s.marks[m];
     if (s.wh === null) continue;
     d.wh = (d.wh ?? 0) + s.wh;
     d.register = s.register;
@@ -76,14 +97,29 @@ export interface Summary {
   meanW: number | null; // over the intervals that are there
   missing: number;
   count: number;
+  marks: Marks;
+}
+
+/** The energy of the same slots so many days before, by the local clock; null where it is not known or not whole. */
+export function before(slots: readonly Slot[], earlier: readonly Slot[], days: number): (number | null)[] {
+  const known = new Map(earlier.filter((s) => s.missing === 0).map((s) => [s.start, s.wh]));
+  return slots.map((s) => known.get(daysBefore(s.start, days)) ?? null);
+}
+
+/** The same time of day so many days before; twice a year that is not a whole number of 24 hours. */
+export function daysBefore(ms: number, days: number): number {
+  const at = new Date(ms);
+  at.setDate(at.getDate() - days);
+  return at.getTime();
 }
 
 export function summary(slots: readonly Slot[]): Summary {
-  const sum: Summary = { wh: 0, peak: null, meanW: null, missing: 0, count: 0 };
+  const sum: Summary = { wh: 0, peak: null, meanW: null, missing: 0, count: 0, marks: { ...noMarks } };
   let hours = 0;
   for (const s of slots) {
     sum.count += s.count;
     sum.missing += s.missing;
+    for (const m of Object.keys(noMarks) as (keyof Marks)[]) sum.marks[m] += s.marks[m];
     if (s.wh === null) continue;
     sum.wh += s.wh;
     hours += (s.end - s.start) / 3_600_000;

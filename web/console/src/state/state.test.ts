@@ -5,7 +5,7 @@ import { addSample, collectionRate, secondsLeft } from './collection';
 import { later, newer, steps, took, upsert } from './commands';
 import { applyMeters, find, matches, mergePage, windowOf } from './meters';
 import { link, meterLink, parseRoute } from './route';
-import { byDay, fillGaps, putSlot, slotOf, summary } from './series';
+import { before, byDay, daysBefore, fillGaps, putSlot, slotOf, summary } from './series';
 import { applyConcentrators, buildTree, visibleRows } from './tree';
 
 const since = '2018-12-13T00:00:00Z';
@@ -136,6 +136,17 @@ describe('the load profile', () => {
     expect(sum.peak?.wh).toBe(1500);
     expect(summary([]).meanW).toBe(null);
   });
+  it('counts what is not simply read, by day and in all', () => {
+    const some = [reading(0, 1), reading(1, 2, 'estimated'), reading(2, 3, 'edited'), { ...reading(3, 4), readingQuality: '3.5.258' }, reading(4, 5, 'validated')].map(slotOf);
+    expect(some[3]!.quality).toBe('suspect');
+    expect(byDay(some)[0]!.marks).toEqual({ raw: 1, suspect: 1, estimated: 1, edited: 1 });
+    expect(summary(some).marks).toEqual({ raw: 1, suspect: 1, estimated: 1, edited: 1 });
+  });
+  it('compares with the same time some days before, where that is whole', () => {
+    const now = slots(1, 2, 3);
+    const then = now.map((s, i) => ({ ...s, start: daysBefore(s.start, 7), wh: 10 * (i + 1), missing: i === 1 ? 1 : 0 }));
+    expect(before(now, then, 7)).toEqual([10, null, 30]);
+  });
   it('sums by local day and says what a day lacks', () => {
     const days = byDay([...Array(50).keys()].map((i) => slotOf(reading(i, i === 3 ? null : 10))));
     expect(days.map((d) => [d.wh, d.missing, d.count])).toEqual([[470, 1, 48], [20, 0, 2]]);
@@ -168,6 +179,8 @@ describe('time and addresses', () => {
   it.each([
     ['', 'overview', ''],
     ['#/', 'overview', ''],
+    ['#/dead-letters', 'dead-letters', ''],
+    ['#/commands/77', 'command', '77'],
     ['#/meter/M1000317?span=week', 'meter', 'M1000317'],
     ['#/commands?open=1', 'commands', ''],
     ['#/outages', 'outages', ''],

@@ -1,0 +1,99 @@
+// One question to the API and how the asking goes: what a page shows while it loads, when it failed, and when it is old.
+import { get, problemOf, type Query } from '../api/http';
+import type { Page, Problem } from '../api/shapes';
+
+export class Ask<T> {
+  value = $state.raw<T | null>(null);
+  problem = $state.raw<Problem | null>(null);
+  loading = $state(false);
+  at = $state(0); // wall, ms: when the answer came; 0: never
+  #ask: AbortController | null = null;
+
+  /** Asks; what was there stays until the answer is. A newer question takes the place of an older one. */
+  async load(path: string, query: Query = {}): Promise<void> {
+    this.#ask?.abort();
+    const ask = new AbortController();
+    this.#ask = ask;
+    this.loading = true;
+    try {
+      const value = await get<T>(path, query, ask.signal);
+      if (this.#ask !== ask) return;
+      this.value = value;
+      this.problem = null;
+      this.at = Date.now();
+    } catch (err) {
+      if (this.#ask === ask) this.problem = problemOf(err);
+    } finally {
+      if (this.#ask === ask) this.loading = false;
+    }
+  }
+
+  /** Forgets the answer, as before a question about something else. */
+  clear(): void {
+    this.#ask?.abort();
+    this.#ask = null;
+    this.value = null;
+    this.problem = null;
+    this.loading = false;
+    this.at = 0;
+  }
+}
+
+export const maxPaged = 20_000; // rows that a list keeps in the tab
+
+/** A list that comes page by page, as far as it is scrolled. */
+export class Paged<T> {
+  rows = $state.raw<readonly T[]>([]);
+  whole = $state(false);
+  loading = $state(false);
+  loaded = $state(false);
+  problem = $state.raw<Problem | null>(null);
+  #path = '';
+  #query: Query = {};
+  #next: string | undefined;
+  #ask: AbortController | null = null;
+
+  load(path: string, query: Query = {}): Promise<void> {
+    this.#path = path;
+    this.#query = query;
+    this.#next = undefined;
+    return this.#page(true);
+  }
+
+  async more(): Promise<void> {
+    if (this.loading || this.whole || this.problem || !this.#next || this.rows.length >= maxPaged) return;
+    await this.#page(false);
+  }
+
+  retry(): Promise<void> {
+    this.problem = null;
+    return this.#page(this.#next === undefined);
+  }
+
+  async #page(first: boolean): Promise<void> {
+    this.#ask?.abort();
+    const ask = new AbortController();
+    this.#ask = ask;
+    this.loading = true;
+    try {
+      let rows: readonly T[] = first ? [] : this.rows;
+      let cursor = first ? undefined : this.#next;
+      let got: Page<T>;
+      do {
+        got = await get<Page<T>>(this.#path, { limit: 100, ...this.#query, cursor }, ask.signal);
+        rows = [...rows, ...(got.items ?? [])];
+        cursor = got.next;
+      } while (cursor && (got.items ?? []).length === 0); // pages of a search may be empty and not the last
+      if (this.#ask !== ask) return;
+      this.rows = rows;
+      this.#next = cursor;
+      this.whole = !cursor;
+      this.problem = null;
+      this.loaded = true;
+    } catch (err) {
+      if (this.#ask === ask) this.problem = problemOf(err);
+    } finally {
+      if (this.#ask === ask) this.loading = false;
+    }
+  }
+}
