@@ -3,15 +3,18 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/wattbus/wattbus/internal/client"
 	"github.com/wattbus/wattbus/internal/gateway"
 	"github.com/wattbus/wattbus/internal/mqttsn"
 	"github.com/wattbus/wattbus/internal/snlink"
@@ -195,6 +198,60 @@ func TestGatewayDoors(t *testing.T) {
 				t.Fatalf("%s: %v, %v", l.url, m, err)
 			}
 			break
+		}
+	}
+}
+
+// TestGatewayAnonymous: datagrams as mqtt-sn-pub -q -1 of mqtt-sn-tools sends them (octets as tshark saw them), from sockets that
+// never connected, and what a subscriber at the server gets.
+func TestGatewayAnonymous(t *testing.T) {
+	b := serve(t, "broker", "--mqtt", "127.0.0.1:0")
+	g := serve(t, "gateway", "--server", "mqtt://"+b.addr("mqtt"), "--sn", "127.0.0.1:0", "--anonymous", "700=hall/temperature,ab")
+	got, ready := make(chan string, 16), make(chan struct{}, 1)
+	c, err := client.New(client.Options{URL: "mqtt://" + b.addr("mqtt"), ClientID: "eyes", Subscriptions: []client.Subscription{{Filter: "#"}},
+		OnConnect: func(bool) { ready <- struct{}{} },
+		OnMessage: func(m *client.Message) { got <- m.Topic + " " + string(m.Payload) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = c.Run(ctx) })
+	defer wg.Wait()
+	defer cancel()
+	<-ready
+	for _, d := range []struct{ octets, want string }{
+		{"0b0c6102bc000032312e35", "hall/temperature 21.5"},
+		{"0c0c626162000073686f7274", "ab short"},
+	} {
+		octets, err := hex.DecodeString(d.octets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := time.Now().Add(30 * time.Second)
+		for arrived := false; !arrived; { // QoS -1 may be lost: it is sent until it comes
+			conn, err := net.Dial("udp", g.addr("sn"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// What follows it is refused: a predefined id that needs to know whose it is, and a name that is not on the list.
+			for _, b := range [][]byte{octets, {0x08, 0x0c, 0x61, 0, 2, 0, 0, 'x'}, {0x08, 0x0c, 0x62, 'x', 'y', 0, 0, 'x'}} {
+				if _, err := conn.Write(b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_ = conn.Close()
+			select {
+			case s := <-got:
+				if strings.HasSuffix(s, " x") {
+					t.Fatalf("%s got through", s)
+				}
+				arrived = s == d.want
+			case <-time.After(200 * time.Millisecond):
+				if time.Now().After(end) {
+					t.Fatalf("%q never came", d.want)
+				}
+			}
 		}
 	}
 }

@@ -29,7 +29,8 @@
 //   - Topic ids: MaxTopics for each client; beyond, REGISTER and SUBSCRIBE are refused with congestion and a message that would
 //     need one is dropped and counted.
 //   - To a link: linkQueue octets wait for its writer; beyond, datagrams are dropped and counted, as a radio would.
-//   - QoS -1: from known addresses only, AnonymousRate messages in a second from each.
+//   - QoS -1: from known addresses, AnonymousRate messages in a second from each; from others only to the topics of Anonymous, ten
+//     times as many from all of them together.
 //
 // # What survives what
 //

@@ -30,6 +30,7 @@ type Gateway struct {
 	shards   []shard
 	links    []*link
 	nextAdv  time.Duration
+	anybody  client // stands for those who publish at QoS -1 and never connected
 	unsaved  []*client
 	promises
 

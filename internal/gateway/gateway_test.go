@@ -471,6 +471,32 @@ func TestAnonymous(t *testing.T) {
 		b.wantPublished("up/meter/M1/reading=1 q0")
 		m.hears()
 	})
+	// Topics that anybody may publish to: by a predefined id and by a short name, with or without a connection.
+	short, _ := mqttsn.ShortID("ab")
+	anybody := map[AnonymousTopic]string{{mqttsn.Predefined, 100}: "hall/temperature", {mqttsn.Short, short}: "ab"}
+	ladder(t, Options{AnonymousRate: 1, Anonymous: anybody}, func(b *bench) {
+		p := mqttsn.Publish{QoS: -1, TopicType: mqttsn.Predefined, TopicID: 100, Payload: text("1")}
+		stranger := b.device("stranger")
+		stranger.says(p)
+		b.wantPublished("hall/temperature=1 q0")
+		stranger.says(mqttsn.Publish{QoS: -1, TopicType: mqttsn.Short, TopicID: short, Payload: text("2"), Retain: true})
+		b.wantPublished("ab=2 q0 retain")
+		stranger.says(mqttsn.Publish{QoS: -1, TopicType: mqttsn.Predefined, TopicID: reading, Payload: text("3")})
+		b.wantDropped(dropUnknownAddress, 1)
+		stranger.says(mqttsn.Publish{QoS: -1, TopicType: mqttsn.Short, TopicID: short + 1, Payload: text("3")})
+		b.wantDropped(dropUnknownAddress, 2)
+		stranger.hears() // never answered, and it is not taken for a client
+		m := b.meter()
+		m.says(p)
+		b.wantPublished("hall/temperature=1 q0")
+		for range 20 {
+			stranger.says(p)
+		}
+		b.wantDropped(dropRate, 13) // 3 of the 10 of this second were used
+		b.sleeps(time.Second)
+		stranger.says(p)
+		m.hears()
+	})
 	ladder(t, Options{AnonymousRate: -1}, func(b *bench) {
 		b.meter().says(mqttsn.Publish{QoS: -1, TopicType: mqttsn.Predefined, TopicID: reading})
 		b.wantDropped(dropAnonymousOff, 1)

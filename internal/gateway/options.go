@@ -9,7 +9,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wattbus/wattbus/internal/mqttsn"
 	"github.com/wattbus/wattbus/internal/snlink"
+	"github.com/wattbus/wattbus/internal/topic"
 )
 
 // Defaults of Options.
@@ -45,6 +47,15 @@ type Link struct {
 	MTU int
 }
 
+// AnonymousTopic is how a message of QoS -1 names its topic: by a predefined id or by a short name.
+type AnonymousTopic struct {
+	Type mqttsn.TopicType
+	ID   uint16
+}
+
+// anybodyShare is how many times AnonymousRate all may publish together who never connected.
+const anybodyShare = 10
+
 // Table knows the predefined topic ids of a client.
 type Table interface {
 	Name(clientID string, id uint16) (name string, ok bool)
@@ -70,6 +81,10 @@ type Options struct {
 	Shards, QueueMessages int
 	// AnonymousRate is how many messages of QoS -1 a second are taken from one device; negative: none at all.
 	AnonymousRate int
+	// Anonymous are topics that anybody may publish to at QoS -1 without ever having connected, as 6.8 has it for devices that
+	// know nothing else; ten times AnonymousRate a second from all of them together. Nil: there are none, and such a message
+	// from an address where no device has connected is dropped.
+	Anonymous map[AnonymousTopic]string
 
 	Advertise  time.Duration // T_ADV, 1 s to 65,535 s
 	Retry      time.Duration // T_retry
@@ -84,6 +99,11 @@ type Options struct {
 func (o *Options) complete() error {
 	if o.Server == nil {
 		return errors.New("gateway: no server")
+	}
+	for key, name := range o.Anonymous {
+		if err := topic.CheckName(name); err != nil {
+			return fmt.Errorf("gateway: topic of id %d that anybody may publish to: %w", key.ID, err)
+		}
 	}
 	names := map[string]bool{}
 	for i := range o.Links {

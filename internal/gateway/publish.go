@@ -101,31 +101,33 @@ func (g *Gateway) acknowledge(e event) {
 }
 
 // anonymous handles PUBLISH of QoS -1 (6.8), which belongs to no connection. The device is the one that connected from this
-// address last; nothing is answered.
+// address last, if the topic is not one that anybody may publish to; nothing is answered.
 func (g *Gateway) anonymous(from peer, p *mqttsn.Publish) {
 	c := g.lookup(from)
 	now := g.now()
+	if c != nil && c.state.connected() {
+		c.seen = now
+	}
+	open, isOpen := g.o.Anonymous[AnonymousTopic{p.TopicType, p.TopicID}]
 	switch {
 	case g.o.AnonymousRate < 0:
 		g.drop(dropAnonymousOff)
+		return
+	case isOpen:
+		g.fromAnybody(open, p)
 		return
 	case c == nil:
 		g.drop(dropUnknownAddress)
 		return
 	case c.state.connected():
-		c.seen = now
 	case p.TopicType != mqttsn.Predefined: // without a connection nobody has checked what it may do
 		g.drop(dropTopic)
 		return
 	}
-	if second := now.Truncate(time.Second); c.rateAt != second {
-		c.rateAt, c.rate = second, 0
-	}
-	if int(c.rate) >= min(g.o.AnonymousRate, 255) {
+	if !c.mayAnonymously(now, g.o.AnonymousRate) {
 		g.drop(dropRate)
 		return
 	}
-	c.rate++
 	name, code := g.name(c, p.TopicType, p.TopicID)
 	switch {
 	case code != mqttsn.Accepted:
@@ -146,4 +148,38 @@ func (g *Gateway) anonymous(from peer, p *mqttsn.Publish) {
 			return nil
 		})
 	}
+}
+
+// fromAnybody publishes to one of Options.Anonymous. Who sent it is not known, so the rate is one for all.
+func (g *Gateway) fromAnybody(name string, p *mqttsn.Publish) {
+	c := &g.anybody
+	switch {
+	case !c.mayAnonymously(g.now(), anybodyShare*g.o.AnonymousRate):
+		g.drop(dropRate)
+		return
+	case g.congested(c):
+		g.drop(dropCongestion)
+		return
+	}
+	g.n.published.Add(1)
+	payload, retain := bytes.Clone(p.Payload), p.Retain
+	g.call(c, func() func(*Gateway) {
+		if err := g.o.Server.PublishFor("", name, payload, retain); err != nil {
+			g.drop(refusal(err))
+			g.log.Debug("message of QoS -1 refused", slog.String("topic", name), slog.Any("error", err))
+		}
+		return nil
+	})
+}
+
+// mayAnonymously counts a message of QoS -1 if there may be one more in this second.
+func (c *client) mayAnonymously(now time.Duration, rate int) bool {
+	if second := now.Truncate(time.Second); c.rateAt != second {
+		c.rateAt, c.rate = second, 0
+	}
+	if int(c.rate) >= min(rate, 255) {
+		return false
+	}
+	c.rate++
+	return true
 }
