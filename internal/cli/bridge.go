@@ -28,7 +28,7 @@ type bridgeFlags struct {
 }
 
 func (b *bridgeFlags) flags(f *pflag.FlagSet) {
-	f.StringSliceVar(&b.upstreams, "bridge-upstream", nil, "MQTT server to bridge to, mqtt:// or mqtts://; several in order of preference (default: none)")
+	f.StringSliceVar(&b.upstreams, "bridge-upstream", nil, "MQTT server to bridge to, mqtt://, mqtts://, ws:// or wss://; several in order of preference (default: none)")
 	f.StringArrayVar(&b.topics, "bridge-topic", nil, `what is bridged, "PATTERN [out|in|both [QOS [LOCAL-PREFIX [REMOTE-PREFIX]]]]"; may be repeated`)
 	f.StringVar(&b.id, "bridge-id", "", "client id of the bridge (default: wattbus- and the name of this machine)")
 	f.StringVar(&b.user, "bridge-username", "", "user name at the bridge's upstream")

@@ -142,7 +142,7 @@ While its upstream is away it takes what it has room for (--queue-bytes) and the
 	}
 	f := cmd.Flags()
 	f.StringVar(&id, "id", "", "the concentrator's id, 1 to 23 of A-Z a-z 0-9 - _ . (needed)")
-	f.StringSliceVar(&upstreams, "upstream", nil, "where it connects to, mqtt:// or mqtts://; several in order of preference (needed)")
+	f.StringSliceVar(&upstreams, "upstream", nil, "where it connects to, mqtt://, mqtts://, ws:// or wss:// (WebSocket); several in order of preference (needed)")
 	f.DurationVar(&failBack, "fail-back", client.DefaultFailBack, "how often a preferred upstream is tried while another one is in use")
 	doors.flags(f, "127.0.0.1:1893", "the meters' ")
 	sn.flags(f, "", "the meters' ")

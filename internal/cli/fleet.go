@@ -144,7 +144,7 @@ publishes what a concentrator's bridge would.`,
 	}
 	f := cmd.Flags()
 	f.IntVar(&o.Meters, "meters", 494, "number of meters")
-	f.StringSliceVar(&o.Concentrators, "concentrator", nil, "concentrators, mqtt://, mqtts://, mqttsn:// or mqttsns://; the meters are spread over them")
+	f.StringSliceVar(&o.Concentrators, "concentrator", nil, "concentrators, mqtt://, mqtts://, ws://, wss://, mqttsn:// or mqttsns://; the meters are spread over them")
 	f.StringSliceVar(&o.StandIns, "stand-in", nil, "ids of concentrators to stand in for")
 	f.StringVar(&o.Upstream, "upstream", "mqtt://127.0.0.1:1883", "where stand-ins connect to")
 	f.StringVar(&transport, "transport", "mqtt", "what the meters speak: mqtt, or mqttsn where the concentrators' URLs do not say")

@@ -108,7 +108,7 @@ has. Devices that never connect can publish to the topics of --anonymous, and to
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&server, "server", "", "the MQTT server, mqtt:// or mqtts:// (needed)")
+	f.StringVar(&server, "server", "", "the MQTT server, mqtt://, mqtts://, ws:// or wss:// (needed)")
 	sn.flags(f, "127.0.0.1:1894", "the devices' ")
 	f.StringSliceVar(&anonymous, "anonymous", nil, "topics that anybody may publish to at QoS -1 without connecting: ID=TOPIC for a predefined id, or a name of two characters")
 	f.StringVar(&certs.Cert, "tls-cert", "", "certificate chain of this gateway for --sns, PEM; loaded anew when it changes")

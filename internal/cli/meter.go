@@ -102,7 +102,7 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 	}
 	f := cmd.Flags()
 	f.StringVar(&id, "id", "", "the meter's id, 1 to 23 of A-Z a-z 0-9 - _ . (needed)")
-	f.StringVar(&url, "concentrator", "mqtt://127.0.0.1:1893", "its concentrator: mqtt://, mqtts://, mqttsn:// (UDP), mqttsns:// (DTLS), mqttsn+multicast://, mqttsn+tcp:// or mqttsn+serial:///dev/…")
+	f.StringVar(&url, "concentrator", "mqtt://127.0.0.1:1893", "its concentrator: mqtt://, mqtts://, ws://, wss:// (WebSocket), mqttsn:// (UDP), mqttsns:// (DTLS), mqttsn+multicast://, mqttsn+tcp:// or mqttsn+serial:///dev/…")
 	f.StringVar(&dir, "data", "", "directory for its state (default: it forgets everything at the end)")
 	f.StringVar(&household, "household", "", "number of the household whose consumption it has")
 	f.IntVar(&interval, "interval", meter.DefaultInterval, "minutes between readings")

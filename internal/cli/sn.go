@@ -25,14 +25,14 @@ func (s *snFlags) flags(f *pflag.FlagSet) {
 	f.DurationVar(&s.retry, "retry", 0, "over MQTT-SN: time until an unanswered message is repeated (default 10s)")
 	f.StringVar(&s.psk, "psk", "", "over mqttsns: the pre-shared key, hexadecimal; its identity is the meter's id")
 	config.MarkSecret(f, "psk")
-	f.StringVar(&s.cert, "cert", "", "over mqtts and mqttsns: file of the meter's certificate, PEM")
-	f.StringVar(&s.key, "key", "", "over mqtts and mqttsns: file of the key of --cert, PEM")
-	f.StringVar(&s.ca, "ca", "", "over mqtts and mqttsns: file of the authorities of the concentrators' certificates, PEM")
+	f.StringVar(&s.cert, "cert", "", "over mqtts, wss and mqttsns: file of the meter's certificate, PEM")
+	f.StringVar(&s.key, "key", "", "over mqtts, wss and mqttsns: file of the key of --cert, PEM")
+	f.StringVar(&s.ca, "ca", "", "over mqtts, wss and mqttsns: file of the authorities of the concentrators' certificates, PEM")
 }
 
 // tls gives what mqtts needs of them, nil for other ways.
 func (s *snFlags) tls(url string) (*tls.Config, error) {
-	if !strings.HasPrefix(url, "mqtts://") {
+	if !strings.HasPrefix(url, "mqtts://") && !strings.HasPrefix(url, "wss://") {
 		return nil, nil
 	}
 	return (&tlsFlags{ca: s.ca, cert: s.cert, key: s.key}).config()

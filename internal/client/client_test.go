@@ -454,6 +454,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"no URL":              func(o *Options) { o.URL = "" },
 		"scheme":              func(o *Options) { o.URL = "http://localhost" },
 		"no host":             func(o *Options) { o.URL = "mqtt://:1883" },
+		"query":               func(o *Options) { o.URL = "ws://localhost/x?y" },
 		"path":                func(o *Options) { o.URL = "mqtt://localhost/x" },
 		"not a URL":           func(o *Options) { o.URL = "mqtt://u:secret@local host" },
 		"fallback":            func(o *Options) { o.Fallbacks = []string{"localhost"} },
@@ -479,6 +480,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		"mqtt://h":             {name: "mqtt://h:1883", address: "h:1883", host: "h"},
 		"mqtts://u:p@h":        {name: "mqtts://h:8883", address: "h:8883", host: "h", secure: true, username: "u", password: []byte("p")},
 		"mqtt://[::1]:1893/":   {name: "mqtt://[::1]:1893", address: "[::1]:1893", host: "::1"},
+		"ws://h/":              {name: "ws://h:80/mqtt", address: "h:80", host: "h", url: "ws://h:80/mqtt", path: "/mqtt"},
+		"wss://u@h:1/a%20b":    {name: "wss://h:1/a%20b", address: "h:1", host: "h", secure: true, username: "u", url: "wss://h:1/a%20b", path: "/a%20b"},
 		"mqtt://u@127.0.0.1:1": {name: "mqtt://127.0.0.1:1", address: "127.0.0.1:1", host: "127.0.0.1", username: "u"},
 	} {
 		got, err := parseServer(in)

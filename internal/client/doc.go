@@ -5,6 +5,8 @@
 // keep-alive and the detection of a dead peer, the queue of outgoing messages and its re-sending, subscriptions, and the
 // receiving side of QoS 1 and 2. What may not: what a topic or a payload means, meters, concentrators, files.
 //
+// Servers are reached over TCP (mqtt://), TLS (mqtts://) and WebSocket (ws://, wss://).
+//
 // # Promise
 //
 // A message of QoS 1 or 2 that Publish accepted is kept until the server has acknowledged it, over any number of

@@ -32,14 +32,15 @@ const MaxInflight = 65532
 
 // Options says what a client is and how it behaves. Zero values take the defaults.
 type Options struct {
-	// URL is the server: mqtt://[user[:password]@]host[:port], or mqtts:// for TLS; ports 1883 and 8883 unless given.
+	// URL is the server: mqtt://[user[:password]@]host[:port], mqtts:// for TLS, ws:// or wss:// with a path for WebSocket; ports 1883, 8883,
+	// 80 and 443 and the path /mqtt unless given.
 	URL string
 	// Fallbacks are further servers in order of preference. When a server cannot be reached or refuses, the next one is tried
 	// at once; when none is left, after the back-off, the first.
 	Fallbacks []string
 	// Dial, if not nil, makes every connection instead of the URLs.
 	Dial func(ctx context.Context) (net.Conn, error)
-	// TLS is the configuration for mqtts://; nil trusts the system's authorities.
+	// TLS is the configuration for mqtts:// and wss://; nil trusts the system's authorities.
 	TLS *tls.Config
 
 	ClientID string

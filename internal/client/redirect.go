@@ -70,7 +70,12 @@ func (s *server) other(reference string) (server, bool) {
 	if ip := net.ParseIP(first); ip != nil && strings.Contains(first, ":") { // IPv6 without a port
 		first = "[" + first + "]"
 	}
-	next, err := parseServer(scheme + first)
+	path := ""
+	if s.url != "" {
+		scheme = "ws" + strings.TrimPrefix(scheme, "mqtt")
+		path = s.path
+	}
+	next, err := parseServer(scheme + first + path)
 	if err != nil {
 		return server{}, false
 	}

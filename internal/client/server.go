@@ -15,6 +15,8 @@ type server struct {
 	address  string // host:port
 	host     string
 	secure   bool
+	url      string // of a WebSocket, without credentials; "": none
+	path     string // in it
 	username string
 	password []byte
 	dial     func(ctx context.Context) (net.Conn, error) // nil: TCP to address
@@ -26,12 +28,13 @@ func CheckURL(s string) error {
 	return err
 }
 
-// parseServer reads mqtt://[user[:password]@]host[:port] or mqtts://…
+// parseServer reads mqtt://[user[:password]@]host[:port] or mqtts://…, and over WebSocket ws://…[/path] or wss://…[/path], where
+// no path is /mqtt.
 func parseServer(s string) (server, error) {
 	u, err := url.Parse(s)
 	if err != nil {
 		// The error of url.Parse repeats its input, which may hold a password.
-		return server{}, fmt.Errorf("server URL cannot be read: want mqtt://host:port or mqtts://host:port")
+		return server{}, fmt.Errorf("server URL cannot be read: want mqtt://host:port, mqtts://host:port, ws://host:port/mqtt or wss://host:port/mqtt")
 	}
 	srv := server{host: u.Hostname()}
 	port := u.Port()
@@ -45,8 +48,17 @@ func parseServer(s string) (server, error) {
 		if port == "" {
 			port = "8883"
 		}
+	case "ws":
+		if port == "" {
+			port = "80"
+		}
+	case "wss":
+		srv.secure = true
+		if port == "" {
+			port = "443"
+		}
 	default:
-		return server{}, fmt.Errorf("server URL %s: scheme %q, want mqtt or mqtts", u.Redacted(), u.Scheme)
+		return server{}, fmt.Errorf("server URL %s: scheme %q, want mqtt, mqtts, ws or wss", u.Redacted(), u.Scheme)
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
 		return server{}, fmt.Errorf("server URL %s: port %s, want 1 to 65535", u.Redacted(), port)
@@ -54,8 +66,9 @@ func parseServer(s string) (server, error) {
 	if srv.host == "" {
 		return server{}, fmt.Errorf("server URL %s: no host, want %s://host:port", u.Redacted(), u.Scheme)
 	}
-	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
-		return server{}, fmt.Errorf("server URL %s: nothing may follow the port", u.Redacted())
+	web := u.Scheme == "ws" || u.Scheme == "wss"
+	if (u.Path != "" && u.Path != "/" && !web) || u.RawQuery != "" || u.Fragment != "" {
+		return server{}, fmt.Errorf("server URL %s: nothing may follow the port but the path of a WebSocket", u.Redacted())
 	}
 	srv.username = u.User.Username()
 	if p, ok := u.User.Password(); ok {
@@ -66,6 +79,14 @@ func parseServer(s string) (server, error) {
 	}
 	srv.address = net.JoinHostPort(srv.host, port)
 	srv.name = u.Scheme + "://" + srv.address
+	if web {
+		path := u.EscapedPath()
+		if path == "" || path == "/" {
+			path = "/mqtt"
+		}
+		srv.name += path
+		srv.url, srv.path = srv.name, path
+	}
 	return srv, nil
 }
 
@@ -73,6 +94,9 @@ func parseServer(s string) (server, error) {
 func (s *server) open(ctx context.Context, cfg *tls.Config) (net.Conn, error) {
 	if s.dial != nil {
 		return s.dial(ctx)
+	}
+	if s.url != "" {
+		return s.openWebSocket(ctx, cfg)
 	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", s.address)

@@ -383,6 +383,13 @@ func TestRedirects(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+	web, err := parseServer("wss://u@h:1/path")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := web.other("other:2"); !ok || got.name != "wss://other:2/path" || got.username != "u" {
+		t.Errorf("%+v, %v", got, ok)
+	}
 	secure := server{name: "mqtts://h:1", secure: true, username: "u"}
 	for reference, want := range map[string]string{"b:2": "mqtts://b:2", " b x": "mqtts://b:8883", "[::1]:2": "mqtts://[::1]:2", "::1": "mqtts://[::1]:8883",
 		"": "", "mqtt://b": "", "u@b": "", "b:x": "", "b/..": ""} {
