@@ -30,9 +30,10 @@ var groups = []struct {
 	{name: "engines", packages: []string{"internal/mdms/backfill", "internal/mdms/command", "internal/mdms/outage",
 		"internal/mdms/registry", "internal/mdms/vee"}},
 	{name: "roles", packages: []string{"internal/concentrator", "internal/eeb", "internal/mdms", "internal/meter", "internal/web", "web/console"}},
+	{name: "SDK", packages: []string{"device"}},
 	{name: "fleet", packages: []string{"internal/fleet"}},
 	{name: "bench", packages: []string{"internal/brokerbench", "internal/veebench", "internal/storebench"}},
-	{name: "door", packages: []string{"internal/cli", "cmd/wattbus", "e2e", "internal/archtest"}, peers: true},
+	{name: "door", packages: []string{"internal/cli", "cmd/wattbus", "examples/meter", "e2e", "internal/archtest"}, peers: true},
 }
 
 // forbidden are imports that the order of the groups alone would allow.

@@ -48,10 +48,13 @@ type Agent struct {
 	core      *core // nil before Run
 	url       string
 	connected bool
+	sleeping  bool
 	online    bool // set by the connection, not yet seen by the loop
 	gasp      *message
+	interrupt func() // ends the call of the hardware that is under way; nil: there is none
 	moved     bool
 	cut       bool  // DropLink was called
+	lookAt    bool  // LookAtBreaker was called
 	err       error // the store failed: nothing more may be done
 	inbox     []inbound
 	out       []message
@@ -62,7 +65,10 @@ type Agent struct {
 	wakes     time.Time // one of the planned wake-ups, wall time
 	wakesTold uint32    // registration for which the centre was told of them
 
-	raised time.Time // when the loop last connected anew for a higher registration sequence, wall time
+	// Of the loop:
+	measured     time.Time // when the hardware was asked last for the registers of an interval's end, wall time
+	hardwareTold time.Time // when its failure was logged last
+	raised       time.Time // when the loop last connected anew for a higher registration sequence, wall time
 }
 
 // inbound is a message from the centre.
@@ -82,7 +88,7 @@ type job struct {
 }
 
 type counters struct {
-	readings, acked, commands, repeats, rejected, dropped, locations atomic.Uint64
+	readings, acked, commands, repeats, rejected, dropped, locations, hardware atomic.Uint64
 }
 
 // New checks the options and makes an agent; Run starts it.
@@ -106,7 +112,7 @@ func (a *Agent) nudge() {
 // Run is the meter's life until ctx ends: then it leaves its concentrator in order, and everything it started has ended when
 // Run returns. The error is nil, or that of the store, without which a meter must do nothing.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.start(); err != nil {
+	if err := a.start(ctx); err != nil {
 		return err
 	}
 	if a.o.Scheduler == nil {
@@ -130,16 +136,21 @@ func (a *Agent) Run(ctx context.Context) error {
 }
 
 // start makes the core from the kept state.
-func (a *Agent) start() error {
+func (a *Agent) start(ctx context.Context) error {
 	st, kept, err := a.o.Store.Load(a.o.ID)
 	if err != nil {
 		return fmt.Errorf("meter %s: loading its state: %w", a.o.ID, err)
 	}
 	a.mu.Lock()
+	a.gasp = nil
+	a.mu.Unlock()
+	oldest := a.oldest(ctx)
+	a.mu.Lock()
 	defer a.mu.Unlock()
 	at := a.o.Clock.Unix()
 	a.core = newCore(config{id: a.o.ID, firmware: a.o.Firmware, caps: a.o.Capabilities, sources: [2]Source{a.o.Source, a.o.Export},
-		interval: a.o.Interval, history: uint32(a.o.History / time.Second), unsynchronised: a.o.Unsynchronised}, st, kept, at)
+		interval: a.o.Interval, history: uint32(a.o.History / time.Second), unsynchronised: a.o.Unsynchronised,
+		hardware: a.o.Hardware, oldest: oldest}, st, kept, at)
 	a.gasp, a.moved, a.cut, a.err = nil, false, false, nil
 	a.inbox, a.out, a.jobs = nil, nil, nil
 	if m, ok := a.core.powerRestored(at); ok { // a meter that starts has power
@@ -150,6 +161,10 @@ func (a *Agent) start() error {
 
 // save keeps what changed in the core; mu is held. After a failure nothing may be sent any more.
 func (a *Agent) save() error {
+	if a.err == nil && a.core.err != nil {
+		a.err = fmt.Errorf("meter %s: keeping its load profile: %w", a.o.ID, a.core.err)
+		a.nudge()
+	}
 	if a.err != nil {
 		return a.err
 	}
@@ -182,6 +197,7 @@ func (a *Agent) waitForPower(ctx context.Context) error {
 
 // powered is the meter's life from the return of power, or a move, to the next loss of power, the next move, or the end.
 func (a *Agent) powered(ctx context.Context) error {
+	a.settle(ctx)
 	a.mu.Lock()
 	a.moved = false
 	o := a.clientOptions()
@@ -203,7 +219,7 @@ func (a *Agent) powered(ctx context.Context) error {
 		err = fmt.Errorf("meter %s: %w", a.o.ID, e)
 	}
 	a.mu.Lock()
-	a.connected, a.online = false, false
+	a.connected, a.online, a.sleeping = false, false, false
 	a.mu.Unlock()
 	return err
 }

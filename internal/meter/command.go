@@ -10,6 +10,9 @@ import (
 // DetailValue is the detail of a refusal: a parameter is outside of what the meter can do. 1 and 2 are the contract's.
 const DetailValue = 3
 
+// DetailUnfinished is the detail of a failed switch during which the meter died: the breaker is not where it was to go.
+const DetailUnfinished = 4
+
 // maxSpan bounds the span of one load profile, seconds: 400 days.
 const maxSpan = 400 * 86400
 
@@ -96,27 +99,75 @@ func (m *core) command(at uint32, c record.Command, bad error) effects {
 	default:
 		fx = m.execute(c, &e)
 	}
-	fx.answer = m.finish(e)
+	switch {
+	case fx.task == nil:
+		fx.answer = m.finish(e)
+	case c.Opcode == record.OpRead || c.Opcode == record.OpProfile:
+		fx.task.e = e // nothing is lost if it is asked for again
+	default: // what is remembered before it happens cannot happen twice
+		e.Outcome, e.Detail = record.Failed, DetailUnfinished
+		fx.task.e = *m.finish(e)
+	}
 	return fx
+}
+
+// done finishes a command that the hardware was asked for. position is where its breaker is, BreakerNone if that is not known.
+func (m *core) done(t *task, err error, position record.Breaker) effects {
+	e := t.e
+	if position != record.BreakerNone && position != m.st.Breaker {
+		m.setBreaker(position)
+	}
+	switch {
+	case e.Opcode == record.OpProfile:
+		m.count(&e)
+	case err != nil:
+		e.Outcome, e.Detail = record.Failed, 0
+	case e.Opcode == record.OpRead:
+		m.st.ReadingSeq++
+		e.Outcome, e.Detail = record.Done, uint32(m.st.ReadingSeq)
+	default:
+		e.Outcome, e.Detail = record.Done, 0
+	}
+	return effects{answer: m.finish(e)}
+}
+
+// count says in a profile's detail how many of its slots hold a value.
+func (m *core) count(e *Executed) {
+	e.Detail = 0
+	slot := uint32(e.Slot) * 60
+	for _, c := range m.channels(e.Channel) {
+		for at := e.From; at < e.To; at += slot {
+			if _, ok := m.samples.interval(c, at, at+slot); ok {
+				e.Detail++
+			}
+		}
+	}
 }
 
 func (m *core) execute(c record.Command, e *Executed) (fx effects) {
 	switch c.Opcode {
 	case record.OpRead:
+		if m.samples != nil {
+			fx.task = &task{}
+			break
+		}
 		m.st.ReadingSeq++
 		e.Detail = uint32(m.st.ReadingSeq)
 	case record.OpProfile:
 		m.profile(c, e)
+		if m.samples != nil && e.Outcome == record.Done && e.To > e.From {
+			fx.task = m.unknown(e)
+		}
 	case record.OpDisconnect:
-		m.setBreaker(record.BreakerOpen)
+		fx.task = m.moveTo(record.BreakerOpen)
 	case record.OpReconnect:
 		switch {
 		case c.A > 1:
 			e.Outcome, e.Detail = record.Refused, DetailValue
 		case c.A == 1 && m.open():
-			m.setBreaker(record.BreakerReady)
+			fx.task = m.moveTo(record.BreakerReady)
 		case c.A == 0:
-			m.setBreaker(record.BreakerClosed)
+			fx.task = m.moveTo(record.BreakerClosed)
 		}
 	case record.OpSetInterval:
 		if !validInterval(c.A) {
@@ -135,6 +186,27 @@ func (m *core) execute(c record.Command, e *Executed) (fx effects) {
 	case record.OpPing:
 	}
 	return fx
+}
+
+// moveTo moves the breaker, or says to where the hardware has to move it.
+func (m *core) moveTo(b record.Breaker) *task {
+	if m.samples != nil {
+		return &task{to: b}
+	}
+	m.setBreaker(b)
+	return nil
+}
+
+// unknown lists the ends of a profile's intervals that only the hardware can know; nil: it need not be asked.
+func (m *core) unknown(e *Executed) *task {
+	t := &task{}
+	slot := uint32(e.Slot) * 60
+	for at := max(e.From, m.oldest(m.now, slot)); m.asks && at <= e.To && at <= m.now; at += slot {
+		if _, ok := m.samples.at(at); !ok {
+			t.at = append(t.at, at)
+		}
+	}
+	return t
 }
 
 // profile works out which intervals a load profile holds and how many of them have values.
@@ -209,8 +281,13 @@ func (m *core) groups(at uint32, g record.Groups) effects {
 func (m *core) answers(e *Executed) int {
 	switch {
 	case e.Opcode == record.OpRead && e.Outcome == record.Done:
+		if m.samples != nil {
+			if _, ok := m.samples.at(e.Time); !ok { // a repeat long after
+				return 1
+			}
+		}
 		return 2
-	case e.Opcode == record.OpProfile:
+	case e.Opcode == record.OpProfile && e.Outcome == record.Done:
 		return m.parts(e)*len(m.channels(e.Channel)) + 1
 	}
 	return 1
@@ -228,7 +305,7 @@ func (m *core) parts(e *Executed) int {
 // answer makes message i of those that answer a command; every time the same.
 func (m *core) answer(e *Executed, i int) message {
 	switch {
-	case i == m.answers(e)-1:
+	case i >= m.answers(e)-1:
 		return m.result(e, e.Outcome)
 	case e.Opcode == record.OpRead:
 		return msg(record.TypeReading, m.reading(e.Time, e.Flags, uint16(e.Detail)))
@@ -239,11 +316,20 @@ func (m *core) answer(e *Executed, i int) message {
 	start := e.From + uint32(i%parts)*record.ProfileValues*slot
 	p := record.Profile{Header: record.Header{Flags: e.Flags, Time: start}, Command: e.ID, Slot: e.Slot, Channel: channel,
 		Count: uint8(min(record.ProfileValues, (e.To-start)/slot)), Part: uint16(i + 1), Parts: uint16(parts * len(channels)),
-		Register: m.curve.register(int(channel), max(start, m.st.First))}
+		Register: record.NoRegister}
+	if m.samples == nil {
+		p.Register = m.curve.register(int(channel), max(start, m.st.First))
+	} else if r, ok := m.samples.register(channel, start); ok {
+		p.Register = r
+	}
 	oldest := max(m.oldest(e.Time, slot), m.st.First)
 	for k := range p.Count {
 		p.Values[k] = record.NoValue
-		if at := start + uint32(k)*slot; at >= oldest {
+		if at := start + uint32(k)*slot; m.samples != nil {
+			if v, ok := m.samples.interval(channel, at, at+slot); ok {
+				p.Values[k] = v
+			}
+		} else if at >= oldest {
 			p.Values[k] = m.curve.interval(int(channel), at, at+slot)
 		}
 	}

@@ -49,10 +49,13 @@ type core struct {
 	caps     record.Capabilities
 	voltage  uint64 // seed of the voltage's small variations
 
-	st    State
-	curve curve
-	now   uint32 // the meter's clock at the last call
+	st      State
+	curve   curve
+	samples *Samples // of a meter with hardware, in the place of the curve; nil: there is none
+	asks    bool     // the hardware has a profile memory of its own
+	now     uint32   // the meter's clock at the last call
 
+	err   error  // the profile memory cannot be written
 	acked bool   // the centre has acknowledged the registration of this connection
 	next  uint32 // end of the interval whose reading is sent next, meter's clock
 
@@ -72,6 +75,9 @@ type config struct {
 	interval       uint16
 	history        uint32 // seconds of the past that the profile holds at the very first start
 	unsynchronised bool
+
+	hardware *Hardware
+	oldest   uint32 // start of what the hardware's own memory holds; 0: nothing
 }
 
 // newCore starts a meter at a business time: anew, or where it stopped.
@@ -83,12 +89,21 @@ func newCore(c config, st State, kept bool, at uint32) *core {
 	if c.sources[1] != nil {
 		m.caps |= record.CapExport
 	}
+	if c.hardware != nil {
+		m.samples, m.asks = c.hardware.Samples, c.hardware.Register != nil
+	}
 	if !kept {
 		m.st = State{Interval: c.interval, Unsynchronised: c.unsynchronised, Breaker: record.BreakerClosed}
 		if c.caps&record.CapBreaker == 0 {
 			m.st.Breaker = record.BreakerNone
 		}
 		m.st.First = alignDown(at-min(at, min(c.history, Memory45Days)), m.slot())
+		if m.samples != nil { // the first interval of which it will know the beginning
+			m.st.First = alignUp(at, m.slot())
+			if c.oldest != 0 && c.oldest < at {
+				m.st.First = alignUp(max(c.oldest, at-min(at, Memory45Days)), m.slot())
+			}
+		}
 		m.dirty = true
 	}
 	if has := m.st.Breaker != record.BreakerNone; has != (c.caps&record.CapBreaker != 0) { // it was rebuilt
@@ -103,6 +118,48 @@ func newCore(c config, st State, kept bool, at uint32) *core {
 	m.setLoad()
 	m.restart()
 	return m
+}
+
+// resume takes over where the hardware's breaker is. A switch that was under way when the meter died is done if the breaker is where
+// it was to go; else it stays failed. It is not carried out again.
+func (m *core) resume(p record.Breaker) {
+	if n := len(m.st.Executed); n > 0 {
+		if e := &m.st.Executed[n-1]; e.Outcome == record.Failed && e.Detail == DetailUnfinished &&
+			(e.Opcode == record.OpDisconnect) == (p == record.BreakerOpen) {
+			e.Outcome, e.Detail, e.Breaker = record.Done, 0, p
+			m.executed++
+			m.dirty = true
+		}
+	}
+	if m.st.Breaker != p {
+		m.st.Breaker = p
+		m.dirty = true
+	}
+}
+
+// moved takes over a position of the breaker that no command brought about.
+func (m *core) moved(at uint32, p record.Breaker) []message {
+	if p == m.st.Breaker {
+		return nil
+	}
+	if m.st.Breaker == record.BreakerReady && p == record.BreakerClosed {
+		if e, ok := m.closeBreaker(at); ok {
+			return []message{e}
+		}
+	}
+	m.tell(at)
+	m.setBreaker(p)
+	return nil
+}
+
+// wanted says of which end of an interval the hardware is to be asked for the registers, if of any, and the meter's time.
+func (m *core) wanted(at uint32) (end, now uint32, ok bool) {
+	now = m.tell(at)
+	if end = alignDown(now, m.slot()); m.next > now {
+		return end, now, false
+	}
+	_, have := m.samples.at(end)
+	return end, now, !have
 }
 
 // tell sets the meter's clock from the business time.
@@ -171,6 +228,7 @@ func (m *core) location(at uint32) message {
 
 // effects are what a message brought about, beside the change of the state.
 type effects struct {
+	task       *task     // for the hardware, before there is an answer
 	answer     *Executed // to be answered, for the first time or again
 	again      bool      // the command had been executed before
 	groups     bool      // the membership may have changed: subscribe accordingly
@@ -219,6 +277,9 @@ func (m *core) setClock(to uint32) {
 	if to < m.now {
 		m.st.Floor = max(m.st.Floor, m.now)
 	}
+	if m.samples != nil && to < m.now {
+		m.err = m.samples.cut(to)
+	}
 	m.st.Offset += int64(to) - int64(m.now)
 	m.st.Unsynchronised = false
 	m.now = to
@@ -228,6 +289,9 @@ func (m *core) setClock(to uint32) {
 
 // setLoad begins or ends a cut as breaker and power demand.
 func (m *core) setLoad() {
+	if m.samples != nil { // hardware knows itself what it consumed
+		return
+	}
 	off := m.open() || m.st.PowerLost != 0
 	switch {
 	case off == m.curve.running():
@@ -257,6 +321,11 @@ func (m *core) due(at uint32) (out []message) {
 		if m.open() || m.st.PowerLost != 0 { // contract, section 2, Intervals
 			continue
 		}
+		if m.samples != nil {
+			if _, ok := m.samples.at(m.next); !ok {
+				continue
+			}
+		}
 		m.st.ReadingSeq++
 		out = append(out, msg(record.TypeReading, m.reading(m.next, m.flags(), m.st.ReadingSeq)))
 	}
@@ -268,6 +337,11 @@ func (m *core) nextDue() int64 { return int64(m.next) - m.st.Offset }
 
 // reading is the state of the registers at t.
 func (m *core) reading(t uint32, flags record.Flags, seq uint16) []byte {
+	if m.samples != nil {
+		s, _ := m.samples.at(t)
+		return record.Reading{Header: record.Header{Flags: flags | s.Flags, Time: t}, Import: s.Import, Export: s.Export, Power: s.Power,
+			Voltage: s.Voltage, Sequence: seq}.Append(nil)
+	}
 	r := record.Reading{Header: record.Header{Flags: flags, Time: t}, Import: m.curve.register(0, t), Export: m.curve.register(1, t),
 		Sequence: seq}
 	if flags&record.FlagBreakerOpen == 0 {
@@ -328,11 +402,12 @@ func (m *core) closeBreaker(at uint32) (message, bool) {
 }
 
 func (m *core) setBreaker(b record.Breaker) {
+	wasOpen := m.open()
 	m.st.Breaker = b
 	m.dirty = true
-	was := m.curve.running()
+	was := m.curve.running() || m.samples != nil && wasOpen
 	m.setLoad()
-	if was && !m.curve.running() {
+	if was && !m.curve.running() && !m.open() {
 		m.restart() // the reading of an interval that ended with the breaker open is not made up for
 	}
 }

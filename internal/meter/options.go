@@ -30,6 +30,8 @@ type Options struct {
 
 	// Source is the load curve; Export, if not nil, that of an export register (capability bit 3).
 	Source, Export Source
+	// Hardware is a real meter in the place of Source and Export.
+	Hardware *Hardware
 	// Clock is the business time. It may run fast or stand still.
 	Clock *clock.Clock
 	// Scheduler is shared by the agents of a process; nil: the agent runs its own.
@@ -98,10 +100,17 @@ func (o *Options) complete() error {
 		return fmt.Errorf("meter %s: kind %q, want one of %v but a concentrator", o.ID, o.Kind, topic.Kinds())
 	}
 	switch {
-	case o.Source == nil:
+	case o.Hardware != nil && (o.Source != nil || o.Export != nil):
+		return fmt.Errorf("meter %s: hardware and a load curve: want one of the two", o.ID)
+	case o.Source == nil && o.Hardware == nil:
 		return fmt.Errorf("meter %s: no source of a load curve: %w", o.ID, errNone)
 	case o.Clock == nil:
 		return fmt.Errorf("meter %s: no clock: %w", o.ID, errNone)
+	}
+	if o.Hardware != nil {
+		if err := o.Hardware.complete(o.ID, o.Capabilities); err != nil {
+			return err
+		}
 	}
 	if o.Connect == nil {
 		if err := CheckURL(o.URL); err != nil {

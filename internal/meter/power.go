@@ -17,6 +17,9 @@ func (a *Agent) PowerLost() {
 		if a.save() == nil {
 			a.gasp = &m
 		}
+		if a.interrupt != nil {
+			a.interrupt()
+		}
 		a.inbox, a.out, a.jobs = nil, nil, nil
 		a.life++
 	}
@@ -41,7 +44,7 @@ func (a *Agent) CloseBreaker() bool {
 	a.mu.Lock()
 	defer a.nudge()
 	defer a.mu.Unlock()
-	if a.core == nil || a.core.st.PowerLost != 0 {
+	if a.core == nil || a.o.Hardware != nil || a.core.st.PowerLost != 0 {
 		return false
 	}
 	m, ok := a.core.closeBreaker(a.o.Clock.Unix())
@@ -50,6 +53,27 @@ func (a *Agent) CloseBreaker() bool {
 	}
 	a.push(m)
 	a.dueAt = time.Time{} // the next reading is another one now
+	return true
+}
+
+// LookAtBreaker asks the hardware where its breaker is: a person, or the meter itself, has moved it.
+func (a *Agent) LookAtBreaker() {
+	a.mu.Lock()
+	a.lookAt = true
+	a.mu.Unlock()
+	a.nudge()
+}
+
+// Send queues a message of the device's own under up/<kind>/<id>/<event>, at QoS 1; false if there is no room, no power, or the agent does
+// not run. event has to be one of the contract's grammar.
+func (a *Agent) Send(event string, payload []byte) bool {
+	a.mu.Lock()
+	defer a.nudge()
+	defer a.mu.Unlock()
+	if a.core == nil || a.core.st.PowerLost != 0 || len(a.out) >= maxOut {
+		return false
+	}
+	a.out = append(a.out, message{event: event, payload: append([]byte(nil), payload...), qos: 1})
 	return true
 }
 
@@ -77,6 +101,7 @@ type Status struct {
 	URL        string // of the concentrator
 	Connected  bool   // there is an MQTT connection
 	Registered bool   // the centre has acknowledged its location
+	Sleeping   bool   // over MQTT-SN: until it wakes nothing reaches it
 	Powered    bool
 	Breaker    record.Breaker
 	Sequence   uint32 // of the registration
@@ -85,7 +110,7 @@ type Status struct {
 }
 
 func (s Status) equal(t Status) bool {
-	return s.URL == t.URL && s.Connected == t.Connected && s.Registered == t.Registered && s.Powered == t.Powered &&
+	return s.URL == t.URL && s.Sleeping == t.Sleeping && s.Connected == t.Connected && s.Registered == t.Registered && s.Powered == t.Powered &&
 		s.Breaker == t.Breaker && s.Sequence == t.Sequence && s.Interval == t.Interval && len(s.Groups) == len(t.Groups)
 }
 
@@ -99,6 +124,7 @@ func (a *Agent) Status() Status {
 func (a *Agent) status() Status {
 	s := Status{ID: a.o.ID, URL: a.url}
 	if c := a.core; c != nil {
+		s.Sleeping = a.sleeping
 		s.Connected, s.Registered = a.connected, a.connected && c.acked
 		s.Powered, s.Breaker = c.st.PowerLost == 0, c.st.Breaker
 		s.Sequence, s.Interval, s.Groups = c.st.Sequence, c.st.Interval, append([]uint32(nil), c.st.Groups...)
@@ -140,13 +166,14 @@ type Stats struct {
 	Rejected  uint64 // messages that could not be understood
 	Dropped   uint64 // messages dropped at a bound, in or out
 	Locations uint64 // sent
+	Hardware  uint64 // calls of the hardware that failed
 }
 
 // Stats returns the counts.
 func (a *Agent) Stats() Stats {
 	c := &a.count
 	return Stats{Readings: c.readings.Load(), Acked: c.acked.Load(), Commands: c.commands.Load(), Repeats: c.repeats.Load(),
-		Rejected: c.rejected.Load(), Dropped: c.dropped.Load(), Locations: c.locations.Load()}
+		Rejected: c.rejected.Load(), Dropped: c.dropped.Load(), Locations: c.locations.Load(), Hardware: c.hardware.Load()}
 }
 
 func randomDuration(d time.Duration) time.Duration { return rand.N(d) }

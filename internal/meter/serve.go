@@ -19,8 +19,8 @@ func (a *Agent) serve(ctx context.Context, link Link) error {
 	a.schedule()
 	for {
 		a.mu.Lock()
-		online, gasp, moved, cut, err := a.online, a.gasp, a.moved, a.cut, a.err
-		a.online, a.gasp, a.moved, a.cut = false, nil, false, false
+		online, gasp, moved, cut, look, err := a.online, a.gasp, a.moved, a.cut, a.lookAt, a.err
+		a.online, a.gasp, a.moved, a.cut, a.lookAt = false, nil, false, false, false
 		acked := a.core.acked
 		a.mu.Unlock()
 		switch {
@@ -40,11 +40,14 @@ func (a *Agent) serve(ctx context.Context, link Link) error {
 		if online && !acked {
 			repeat.start()
 		}
-		if err := a.handle(link, &repeat); err != nil {
+		if look {
+			a.look(ctx)
+		}
+		if err := a.handle(ctx, link, &repeat); err != nil {
 			link.Kill()
 			return err
 		}
-		a.readings()
+		a.readings(ctx)
 		a.pump(link)
 		a.changed()
 		a.mu.Lock()
@@ -113,15 +116,22 @@ func (a *Agent) schedule() {
 		at = at.Add(randomDuration(s))
 	}
 	a.dueAt = at
+	if a.o.Hardware != nil { // it is measured when the interval ends, and told later
+		at = time.Unix(a.core.nextDue(), 0)
+	}
 	a.mu.Unlock()
 	a.o.Scheduler.set(a.alarm, at)
 }
 
 // readings queues the readings that are due.
-func (a *Agent) readings() {
+func (a *Agent) readings(ctx context.Context) {
+	a.measure(ctx)
 	a.mu.Lock()
 	now := a.o.Clock.Now()
 	if now.Before(a.dueAt) {
+		if at := a.dueAt; a.o.Hardware != nil && a.core.nextDue() <= now.Unix() { // measured, and told later
+			a.o.Scheduler.set(a.alarm, at)
+		}
 		a.mu.Unlock()
 		return
 	}
@@ -142,7 +152,7 @@ func (a *Agent) push(m message) {
 }
 
 // handle works through the inbox.
-func (a *Agent) handle(link Link, repeat *repeatTimer) error {
+func (a *Agent) handle(ctx context.Context, link Link, repeat *repeatTimer) error {
 	for {
 		a.mu.Lock()
 		if len(a.inbox) == 0 || len(a.jobs) >= maxJobs {
@@ -169,6 +179,17 @@ func (a *Agent) handle(link Link, repeat *repeatTimer) error {
 		if err := a.save(); err != nil { // before anything is sent
 			a.mu.Unlock()
 			return err
+		}
+		if t := fx.task; t != nil {
+			life := a.life
+			a.mu.Unlock()
+			if fx, err = a.do(ctx, t); err != nil {
+				return err
+			}
+			a.mu.Lock()
+			if life != a.life { // the power went meanwhile; a repeat is answered
+				fx.answer = nil
+			}
 		}
 		if fx.answer != nil {
 			a.answerLocked(fx)

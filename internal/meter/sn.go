@@ -81,7 +81,7 @@ func (a *Agent) connect(o client.Options) (Link, error) {
 		n.Subscriptions = append(n.Subscriptions, snclient.Subscription{Filter: sub.Filter, QoS: mqttsn.QoS(sub.QoS)})
 	}
 	if s.Sleep > 0 {
-		n.Sleep, n.Wake = s.Sleep, a.nextWake
+		n.Sleep, n.Wake, n.OnState = s.Sleep, a.nextWake, a.onState
 	}
 	c, err := snclient.New(n)
 	if err != nil {
@@ -174,6 +174,18 @@ func wakeBefore(now time.Time, id string, every time.Duration) time.Time {
 		since += every
 	}
 	return now.Add(-since)
+}
+
+// onState is told what the client of MQTT-SN is doing.
+func (a *Agent) onState(s snclient.State) {
+	a.mu.Lock()
+	was := a.sleeping
+	a.sleeping = s == snclient.Asleep
+	changed := was != a.sleeping
+	a.mu.Unlock()
+	if changed {
+		a.nudge()
+	}
 }
 
 // nextWake is the first of the planned wake-ups behind a wall time.

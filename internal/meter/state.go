@@ -167,8 +167,14 @@ func (s *State) Apply(b []byte) error {
 	return nil
 }
 
-// remember adds an executed command and forgets the oldest beyond Remembered.
+// remember adds an executed command, or its end where it had begun, and forgets the oldest beyond Remembered.
 func (s *State) remember(e Executed) {
+	for i := range s.Executed {
+		if s.Executed[i].ID == e.ID {
+			s.Executed[i] = e
+			return
+		}
+	}
 	if len(s.Executed) >= Remembered {
 		copy(s.Executed, s.Executed[len(s.Executed)-Remembered+1:])
 		s.Executed = s.Executed[:Remembered-1]
