@@ -58,7 +58,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	d, err := device.New(device.Options{ID: *id, Concentrator: *url, Data: *data, Sleep: *sleep, Interval: time.Minute,
-		Driver:       &hardware{register: 1000, since: time.Now(), breaker: device.Closed},
+		Driver:       &hardware{since: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), breaker: device.Closed}, // a register never falls
 		OnStatus:     func(s device.Status) { log.Printf("%+v", s) },
 		OnDisconnect: func(err error) { log.Print("disconnected: ", err) }})
 	if err != nil {
