@@ -30,7 +30,7 @@ type Options struct {
 	Data string
 
 	Kind     string        // in topics: meter (default), han, ev or pv
-	Firmware uint32        // as the centre shows it: 0x01020304 is 1.2.3.4
+	Firmware uint32        // 0x01020003 is shown as 1.2.3
 	Interval time.Duration // between readings, whole minutes that divide a day; default 30 min. The centre may change it
 	Export   bool          // the meter keeps an export register
 	Battery  bool          // the meter can tell of a loss of power, by PowerLost
