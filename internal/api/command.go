@@ -38,11 +38,34 @@ func Finished(state string) bool {
 	return false
 }
 
-// Target addresses one meter, all meters below a path, or a group: exactly one of them is set.
+// The priorities of commands. One waits behind those of its meter with the same or a higher one, and behind earlier ones that
+// change the same thing, whatever their priority; of commands for many the higher ones go out first.
+const (
+	PriorityLow    = "low"
+	PriorityNormal = "normal"
+	PriorityHigh   = "high"
+)
+
+// Target addresses one meter, a list of them, all meters below a path, a group, or those that a question finds at the moment:
+// exactly one of them is set.
 type Target struct {
-	Meter string  `json:"meter,omitempty"`
-	Path  string  `json:"path,omitempty"`
-	Group *uint32 `json:"group,omitempty"`
+	Meter  string       `json:"meter,omitempty"`
+	Meters []string     `json:"meters,omitempty" nullable:"false" maxItems:"20000" doc:"Ids, each once. Lists of commands and live events give listed instead."`
+	Path   string       `json:"path,omitempty"`
+	Group  *uint32      `json:"group,omitempty"`
+	Query  *TargetQuery `json:"query,omitempty"`
+	Listed int          `json:"listed,omitempty" readOnly:"true" doc:"How many meters a list names."`
+}
+
+// TargetQuery selects meters by what the registry and the centre know of them when the command is made: all that is set has to fit.
+type TargetQuery struct {
+	Path        string `json:"path,omitempty" doc:"Below this concentrator."`
+	Substation  string `json:"substation,omitempty" maxLength:"64"`
+	Feeder      string `json:"feeder,omitempty" maxLength:"64"`
+	Transformer string `json:"transformer,omitempty" maxLength:"64"`
+	Tag         string `json:"tag,omitempty" maxLength:"64" doc:"Of the usage point."`
+	Contract    string `json:"contract,omitempty" enum:"active,vacant,disconnected"`
+	State       string `json:"state,omitempty" enum:"never-seen,power-lost,unreachable,comm-lost,sleeping,disconnected,online" doc:"Of the meter, as the centre sees it now."`
 }
 
 // Params are the parameters of a command; which ones apply depends on its type.
@@ -61,7 +84,10 @@ type CommandRequest struct {
 	Type      string `json:"type" enum:"read,profile,disconnect,reconnect,interval,clock,ping,groups"`
 	Params    Params `json:"params,omitzero"`
 	ExpiresIn int    `json:"expiresIn,omitempty" minimum:"1" maximum:"31536000" doc:"seconds; when absent 60, and the time a meter still sleeps"`
-	By        string `json:"by,omitempty"` // who asked; set by the server
+	// At is when it is to go out, wall time; its life, expiresIn, begins then. Its meters are those of when it was asked for.
+	At       *time.Time `json:"at,omitempty" doc:"When it is to go out, by the wall clock, at most 30 days ahead; its expiresIn begins then. When absent at once."`
+	Priority string     `json:"priority,omitempty" enum:"low,normal,high" doc:"When absent high for reconnect, else normal."`
+	By       string     `json:"by,omitempty"` // who asked; set by the server
 }
 
 // Transition is one step in a command's life.
@@ -84,21 +110,23 @@ type CommandResult struct {
 
 // Command is a command and its life so far.
 type Command struct {
-	ID      string     `json:"id"` // decimal
-	Type    string     `json:"type"`
-	Target  Target     `json:"target"`
-	Params  Params     `json:"params,omitzero"`
-	By      string     `json:"by,omitempty"`
-	State   string     `json:"state"`
-	Created time.Time  `json:"created"` // wall time
-	Expires *time.Time `json:"expires,omitempty"`
-	Sends   int        `json:"sends"` // how often it went out
+	ID       string     `json:"id"` // decimal
+	Type     string     `json:"type"`
+	Target   Target     `json:"target"`
+	Params   Params     `json:"params,omitzero"`
+	By       string     `json:"by,omitempty"`
+	State    string     `json:"state"`
+	Created  time.Time  `json:"created"`            // wall time
+	At       *time.Time `json:"at,omitempty"`       // of one that was to go out later, wall time
+	Priority string     `json:"priority,omitempty"` // low or high; normal when absent
+	Expires  *time.Time `json:"expires,omitempty"`
+	Sends    int        `json:"sends"` // how often it went out
 	// QueuedUntil is when the meter wakes and fetches the command, wall time, where it sleeps and has not answered.
 	QueuedUntil *time.Time     `json:"queuedUntil,omitempty"`
 	Approval    *Approval      `json:"approval,omitempty"` // of a command that has to be approved, or had to
 	History     []Transition   `json:"history"`
 	Result      *CommandResult `json:"result,omitempty"` // one meter
-	Bulk        *Bulk          `json:"bulk,omitempty"`   // path or group
+	Bulk        *Bulk          `json:"bulk,omitempty"`   // any other target
 }
 
 // Approval says why a command has to be approved by another person than the one who asked for it, and what became of that.

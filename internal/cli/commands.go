@@ -66,7 +66,13 @@ func targetText(t api.Target) string {
 	case t.Group != nil:
 		return fmt.Sprintf("group:%d", *t.Group)
 	}
-	return "path:" + t.Path
+	if t.Path != "" {
+		return "path:" + t.Path
+	}
+	if t.Query != nil {
+		return queryText(t.Query)
+	}
+	return listText(t)
 }
 
 func newCommands(a *app) *cobra.Command {
@@ -76,7 +82,8 @@ func newCommands(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "commands [ID]",
 		Short: "List commands, newest first, show one with its whole life, or decide on one",
-		Long: `List commands, newest first, or show one with its whole life. "commands approve", "reject" and "cancel" decide on one.
+		Long: `List commands, newest first, or show one with its whole life. "commands approve", "reject" and "cancel" decide on one,
+"commands watch" follows one until it has ended, "commands progress" shows its counts.
 
 Their times are those of the wall clock, on which people wait for them; times of meters, readings and outages are business
 time, which may run faster.`,
@@ -112,7 +119,7 @@ time, which may run faster.`,
 	l.flags(cmd, true)
 	cmd.Flags().BoolVar(&open, "open", false, "only those that have not ended")
 	cmd.Flags().IntVar(&limit, "limit", 50, "at most this many; 0: all")
-	cmd.AddCommand(
+	cmd.AddCommand(newCommandProgress(a, false), newCommandProgress(a, true),
 		newDecision(a, "approve", "Let a command go that waits for approval",
 			`Let a command go that waits for approval. It has to be approved by another person than the one who asked for it, with a token of that
 person's own; "wattbus commands ID" says why it waits. Its time begins now.`,

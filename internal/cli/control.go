@@ -16,17 +16,17 @@ import (
 
 // control is one of the commands that drive meters.
 type control struct {
-	app     *app
-	server  server
-	output  output
-	wait    bool
-	timeout time.Duration
-	params  api.Params
-	from    string
-	to      string
+	app      *app
+	server   server
+	output   output
+	wait     bool
+	timeout  time.Duration
+	params   api.Params
+	from     string
+	to       string
+	at       string
+	priority string
 }
-
-const targetHelp = "\n\nTARGET is a meter's id, path:C1/C7 for all meters below a concentrator, or group:12."
 
 func newControls(a *app) []*cobra.Command {
 	command := func(typ, use, short, long, example string, wait bool, more func(*control, *cobra.Command)) *cobra.Command {
@@ -43,6 +43,8 @@ func newControls(a *app) []*cobra.Command {
 		c.server.flags(f)
 		c.output.flag(f)
 		f.BoolVar(&c.wait, "wait", wait, "wait for the result; without it print the command's id and return")
+		f.StringVar(&c.at, "at", "", "when it is to go out, RFC 3339 by the wall clock, or after a while, such as +90m (default at once); --timeout begins then")
+		f.StringVar(&c.priority, "priority", "", "low, normal or high (default high for reconnect, else normal)")
 		f.DurationVar(&c.timeout, "timeout", 0, "how long the command may take: it expires then, also at the meter (default 1m, and what a meter still sleeps)")
 		if more != nil {
 			more(c, cmd)
@@ -109,11 +111,25 @@ func parseTime(flag, s string) (*time.Time, error) {
 	return &t, nil
 }
 
+// parseStart reads --at: a time, or + and a duration from now.
+func parseStart(s string, now time.Time) (*time.Time, error) {
+	after, relative := strings.CutPrefix(s, "+")
+	if !relative {
+		return parseTime("at", s)
+	}
+	d, err := time.ParseDuration(after)
+	if err != nil || d <= 0 {
+		return nil, usagef("flag --at: value %q, want a time such as 2026-12-12T18:00:00Z, or + and a duration such as +90m", s)
+	}
+	at := now.Add(d)
+	return &at, nil
+}
+
 func (c *control) run(ctx context.Context, typ, target string) error {
 	if err := c.output.check(); err != nil {
 		return err
 	}
-	to, err := parseTarget(target)
+	to, err := readTarget(target, c.app.In)
 	if err != nil {
 		return err
 	}
@@ -126,12 +142,16 @@ func (c *control) run(ctx context.Context, typ, target string) error {
 	if c.timeout != 0 && c.timeout < time.Second {
 		return usagef("flag --timeout: value %v, want at least 1s", c.timeout)
 	}
+	at, err := parseStart(c.at, time.Now())
+	if err != nil {
+		return err
+	}
 	client, err := c.server.client()
 	if err != nil {
 		return err
 	}
 	cmd, err := client.CreateCommand(ctx, api.CommandRequest{
-		Target: to, Type: typ, Params: c.params, ExpiresIn: int((c.timeout + time.Second - 1) / time.Second),
+		Target: to, Type: typ, Params: c.params, ExpiresIn: int((c.timeout + time.Second - 1) / time.Second), At: at, Priority: c.priority,
 	})
 	if err != nil {
 		return err
@@ -144,7 +164,7 @@ func (c *control) run(ctx context.Context, typ, target string) error {
 		if cmd.QueuedUntil != nil {
 			fmt.Fprintf(c.app.Err, "%s %s: %s\n", cmd.Type, target, asleep(cmd))
 		}
-		if c.timeout == 0 && cmd.Expires != nil {
+		if (c.timeout == 0 || cmd.At != nil) && cmd.Expires != nil {
 			c.timeout = max(cmd.Expires.Sub(cmd.Created), time.Second)
 		}
 		// The centre says itself when the command has expired; the two seconds are for its word to arrive.

@@ -68,8 +68,17 @@ func bulkAnswers(ctx context.Context, client *apiclient.Client, cmd api.Command)
 			}
 			meters = append(meters, m)
 		}
+	} else if cmd.Target.Query != nil {
+		return nil, nil // which ones they were, then, only the stragglers tell
 	} else if meters, err = client.Meters(ctx, api.MeterQuery{Path: cmd.Target.Path}, 0); err != nil {
 		return nil, err
+	}
+	if cmd.Target.Meters != nil {
+		named := make(map[string]bool, len(cmd.Target.Meters))
+		for _, id := range cmd.Target.Meters {
+			named[id] = true
+		}
+		meters = slices.DeleteFunc(meters, func(m api.Meter) bool { return !named[m.ID] })
 	}
 	rest, other := 0, "not done"
 	for state, n := range cmd.Bulk.States {

@@ -94,7 +94,7 @@ func build(o Options) (*MDMS, error) {
 	m.imports = imports{m: m, open: map[string]*incoming{}}
 	m.outages = outage.New(outage.Options{Clock: o.Clock, Logger: o.Logger, NewID: m.newID, Device: m.find})
 	m.commands = command.New(command.Options{ApproveFrom: o.Safety.ApproveFrom, Budgets: o.Safety.Budgets, Clock: o.Clock, Logger: o.Logger, NewID: m.newID, Send: m.sendCommand, Device: m.find,
-		Below: m.outages.Below, Reader: o.Store, Asleep: m.asleep})
+		Below: m.outages.Below, Reader: o.Store, Asleep: m.asleep, Select: m.selected, Protected: m.protected})
 	m.planner = backfill.New(backfill.Options{Gap: m.gap, Live: m.live, Send: m.sendRequest, ID: m.newRequestID, PerConcentrator: o.Backfill.PerConcentrator,
 		Total: o.Backfill.Total, PartsPerSecond: o.Backfill.PartsPerSecond, Timeout: o.Backfill.Timeout,
 		Asleep: func(ordinal uint32) time.Duration { return m.asleep(&m.devices[ordinal].EndDevice) }})

@@ -127,6 +127,12 @@ func (s *Server) decisionCalls(h huma.API) {
 // checkCommand checks what needs no knowledge of meters; the MDMS checks the rest.
 func checkCommand(c *api.CommandRequest) error {
 	named := 0
+	if c.Target.Meters != nil {
+		named++
+	}
+	if c.Target.Query != nil {
+		named++
+	}
 	if c.Target.Meter != "" {
 		named++
 		if err := topic.CheckID(c.Target.Meter); err != nil {
@@ -143,7 +149,7 @@ func checkCommand(c *api.CommandRequest) error {
 		named++
 	}
 	if named != 1 {
-		return api.BadRequest("target", "it names %d of meter, path and group, want one", named)
+		return api.BadRequest("target", "it names %d of meter, meters, path, group and query, want one", named)
 	}
 	for _, t := range []struct {
 		field string

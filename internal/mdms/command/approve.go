@@ -93,6 +93,9 @@ func (e *Engine) approval(p *plan, now time.Time) string {
 func (e *Engine) holdBack(c *control, why string, lasts time.Duration, now time.Time) {
 	c.pending, c.lasts = true, lasts
 	c.deadline = now.Add(e.o.ApproveWithin)
+	if last := c.start.Add(lasts); c.waiting && last.Before(c.deadline) {
+		c.deadline = last
+	}
 	c.end = c.deadline
 	until := c.deadline.UTC()
 	c.doc.Expires = &until
@@ -140,10 +143,19 @@ func (e *Engine) Decide(d api.CommandDecision) (api.Command, error) {
 	c.deadline = now.Add(c.lasts)
 	until := c.deadline.UTC()
 	c.doc.Expires = &until
-	e.ends(c, c.deadline.Add(e.o.Grace))
 	c.broadcast = false // it is for those it was approved for, not for whoever is below the path, or in the group, by now
-	e.lineUp(c)
-	e.step(c, queued, now, "approved by "+d.By)
+	if c.waiting {
+		c.deadline = c.start.Add(c.lasts)
+		until := c.deadline.UTC()
+		c.doc.Expires = &until
+		e.starts.push(expiry{e.ns(c.start), c.id})
+		e.step(c, queued, now, "approved by "+d.By+"; "+c.startsIn(now))
+	} else {
+		c.since = now
+		e.lineUp(c)
+		e.step(c, queued, now, "approved by "+d.By)
+	}
+	e.ends(c, c.deadline.Add(e.o.Grace))
 	return e.view(c), nil
 }
 

@@ -15,12 +15,14 @@ import (
 
 // plan is a request that was found good.
 type plan struct {
-	req     api.CommandRequest
-	op      record.Opcode
-	expires time.Duration
-	devices []*cim.EndDevice
-	bulk    bool
-	payload map[*cim.EndDevice][]uint32 // of groups: each device's whole membership, sorted
+	req      api.CommandRequest
+	op       record.Opcode
+	expires  time.Duration
+	devices  []*cim.EndDevice
+	bulk     bool
+	start    time.Time // zero: at once
+	priority priority
+	payload  map[*cim.EndDevice][]uint32 // of groups: each device's whole membership, sorted
 }
 
 func formatID(id uint64) string { return strconv.FormatUint(id, 10) }
@@ -76,6 +78,12 @@ func (e *Engine) check(req api.CommandRequest) (plan, error) {
 	default:
 		p.expires = time.Duration(seconds) * time.Second
 	}
+	if p.priority, ok = priorityOf(req.Priority, req.Type); !ok {
+		return p, api.BadRequest("priority", "%.40q, want low, normal or high", req.Priority)
+	}
+	if err := e.checkStart(&p); err != nil {
+		return p, err
+	}
 	if err := e.checkTarget(&p); err != nil {
 		return p, err
 	}
@@ -112,16 +120,15 @@ func (e *Engine) find(id string) (*cim.EndDevice, bool) {
 
 func (e *Engine) checkTarget(p *plan) error {
 	t := p.req.Target
-	set := 0
-	for _, has := range []bool{t.Meter != "", t.Path != "", t.Group != nil} {
-		if has {
-			set++
-		}
+	if err := CheckTarget(t); err != nil {
+		return err
 	}
-	if set != 1 {
-		return api.BadRequest("target", "%d of meter, path and group are set, want exactly one", set)
-	}
+	p.req.Target.Listed = 0
 	switch {
+	case t.Meters != nil:
+		return e.listed(p, t.Meters)
+	case t.Query != nil:
+		return e.found(p, *t.Query)
 	case t.Group != nil && *t.Group == 0:
 		return noGroup("target.group")
 	case t.Meter != "":

@@ -50,6 +50,8 @@ type Options struct {
 	// Asleep is how long a device still sleeps, wall time; 0: it is awake. nil: none sleeps.
 	Asleep func(*cim.EndDevice) time.Duration
 
+	// Select finds the meters of a query, by id, each once; nil: there are no queries.
+	Select func(q api.TargetQuery) ([]*cim.EndDevice, error)
 	// Protected reports a device whose customer must not be disconnected without approval; nil: none is.
 	Protected func(*cim.EndDevice) bool
 	// ApproveFrom is the number of meters, disconnected by one person within an hour, from which on another one has to approve
@@ -159,6 +161,11 @@ type control struct {
 	settling  *record.Result // came, but not yet with all its readings
 	settled   int            // repeats since
 
+	priority priority
+	since    time.Time // when it took its place in the queues of its meters, wall time
+	start    time.Time // when it is to go out; zero: at once
+	waiting  bool      // for that time
+
 	pending   bool          // waits for approval
 	lasts     time.Duration // from the approval on
 	throttled bool          // history says that it waits for a budget
@@ -194,15 +201,16 @@ type Engine struct {
 	commands map[uint64]*control
 	order    []uint64 // ids of commands, ascending
 	queues   map[*cim.EndDevice][]*member
-	single   heap[entry] // of single commands: never behind a bulk one
-	paced    heap[entry] // of members of bulk commands
+	single   heap[entry]             // of single commands: never behind a bulk one
+	paced    [priorities]heap[entry] // of members of bulk commands
 	expiries heap[expiry]
-	fresh    []*control // kept and not yet broadcast
-	finished []uint64   // in RAM, oldest first
-	readings int        // kept with finished commands in RAM
-	values   int        // load profile values kept with unfinished ones
-	flush    time.Time  // when the next held back bulk command may be handed out
-	members  int        // unfinished
+	starts   heap[expiry] // of commands that are to go out later
+	fresh    []*control   // kept and not yet broadcast
+	finished []uint64     // in RAM, oldest first
+	readings int          // kept with finished commands in RAM
+	values   int          // load profile values kept with unfinished ones
+	flush    time.Time    // when the next held back bulk command may be handed out
+	members  int          // unfinished
 	dirty    map[uint64]*control
 	pace     struct {
 		since time.Time
@@ -287,12 +295,13 @@ func (e *Engine) add(p plan) (*control, error) {
 		return nil, &api.Problem{Title: "Too many commands", Status: 429, Field: "target",
 			Detail: "with this target more meters would have unfinished commands than are allowed; wait, or choose a smaller one"}
 	}
-	if !p.bulk && len(e.queues[p.devices[0]]) >= e.o.MaxPerMeter {
+	if p.start.IsZero() && !p.bulk && len(e.queues[p.devices[0]]) >= e.o.MaxPerMeter {
 		return nil, &api.Problem{Title: "Too many commands", Status: 429, Field: "target.meter",
 			Detail: "meter " + p.devices[0].ID + " has too many unfinished commands; wait for some to end, or cancel some"}
 	}
 	now := e.o.Wall()
 	c := &control{id: e.o.NewID(), op: p.op, bulk: p.bulk, payload: p.payload}
+	c.priority, c.since = p.priority, now
 	c.expiry = e.wireExpiry(p.expires)
 	c.deadline = now.Add(p.expires)
 	c.end = c.deadline.Add(e.o.Grace)
@@ -303,9 +312,10 @@ func (e *Engine) add(p plan) (*control, error) {
 	if !c.bulk && (c.op == record.OpRead || c.op == record.OpProfile) {
 		c.extra = &attachment{}
 	}
+	c.doc.Priority = p.priority.name()
 	if c.op == record.OpGroups {
 		e.joinGroups(c, p.devices)
-	} else if c.bulk {
+	} else if c.bulk && p.addressed() && p.start.IsZero() {
 		if earlier := e.conflicts(p); earlier == "" {
 			c.broadcast = true
 		} else {
@@ -317,6 +327,9 @@ func (e *Engine) add(p plan) (*control, error) {
 		c.members[i] = member{c: c, dev: dev}
 	}
 	c.open, c.counts[queued] = len(p.devices), len(p.devices)
+	if !p.start.IsZero() {
+		e.holdUntil(c, p.start, p.expires)
+	}
 	if why := e.approval(&p, now); why != "" {
 		e.holdBack(c, why, p.expires, now)
 	} else if c.op == record.OpDisconnect {
@@ -333,19 +346,14 @@ func (e *Engine) enter(c *control) {
 	e.commands[c.id] = c
 	e.orderAdd(c.id)
 	e.members += c.open
-	if !c.pending {
+	switch {
+	case c.pending:
+	case c.waiting:
+		e.starts.push(expiry{e.ns(c.start), c.id})
+	default:
 		e.lineUp(c)
 	}
 	e.ends(c, c.end)
-}
-
-// lineUp puts a command into the queues of its meters.
-func (e *Engine) lineUp(c *control) {
-	for i := range c.members {
-		if m := &c.members[i]; !m.state.finished() {
-			e.queues[m.dev] = append(e.queues[m.dev], m)
-		}
-	}
 }
 
 // wireExpiry is the business time after which no meter may carry the command out: never 0, which would mean none. A fast

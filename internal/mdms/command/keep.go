@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +32,9 @@ type kept struct {
 
 type engineDoc struct {
 	Expiry    uint32              `json:"expiry"`              // business time, on the wire
-	Lasts     time.Duration       `json:"lasts,omitempty"`     // of a command that waits for approval, from then on
+	Lasts     time.Duration       `json:"lasts,omitempty"`     // of a command that waits for approval, or for its time, from then on
+	Since     *time.Time          `json:"since,omitempty"`     // when it took its place in the queues
+	Waiting   bool                `json:"waiting,omitempty"`   // for its time
 	Broadcast bool                `json:"broadcast,omitempty"` // still to go out
 	Members   []string            `json:"members,omitempty"`   // unfinished ones of a bulk command
 	Groups    map[string][]uint32 `json:"groups,omitempty"`    // memberships that are not confirmed
@@ -93,7 +96,7 @@ func (e *Engine) Changed() Changes {
 // release lets a command go out, now that the centre keeps it.
 func (e *Engine) release(c *control, now time.Time) {
 	c.kept = true
-	if c.pending {
+	if c.pending || c.waiting {
 		return
 	}
 	if c.broadcast && c.sentAt.IsZero() {
@@ -112,8 +115,12 @@ func (e *Engine) engineDoc(c *control) *engineDoc {
 		return nil
 	}
 	d := &engineDoc{Expiry: c.expiry, Broadcast: c.broadcast && c.sentAt.IsZero()}
-	if c.pending {
-		d.Lasts = c.lasts
+	if c.pending || c.waiting {
+		d.Lasts, d.Waiting = c.lasts, c.waiting
+	}
+	if !c.since.IsZero() {
+		since := c.since.UTC()
+		d.Since = &since
 	}
 	for i := c.low; i < len(c.members); i++ {
 		m := &c.members[i]
@@ -146,9 +153,13 @@ func (e *Engine) encodeDoc(c *control, doc api.Command) (whole, data []byte, err
 		return nil, nil, err
 	}
 	data = whole
-	if doc.Result != nil && len(doc.Result.Readings) > 0 {
+	long := doc.Result != nil && len(doc.Result.Readings) > 0
+	if long {
 		r := *doc.Result
 		r.Readings, doc.Result = nil, &r
+	}
+	if long || len(doc.Target.Meters) > 0 {
+		doc.Target = short(doc.Target)
 		if data, err = json.Marshal(doc); err != nil {
 			return nil, nil, err
 		}
@@ -174,6 +185,8 @@ func (e *Engine) event(c *control, doc *api.Command, now time.Time, data []byte)
 	case t.Group != nil:
 		ev.Subject = fmt.Sprint(*t.Group)
 		ev.Source = "/group/" + ev.Subject
+	case t.Meters != nil, t.Query != nil:
+		ev.Subject, ev.Source = c.doc.ID, "/command/"+c.doc.ID
 	case t.Path != "":
 		outer, id := topic.Parent(t.Path)
 		ev.Subject, ev.Source = id, "/"+topic.Join(outer, topic.Concentrator)+"/"+id
@@ -221,17 +234,22 @@ func (e *Engine) Restore(open []store.Command, members []store.GroupMember) erro
 	for _, whole := range e.groups.of {
 		slices.Sort(whole)
 	}
-	// In the order of their making, so that each meter's queue and its newest membership come out as they were.
-	open = slices.Clone(open)
-	slices.SortFunc(open, func(a, b store.Command) int {
-		if a.ID < b.ID {
-			return -1
+	// In the order in which they lined up, so that each meter's queue and its newest membership come out as they were.
+	docs := make([]restored, 0, len(open))
+	for _, k := range open {
+		doc := restored{id: k.ID}
+		if err := json.Unmarshal(k.Doc, &doc.kept); err != nil {
+			errs = append(errs, fmt.Errorf("open command %d in the store: %w", k.ID, err))
+			continue
 		}
-		return 1
+		docs = append(docs, doc)
+	}
+	slices.SortFunc(docs, func(a, b restored) int {
+		return cmp.Or(a.since().Compare(b.since()), cmp.Compare(a.id, b.id))
 	})
 	now := e.o.Wall()
-	for _, k := range open {
-		if err := e.restore(k, now); err != nil {
+	for i := range docs {
+		if err := e.restore(&docs[i], now); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -243,18 +261,31 @@ func (e *Engine) Restore(open []store.Command, members []store.GroupMember) erro
 	return errors.Join(errs...)
 }
 
-func (e *Engine) restore(k store.Command, now time.Time) error {
-	var doc kept
-	if err := json.Unmarshal(k.Doc, &doc); err != nil {
-		return fmt.Errorf("open command %d in the store: %w", k.ID, err)
+// restored is the document of an open command.
+type restored struct {
+	kept
+	id uint64
+}
+
+// since is when the command took its place in the queues; of one from before that was kept, when it was made.
+func (r *restored) since() time.Time {
+	if r.Engine != nil && r.Engine.Since != nil {
+		return *r.Engine.Since
 	}
+	return r.Created
+}
+
+func (e *Engine) restore(doc *restored, now time.Time) error {
 	op, ok := opcode(doc.Type)
-	if !ok || doc.Engine == nil || doc.Expires == nil || e.commands[k.ID] != nil {
-		return fmt.Errorf("open command %d in the store: type %q: without what is needed to go on with it", k.ID, doc.Type)
+	if !ok || doc.Engine == nil || doc.Expires == nil || e.commands[doc.id] != nil {
+		return fmt.Errorf("open command %d in the store: type %q: without what is needed to go on with it", doc.id, doc.Type)
 	}
-	c := &control{id: k.ID, doc: doc.Command, op: op, expiry: max(doc.Engine.Expiry, 1), deadline: *doc.Expires,
+	c := &control{id: doc.id, doc: doc.Command, op: op, expiry: max(doc.Engine.Expiry, 1), deadline: *doc.Expires,
 		bulk: doc.Target.Meter == "", broadcast: doc.Engine.Broadcast, kept: true, stored: now,
-		pending: doc.State == api.CommandPendingApproval, lasts: doc.Engine.Lasts}
+		pending: doc.State == api.CommandPendingApproval, lasts: doc.Engine.Lasts, since: doc.since(), priority: keptPriority(doc.Priority)}
+	if doc.At != nil {
+		c.start, c.waiting = *doc.At, doc.Engine.Waiting
+	}
 	c.doc.Bulk = nil
 	c.end = c.deadline.Add(e.o.Grace)
 	if least := now.Add(max(e.o.Grace, restoreGrace)); c.end.Before(least) {
@@ -277,7 +308,7 @@ func (e *Engine) restore(k store.Command, now time.Time) error {
 	st := sent
 	// Of those that wait for a budget it is not known which have gone out: all of them wait again.
 	waits := op == record.OpDisconnect && doc.Bulk != nil && doc.Bulk.States[queued.String()] > 0
-	if c.broadcast || c.pending || waits || doc.State == queued.String() {
+	if c.broadcast || c.pending || c.waiting || waits || doc.State == queued.String() {
 		st = queued
 	}
 	var devices []*cim.EndDevice

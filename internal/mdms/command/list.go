@@ -106,6 +106,7 @@ func (e *Engine) List(q api.CommandQuery) (api.Page[api.Command], error) {
 			r.Readings = nil
 			doc.Result = &r
 		}
+		doc.Target = short(doc.Target)
 		out.Items = append(out.Items, doc)
 	}
 	return out, nil

@@ -44,6 +44,7 @@ type storm struct {
 	orders  []uint64
 	target  map[uint64]map[string]bool
 	expires map[uint64]time.Time
+	starts  map[uint64]time.Time
 	applied map[string]int
 	deaths  int
 	landed  []flight // since the last commit: the bus brings them again if the centre dies
@@ -117,6 +118,9 @@ func (s *storm) inspect(d *Down) {
 	if expiry == 0 || s.business.Unix() >= int64(expiry) {
 		s.t.Fatalf("command %d sent at %d, expiry %d", id, s.business.Unix(), expiry)
 	}
+	if s.wall.Before(s.starts[id]) {
+		s.t.Fatalf("command %d sent at %v, it is to go out at %v", id, s.wall, s.starts[id])
+	}
 	if until, ok := s.expires[id]; ok && !s.wall.Before(until) {
 		s.t.Fatalf("command %d sent at %v, expired at %v", id, s.wall, until)
 	}
@@ -127,8 +131,11 @@ func (s *storm) inspect(d *Down) {
 		if want := s.target[id]; want != nil && !want[m.id] {
 			s.t.Fatalf("command %d sent to %s, which it is not for", id, m.id)
 		}
-		for _, q := range s.e.queues[s.devices[m.id]] {
-			if c := s.e.commands[id]; d.Target == topic.All && q.c.id < id && effect(q.c.op) == effect(c.op) && effect(c.op) != "" {
+		queue := s.e.queues[s.devices[m.id]]
+		// A meter whose part has ended, in an earlier life of the centre, hears it again and does nothing.
+		mine := slices.IndexFunc(queue, func(q *member) bool { return q.c.id == id })
+		for _, q := range queue[:max(mine, 0)] {
+			if c := s.e.commands[id]; d.Target == topic.All && effect(q.c.op) == effect(c.op) && effect(c.op) != "" {
 				s.t.Fatalf("broadcast of %d overtakes %d at %s", id, q.c.id, m.id)
 			}
 		}
@@ -235,9 +242,19 @@ func (s *storm) order() {
 		}
 	}
 	req.ExpiresIn = 1 + s.rng.IntN(90)
+	req.Priority = [...]string{"", "", api.PriorityLow, api.PriorityHigh}[s.rng.IntN(4)]
+	if s.rng.IntN(5) == 0 && typ != api.CommandGroups {
+		at := s.wall.Add(time.Duration(s.rng.IntN(20_000)) * time.Millisecond)
+		req.At = &at
+	}
 	id := s.create(s.t, req)
 	s.orders = append(s.orders, id)
-	s.expires[id] = s.wall.Add(time.Duration(req.ExpiresIn) * time.Second)
+	from := s.wall
+	if req.At != nil {
+		from = *req.At
+		s.starts[id] = from
+	}
+	s.expires[id] = from.Add(time.Duration(req.ExpiresIn) * time.Second)
 	s.target[id] = map[string]bool{}
 	for _, m := range s.meters {
 		s.target[id][m.id] = req.Target.Meter == "" || req.Target.Meter == m.id
@@ -248,7 +265,7 @@ func (s *storm) order() {
 
 func runStorm(t *testing.T, seed uint64) {
 	s := &storm{world: newWorld("M1", "M2", "M3"), t: t, rng: rand.New(rand.NewPCG(seed, 7)), target: map[uint64]map[string]bool{},
-		expires: map[uint64]time.Time{}, applied: map[string]int{}}
+		expires: map[uint64]time.Time{}, starts: map[uint64]time.Time{}, applied: map[string]int{}}
 	defer func() {
 		if t.Failed() {
 			t.Logf("seed %d", seed)

@@ -59,6 +59,9 @@ func (e *Engine) OnResult(dev *cim.EndDevice, r record.Result) Answer {
 		// asked again.
 		c.settling = &r
 		m.tries = 0
+		if e.queues[dev][0] != m {
+			return Applied // it went out before a restart that did not know; its turn comes
+		}
 		if m.due == 0 || e.ns(now.Add(FirstRepeat)) < m.due {
 			e.plan(m, now.Add(FirstRepeat))
 		}

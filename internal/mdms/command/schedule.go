@@ -17,6 +17,9 @@ func (a entry) before(b entry) bool { //nolint:unused // heap calls it through i
 	if a.due != b.due {
 		return a.due < b.due
 	}
+	if a.m.c.priority != b.m.c.priority {
+		return a.m.c.priority > b.m.c.priority
+	}
 	return a.m.c.id < b.m.c.id // sends due at the same time keep the order of their commands
 }
 
@@ -108,7 +111,7 @@ func (e *Engine) wall(ns int64) time.Time { return e.base.Add(time.Duration(ns))
 func (e *Engine) plan(m *member, at time.Time) {
 	m.due = e.ns(at)
 	if m.c.bulk {
-		e.paced.push(entry{m.due, m})
+		e.paced[m.c.priority].push(entry{m.due, m})
 	} else {
 		e.single.push(entry{m.due, m})
 	}

@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
@@ -19,6 +20,7 @@ func (e *Engine) Tick(now time.Time) (next time.Time) {
 	for c := e.nextExpiry(); c != nil && !now.Before(c.end); c = e.nextExpiry() {
 		e.expire(c, now)
 	}
+	e.begin(now)
 	e.reissue(now)
 	e.broadcasts(now)
 	at := e.ns(now)
@@ -33,10 +35,13 @@ func (e *Engine) Tick(now time.Time) (next time.Time) {
 	if now.Sub(e.pace.since) >= e.o.PaceEvery || now.Before(e.pace.since) {
 		e.pace.since, e.pace.used = now, 0
 	}
-	for m := due(&e.paced); m != nil && m.due <= at && e.pace.used < e.o.Pace; m = due(&e.paced) {
-		e.paced.pop()
-		if e.send(m, now) {
-			e.pace.used++
+	for p := range slices.Backward(e.paced[:]) {
+		paced := &e.paced[p]
+		for m := due(paced); m != nil && m.due <= at && e.pace.used < e.o.Pace; m = due(paced) {
+			paced.pop()
+			if e.send(m, now) {
+				e.pace.used++
+			}
 		}
 	}
 	return e.next(now)
@@ -54,12 +59,17 @@ func (e *Engine) next(now time.Time) (next time.Time) {
 	if m := due(&e.single); m != nil {
 		sooner(e.wall(m.due))
 	}
-	if m := due(&e.paced); m != nil {
-		t := e.wall(m.due)
-		if more := e.pace.since.Add(e.o.PaceEvery); e.pace.used >= e.o.Pace && more.After(t) {
-			t = more
+	for p := range e.paced {
+		if m := due(&e.paced[p]); m != nil {
+			t := e.wall(m.due)
+			if more := e.pace.since.Add(e.o.PaceEvery); e.pace.used >= e.o.Pace && more.After(t) {
+				t = more
+			}
+			sooner(t)
 		}
-		sooner(t)
+	}
+	if len(e.starts) > 0 {
+		sooner(e.wall(e.starts[0].end))
 	}
 	if c := e.nextExpiry(); c != nil {
 		sooner(c.end)
@@ -82,6 +92,8 @@ func (e *Engine) expire(c *control, now time.Time) {
 	switch never := c.counts[queued]; {
 	case c.pending:
 		detail = "nobody approved it in time"
+	case c.waiting:
+		detail = "the centre was away at its time"
 	case c.bulk:
 		detail = fmt.Sprintf("%d of %d meters gave no result", c.open, c.total())
 	case never > 0:

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+)
+
+func TestTargets(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return "@" + path
+	}
+	twelve := uint32(12)
+	for given, want := range map[string]api.Target{
+		"M1":                             {Meter: "M1"},
+		"M1,M2":                          {Meters: []string{"M1", "M2"}},
+		"path:C1":                        {Path: "C1"},
+		"group:12":                       {Group: &twelve},
+		"-":                              {Meters: []string{"M7", "M8"}},
+		"query:feeder=F 12,state=online": {Query: &api.TargetQuery{Feeder: "F 12", State: "online"}},
+		file("lines", "# the first street\nM1\n\n  M2 \r\nM3"):                        {Meters: []string{"M1", "M2", "M3"}},
+		file("sheet.csv", "\ufeffstreet,Meter,since\n\"Main, 1\",M4,2020\nSide,M5\n"): {Meters: []string{"M4", "M5"}},
+		file("one.csv", "id\nM6\n"):                                                   {Meter: "M6"},
+	} {
+		got, err := readTarget(given, strings.NewReader("M7\nM8\n"))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %+v, %v, want %+v", given, got, err, want)
+		}
+	}
+	for given, want := range map[string]string{
+		"query:":                                "want path=",
+		"query:feder=F1":                        "feder=F1",
+		"query:tag=a,tag=b":                     "twice",
+		"@" + dir + "/none":                     "no such file",
+		file("empty", "# none\n"):               "no meter in it",
+		file("wrong", "M1\na/b\n"):              "line 2",
+		file("wide", "x,y\nM1,M2\n"):            "none of them named meter",
+		file("short", "a,b,meter\n1,2,M1\n3\n"): "line 3",
+		"M1,,M/":                                "line 3",
+		"group:0":                               "group",
+	} {
+		if _, err := readTarget(given, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", given, err, want)
+		}
+	}
+	if _, err := readTarget("-", nil); err == nil {
+		t.Error("without standard input")
+	}
+}
+
+func TestStart(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for given, want := range map[string]time.Time{"+90m": now.Add(90 * time.Minute), "2026-12-12T18:00:00Z": time.Date(2026, 12, 12, 18, 0, 0, 0, time.UTC)} {
+		if got, err := parseStart(given, now); err != nil || got == nil || !got.Equal(want) {
+			t.Errorf("%q: %v, %v", given, got, err)
+		}
+	}
+	for _, bad := range []string{"+", "+-1m", "tomorrow", "+1"} {
+		if _, err := parseStart(bad, now); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package command
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/topic"
+)
+
+// MaxListed bounds the meters that a list names.
+const MaxListed = 20_000
+
+// CheckTarget checks what needs no knowledge of meters: exactly one kind of target, and ids and paths that can be some.
+func CheckTarget(t api.Target) error {
+	set := 0
+	for _, has := range []bool{t.Meter != "", t.Meters != nil, t.Path != "", t.Group != nil, t.Query != nil} {
+		if has {
+			set++
+		}
+	}
+	if set != 1 {
+		return api.BadRequest("target", "%d of meter, meters, path, group and query are set, want exactly one", set)
+	}
+	return nil
+}
+
+// addressed reports whether one message reaches the whole target: a path or a group has a topic.
+func (p *plan) addressed() bool { return p.req.Target.Path != "" || p.req.Target.Group != nil }
+
+// listed takes the meters of a list. All of them have to be known: a list with a slip of the pen is not carried out in part.
+func (e *Engine) listed(p *plan, ids []string) error {
+	p.bulk = true
+	if len(ids) == 0 || len(ids) > MaxListed {
+		return api.BadRequest("target.meters", "%d meters, want 1 to %d", len(ids), MaxListed)
+	}
+	seen := make(map[string]int, len(ids))
+	for i, id := range ids {
+		if err := topic.CheckID(id); err != nil {
+			return api.BadRequest("target.meters", "number %d: %v", i+1, err)
+		}
+		if at, twice := seen[id]; twice {
+			return api.BadRequest("target.meters", "%s stands there twice, as number %d and %d", id, at, i+1)
+		}
+		seen[id] = i + 1
+		dev, ok := e.find(id)
+		if !ok {
+			return &api.Problem{Title: "Not found", Status: 404, Field: "target.meters", Detail: fmt.Sprintf("number %d: no meter %q is known; nothing was sent to any", i+1, id)}
+		}
+		if dev.Kind == topic.Concentrator && p.req.Type != api.CommandPing {
+			return api.BadRequest("target.meters", "number %d: %q is a concentrator: it answers ping only", i+1, id)
+		}
+		p.devices = append(p.devices, dev)
+	}
+	return nil
+}
+
+// found takes the meters that a query selects now.
+func (e *Engine) found(p *plan, q api.TargetQuery) error {
+	p.bulk = true
+	if q == (api.TargetQuery{}) {
+		return api.BadRequest("target.query", "it is empty and would mean every meter: say at least one thing, such as path, feeder, tag or state")
+	}
+	if e.o.Select == nil {
+		return api.BadRequest("target.query", "there are no queries here")
+	}
+	devices, err := e.o.Select(q)
+	if err != nil {
+		return err
+	}
+	p.devices = slices.DeleteFunc(devices, func(d *cim.EndDevice) bool { return d.Kind != topic.Meter })
+	if len(p.devices) == 0 {
+		return &api.Problem{Title: "Not found", Status: 404, Field: "target.query", Detail: "no meter fits the query"}
+	}
+	return nil
+}
+
+// short is a target without the names of a list, for lists of commands and live events.
+func short(t api.Target) api.Target {
+	if n := len(t.Meters); n > 0 {
+		t.Meters, t.Listed = nil, n
+	}
+	return t
+}
