@@ -20,7 +20,7 @@ func (c *conn) connect(body []byte) error {
 	if err != nil {
 		return c.badConnect(err)
 	}
-	c.version, c.bridge, c.clean = p.Version, p.Bridge, p.Clean
+	c.version, c.bridge, c.clean = p.Version, p.Bridge, p.Clean // that it is a bridge it may say, and need not [MQTT-7.0.0-2] of MQTT 3.1.1
 	if p.Version == mqtt.V5 {
 		c.takeConnect(&p)
 	}

@@ -158,7 +158,8 @@ func bySession(subs []*sub) {
 
 // delivery is what one session gets of m: one copy for all of its subscriptions that
 // match, at the highest QoS of them [MQTT-3.3.5-1], [MQTT-3.3.4-2], with their
-// identifiers [MQTT-3.3.4-3], all of them [MQTT-3.3.4-4]. false: it gets none, since it has published it itself.
+// identifiers [MQTT-3.3.4-3], all of them [MQTT-3.3.4-4], for it is one copy and not one
+// for each with its own [MQTT-3.3.4-5]. false: it gets none, since it has published it itself.
 func delivery(subs []*sub, from *session, m *message, in *Inbound) (it item, ok bool) {
 	var qos byte
 	var retain bool

@@ -119,7 +119,9 @@ func (c *Client) connect(srv *server) (*mqtt.Connect, error) {
 func (c *Client) accepted(srv *server, a *mqtt.Connack, lim *limits) error {
 	if c.o.Version != mqtt.V5 {
 		if a.Code == mqtt.UnacceptableVersion && c.o.Bridge && !c.o.BridgeOnly {
-			c.noBridge = !c.noBridge // the next attempt; and the one after that, should it not have been that
+			// The next attempt is without, for no server needs to know what that is [MQTT-7.0.0-2] of
+			// MQTT 3.1.1; and the one after that with it, should it not have been that.
+			c.noBridge = !c.noBridge
 		}
 		if a.Code != mqtt.Accepted {
 			return &RefusedError{Server: srv.name, Code: a.Code}

@@ -238,6 +238,23 @@ func testAccepts(t *testing.T, b *target) {
 	}
 }
 
+// testExtension: a client that knows nothing beyond the specification is served, beside one
+// that says with a bit of the level that it is a bridge.
+func testExtension(t *testing.T, b *target) {
+	testAccepts(t, b)
+	bridge := b.client("bridge").encode(b.v)
+	const level = 2 + 2 + len("MQTT")
+	bridge[level] |= 0x80
+	p := b.dial(t)
+	p.send(bridge)
+	if b.ours { // another server may refuse it
+		if ack := p.connack(); ack.code != 0 {
+			t.Errorf("%+v", ack)
+		}
+	}
+	b.clean(t).ping()
+}
+
 // reservedFlags sends a good packet with other flags in its first byte.
 func reservedFlags(kinds ...byte) func(*testing.T, *target) {
 	return func(t *testing.T, b *target) {

@@ -25,6 +25,6 @@
 //		go test -v -count 1 -run TestPahoSuites ./internal/broker/conformance
 //
 // TestClauses keeps the tables honest: no gaps in the numbers, no clause of a server
-// without a test or a reason, none that no line of the code is tagged with or a reason,
+// without a test or a reason, none that no line of the code is tagged with,
 // and no clause tag in the code that is in no table. With -v it lists the reasons.
 package conformance

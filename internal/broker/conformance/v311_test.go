@@ -150,7 +150,7 @@ var clausesV311 = []clause{
 	{id: "6.0.0-3", says: "WebSocket: a client offers the protocol mqtt", none: client},
 	{id: "6.0.0-4", says: "WebSocket: the server chooses mqtt", none: noSocket},
 	{id: "7.0.0-1", says: "a bridge conforms as a client too", none: "tested in package bridge and with Mosquitto's bridge"},
-	{id: "7.0.0-2", says: "no extension is needed", test: testAccepts, line: "the tests send none"},
+	{id: "7.0.0-2", says: "no extension is needed", test: testExtension},
 	{id: "7.1.1-1", says: "an ordered, lossless transport", test: testAccepts},
 	{id: "7.1.2-1", says: "so for clients", none: client},
 }
