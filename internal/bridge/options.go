@@ -100,13 +100,16 @@ func (o *Options) complete() error {
 	return nil
 }
 
+// maxAliases bounds the topic aliases of a bridge that speaks MQTT 5; most servers allow fewer.
+const maxAliases = 256
+
 // client gives the options of the client.
 func (o *Options) client() client.Options {
 	co := client.Options{
 		Dial: o.Dial, TLS: o.TLS,
 		ClientID: o.ID, Username: o.Username, Password: o.Password, Version: o.Version, Auth: o.Auth,
 		KeepAlive: o.KeepAlive, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff, FailBack: o.FailBack,
-		MaxInflight: client.MaxInflight, QueueBytes: o.QueueBytes, MaxPacketSize: o.MaxPacketSize,
+		MaxInflight: client.MaxInflight, Aliases: maxAliases, QueueBytes: o.QueueBytes, MaxPacketSize: o.MaxPacketSize,
 		Logger: o.Logger,
 	}
 	if len(o.Upstreams) > 0 {

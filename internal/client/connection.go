@@ -93,6 +93,7 @@ func (c *Client) open(ctx context.Context, at int) (*link, bool, error) {
 	l.control = append(l.control, c.announcement(birth, idBirth, &l.limits)...)
 	l.birth = birth != nil && birth.QoS > 0 || birth == nil && h.announced
 	c.box.limits = boxLimits{packet: l.limits.packet, qos: l.limits.qos, noRetain: l.limits.noRetain}
+	c.box.aliases = newAliases(min(c.o.Aliases, l.limits.aliases))
 	c.box.rewind(same)
 	if !same && (h.present || c.o.Version == mqtt.V31 && !c.o.Clean) {
 		c.box.stranger(before)

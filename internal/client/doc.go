@@ -24,8 +24,9 @@
 // gave. What is queued already is made what it takes: QoS 2 becomes 1, RETAIN goes, and a packet that is too large is dropped and
 // counted, since it would end every connection. A server without QoS 1 is not used. A message with an expiry is dropped and
 // counted when that has passed before it was sent for the first time, and else says what is left of it. A message that the
-// server acknowledges with a failure is done with (OnRefused). A server that names another one is followed (MaxRedirects). The
-// client uses no topic aliases of its own: packets are kept as they are sent, and an alias means nothing on the next connection.
+// server acknowledges with a failure is done with (OnRefused). A server that names another one is followed (MaxRedirects). With
+// Options.Aliases a topic that was sent before on the connection goes as an alias; what is queued keeps its topic, for an alias
+// means nothing on the next connection.
 //
 // # Memory
 //

@@ -130,6 +130,9 @@ func (c *Client) accepted(srv *server, a *mqtt.Connack, lim *limits) error {
 		if a.Reason >= mqtt.ReasonUnspecifiedError {
 			return &RefusedError{Server: srv.name, Code: a.Code, Reason: because(a.Reason, a.Properties)}
 		}
+		if a.SessionPresent && c.o.Clean { // there is nothing here that could go on in it [MQTT-3.2.2-4]
+			return fmt.Errorf("%w: the server has a session where none was to be kept", ErrProtocol)
+		}
 		if err := lim.read(a.Properties); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ type limits struct {
 	packet    int           // bytes of a packet; 0: any [MQTT-3.2.2-15]
 	qos       byte          // [MQTT-3.2.2-11]
 	noRetain  bool          // [MQTT-3.2.2-14]
+	aliases   uint16        // topic aliases [MQTT-3.2.2-17]; 0: none [MQTT-3.2.2-18]
 	noSubID   bool          // no subscription identifiers (MQTT 5, 3.2.2.3.12)
 	keepAlive time.Duration // negative: as the client asked [MQTT-3.2.2-21]
 }
@@ -26,6 +27,9 @@ func (m *limits) read(p *mqtt.Properties) error {
 	}
 	if p.Has(mqtt.PropMaximumPacketSize) {
 		m.packet = int(p.MaximumPacketSize)
+	}
+	if p.Has(mqtt.PropTopicAliasMaximum) {
+		m.aliases = p.TopicAliasMaximum
 	}
 	if p.Has(mqtt.PropMaximumQoS) {
 		m.qos = p.MaximumQoS
@@ -57,7 +61,7 @@ func (c *Client) window(l *link) uint64 {
 
 // outgoing are the properties of a message that a client may send.
 func outgoing(p *mqtt.Properties) *mqtt.Properties {
-	// Topic aliases are the client's own, which has none: [MQTT-3.2.2-17], [MQTT-3.2.2-18].
+	// Topic aliases are the client's own, see aliases.
 	const never = 1<<mqtt.PropTopicAlias | 1<<mqtt.PropWillDelay
 	if p == nil || p.Present&never == 0 && len(p.SubscriptionIDs) == 0 {
 		return p

@@ -62,6 +62,9 @@ type Options struct {
 	ReceiveMaximum uint16
 	// TopicAliases is how many topic aliases the server may use in MQTT 5; each may cost a topic's length. 0: none.
 	TopicAliases uint16
+	// Aliases is how many topic aliases the client itself sets at most in MQTT 5, where the server allows some: each costs it a
+	// topic's length and some 100 bytes, and saves that length with each further message to the topic. 0: none.
+	Aliases uint16
 	// Properties are further ones for CONNECT in MQTT 5: user properties, request response and problem information.
 	Properties *mqtt.Properties
 	// Auth, if not nil, takes part in the enhanced authentication of MQTT 5.

@@ -84,6 +84,7 @@ type outbox struct {
 	refused        uint64 // messages larger than the server takes
 	expired        uint64 // messages too old to be sent
 	limits         boxLimits
+	aliases        *aliases // of the present connection; nil: none
 	// What is from here on and before strange uses, at QoS 2, packet identifiers that the server may still hold from a client
 	// before this one, see stranger.
 	here, strange uint64
@@ -347,6 +348,9 @@ func (o *outbox) ready(window uint64) bool {
 func (o *outbox) gather(out [][]byte, window uint64, limit int) [][]byte {
 	var run []byte
 	total := 0
+	if o.aliases != nil {
+		o.aliases.begin()
+	}
 	for total < limit && o.ready(window) {
 		e := o.at(o.next)
 		if e.state != queued { // finished before its turn came again, or waiting for PUBCOMP
@@ -383,9 +387,12 @@ func (o *outbox) gather(out [][]byte, window uint64, limit int) [][]byte {
 		if o.busy == notBusy {
 			o.busy = o.nextAt.seg
 		}
-		if run != nil && o.nextAt.off > 0 {
+		switch {
+		case o.aliases != nil:
+			run, out = o.aliases.follow(run, out, p, e.qos, o.limits.packet)
+		case run != nil && o.nextAt.off > 0:
 			run = run[:len(run)+len(p)]
-		} else {
+		default:
 			if run != nil {
 				out = append(out, run)
 			}

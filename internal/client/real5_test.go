@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -173,6 +174,50 @@ func TestAServerGivesTheID(t *testing.T) {
 		c.Resume()
 		if id := <-ids; id != "" || !<-present {
 			t.Errorf("id %q, and no session", id)
+		}
+	})
+}
+
+// TestAliasesAtServers: over real servers each message of a client with topic aliases arrives under its own topic, in order, also
+// those that go out again after the connection was cut.
+func TestAliasesAtServers(t *testing.T) {
+	server5(t, func(t *testing.T, url string) {
+		var in inbox
+		subscribed(t, client.Options{URL: url, ClientID: "watch", Clean: true, Subscriptions: []client.Subscription{{Filter: "topic/#", QoS: 1}}}, &in)
+		from := subscribed(t, client.Options{URL: url, ClientID: "from", Aliases: 100, MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond}, &inbox{})
+		const messages, topics = 600, 50
+		for i := range messages {
+			m := client.Message{Topic: fmt.Sprintf("topic/%d", i%topics), Payload: fmt.Append(nil, i), QoS: 1}
+			if err := from.Publish(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			if i%200 == 100 {
+				from.Kill()
+				from.Resume()
+			}
+		}
+		if err := from.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		last := make(map[string]int)
+		eventually(t, "all of them", func() bool {
+			return in.len() >= messages && string(in.get(in.len()-1).Payload) == fmt.Sprint(messages-1)
+		})
+		got := 0
+		for i := range in.len() {
+			m := in.get(i)
+			n, err := strconv.Atoi(string(m.Payload))
+			if err != nil || m.Topic != fmt.Sprintf("topic/%d", n%topics) {
+				t.Fatalf("message %s under %q", m.Payload, m.Topic)
+			}
+			if before, ok := last[m.Topic]; ok && n <= before { // sent again
+				continue
+			}
+			last[m.Topic] = n
+			got++
+		}
+		if got != messages {
+			t.Errorf("%d messages in order, want %d", got, messages)
 		}
 	})
 }

@@ -98,7 +98,7 @@ func (s *server) open(ctx context.Context, cfg *tls.Config) (net.Conn, error) {
 	if s.url != "" {
 		return s.openWebSocket(ctx, cfg)
 	}
-	var d net.Dialer
+	var d net.Dialer // a TCP stream keeps the order and loses nothing [MQTT-7.1.2-1]
 	conn, err := d.DialContext(ctx, "tcp", s.address)
 	if err != nil || !s.secure {
 		return conn, err

@@ -57,7 +57,7 @@ func (t *timers) stop(c *Client) {
 // pingAfter is how long the client is silent before it sends a PINGREQ: an eighth less than it promised the server.
 func (c *Client) pingAfter(l *link) time.Duration { return l.keepAlive(c) - l.keepAlive(c)/8 }
 
-// keepAlive is the server's in MQTT 5, if it has one [MQTT-3.2.2-21].
+// keepAlive is the server's in MQTT 5, if it has one [MQTT-3.1.2-21], [MQTT-3.2.2-21].
 func (l *link) keepAlive(c *Client) time.Duration {
 	if l.limits.keepAlive >= 0 {
 		return l.limits.keepAlive
@@ -65,8 +65,8 @@ func (l *link) keepAlive(c *Client) time.Duration {
 	return c.o.KeepAlive
 }
 
-// keepAlive sends a PINGREQ when nothing was sent, or nothing was heard, for the keep-alive time [MQTT-3.1.2-23], and gives the
-// peer up when nothing at all comes back. While OnMessage runs nothing is read, so nothing is concluded.
+// keepAlive sends a PINGREQ when nothing was sent, or nothing was heard, for the keep-alive time [MQTT-3.1.2-23], MQTT 5:
+// [MQTT-3.1.2-20], and gives the peer up when nothing at all comes back. While OnMessage runs nothing is read, so nothing is concluded.
 func (c *Client) keepAlive(l *link) {
 	t := &l.timers
 	defer t.running.Done()

@@ -71,6 +71,9 @@ func (c *Client) write(l *link) {
 	if cap(l.control) > 4096 || cap(l.sending) > 4096 || cap(l.ranges) > 16 {
 		l.control, l.sending, l.ranges = nil, nil, nil // an idle client is small
 	}
+	if a := c.box.aliases; a != nil && cap(a.buf) > 4096 && c.link == l {
+		a.buf = nil
+	}
 }
 
 func (l *link) send(out [][]byte) error {

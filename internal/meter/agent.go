@@ -232,7 +232,7 @@ func (a *Agent) clientOptions() client.Options {
 	}
 	return client.Options{
 		URL: a.url, TLS: a.o.TLS, ClientID: a.o.ID, Username: a.o.Username, Password: a.o.Password, Version: a.o.Version, KeepAlive: a.o.KeepAlive,
-		MinBackoff: a.o.MinBackoff, MaxBackoff: a.o.MaxBackoff, QueueBytes: a.o.QueueBytes, MaxInflight: 256, MaxPacketSize: 4 << 10,
+		MinBackoff: a.o.MinBackoff, MaxBackoff: a.o.MaxBackoff, QueueBytes: a.o.QueueBytes, MaxInflight: 256, MaxPacketSize: 4 << 10, Aliases: 4,
 		Subscriptions: subs, Will: a.will, Birth: a.birth, OnConnect: a.onConnect, OnDisconnect: a.onDisconnect, OnMessage: a.onMessage,
 		Logger: a.o.Logger,
 	}

@@ -83,6 +83,10 @@ func AppendFixedHeader(dst []byte, t PacketType, flags byte, length int) []byte 
 	return appendVarint(append(dst, byte(t)<<4|flags&0x0f), length)
 }
 
+// AppendVarint appends a variable byte integer, as the length of properties is one: at
+// most MaxLength, in as few bytes as it takes [MQTT-1.5.5-1].
+func AppendVarint(dst []byte, v int) []byte { return appendVarint(dst, v) }
+
 // HeaderSize is the number of bytes AppendFixedHeader appends for length.
 func HeaderSize(length int) int {
 	return 1 + varintSize(length)
