@@ -64,7 +64,7 @@ func TestAliasWithoutRoom(t *testing.T) {
 		props.MaximumPacketSize = 24
 		props.Present |= mqtt.Present(mqtt.PropMaximumPacketSize)
 		p.accept5(false, props)
-		synctest.Wait() // QoS 0 wants a connection
+		synctest.Wait()                           // QoS 0 wants a connection
 		publish(t, c, "topic/1", "0123456789", 0) // 2 + 2 + 7 + 1 + 10 = 22
 		publish(t, c, "topic/1", "0123456", 0)
 		publish(t, c, "topic/1", "0123456789", 0)
