@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 // bench is hardware in a test's hand.
 type bench struct {
+	mu       sync.Mutex
 	sample   Sample
 	fail     error
 	hang     bool // until ctx ends
@@ -24,30 +26,50 @@ type bench struct {
 	asked    int
 }
 
+// set changes it under the eyes of the agent.
+func (b *bench) set(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f()
+}
+
 func (b *bench) hardware() *Hardware {
+	hang := func(ctx context.Context) error { // with mu
+		b.mu.Unlock()
+		defer b.mu.Lock()
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	return &Hardware{
 		Read: func(ctx context.Context) (Sample, error) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
 			b.reads++
 			if b.hang {
-				<-ctx.Done()
-				return Sample{}, ctx.Err()
+				return Sample{}, hang(ctx)
 			}
 			b.sample.Import += 7
 			return b.sample, b.fail
 		},
 		Switch: func(ctx context.Context, to record.Breaker) error {
+			b.mu.Lock()
+			defer b.mu.Unlock()
 			b.moves = append(b.moves, to)
 			if b.hang {
-				<-ctx.Done()
-				return ctx.Err()
+				return hang(ctx)
 			}
 			b.position = to
 			return nil
 		},
-		Position: func(context.Context) (record.Breaker, error) { return b.position, nil },
-		Register: func(_ context.Context, _ record.Channel, at time.Time) (uint64, bool, error) {
-			b.asked++
-			wh, ok := b.known[at.Unix()]
+		Position: func(context.Context) (p record.Breaker, _ error) {
+			b.set(func() { p = b.position })
+			return p, nil
+		},
+		Register: func(_ context.Context, _ record.Channel, at time.Time) (wh uint64, ok bool, _ error) {
+			b.set(func() {
+				b.asked++
+				wh, ok = b.known[at.Unix()]
+			})
 			return wh, ok, nil
 		},
 		Oldest: func(context.Context) (time.Time, error) { return time.Unix(t0-7200, 0), nil },
@@ -105,13 +127,13 @@ func TestHardwareKnowsTheProfile(t *testing.T) {
 func TestHardwareFails(t *testing.T) {
 	b := &bench{position: record.BreakerClosed}
 	inBubble(t, withBench(b), func(t *testing.T, a *Agent, l *fakeLink) {
-		b.fail = errors.New("broken")
+		b.set(func() { b.fail = errors.New("broken") })
 		time.Sleep(1700*time.Second + 12*time.Second) // t0+1800 was 12 s ago
 		synctest.Wait()
 		if b.reads != 3 {
 			t.Errorf("%d reads in 12 s", b.reads)
 		}
-		b.fail = nil
+		b.set(func() { b.fail = nil })
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
 		if got := l.of("reading"); len(got) != 1 {
@@ -119,9 +141,9 @@ func TestHardwareFails(t *testing.T) {
 		} else if r, err := record.DecodeReading(got[0].m.Payload); err != nil || r.Time != t0+1800 {
 			t.Errorf("%+v, %v", r, err)
 		}
-		b.fail = errors.New("broken")
+		b.set(func() { b.fail = errors.New("broken") })
 		time.Sleep(31 * time.Minute)
-		b.fail = nil
+		b.set(func() { b.fail = nil })
 		time.Sleep(29 * time.Minute)
 		synctest.Wait()
 		if got := l.of("reading"); len(got) != 2 {
@@ -139,7 +161,7 @@ func TestHardwareFails(t *testing.T) {
 func TestGaspDoesNotWait(t *testing.T) {
 	b := &bench{position: record.BreakerClosed}
 	inBubble(t, withBench(b), func(t *testing.T, a *Agent, l *fakeLink) {
-		b.hang = true
+		b.set(func() { b.hang = true })
 		l.deliver("cmd", record.Command{ID: 1, Opcode: record.OpDisconnect, Expiry: t0 + 3600}.Append(nil))
 		synctest.Wait()
 		began := time.Now()
@@ -148,7 +170,7 @@ func TestGaspDoesNotWait(t *testing.T) {
 		if got := l.of("power"); len(got) != 1 || got[0].at.Sub(began) > time.Second {
 			t.Fatalf("last gasps: %+v", got)
 		}
-		b.hang, b.position = false, record.BreakerOpen // it had moved all the same
+		b.set(func() { b.hang, b.position = false, record.BreakerOpen }) // it had moved all the same
 		a.PowerRestored()
 		synctest.Wait()
 		if len(b.moves) != 1 {
@@ -197,7 +219,7 @@ func TestSwitchIsNotRepeatedAfterADeath(t *testing.T) {
 func TestBreakerMovedByHand(t *testing.T) {
 	b := &bench{position: record.BreakerReady}
 	inBubble(t, withBench(b), func(t *testing.T, a *Agent, l *fakeLink) {
-		b.position = record.BreakerClosed
+		b.set(func() { b.position = record.BreakerClosed })
 		a.LookAtBreaker()
 		synctest.Wait()
 		if got := l.of("event"); len(got) != 1 {
@@ -205,7 +227,7 @@ func TestBreakerMovedByHand(t *testing.T) {
 		} else if e, err := record.DecodeEvent(got[0].m.Payload); err != nil || e.Code != record.EventClosedAtMeter || a.Status().Breaker != record.BreakerClosed {
 			t.Errorf("%+v, %v", e, err)
 		}
-		b.position = record.BreakerOpen // without a command: the next reading would find it too
+		b.set(func() { b.position = record.BreakerOpen }) // without a command: the next reading would find it too
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
 		if s := a.Status(); s.Breaker != record.BreakerOpen {
