@@ -102,6 +102,9 @@ func TestAuthenticate(t *testing.T) {
 
 // TestPasswordChange: a new password holds at once, the old one is forgotten.
 func TestPasswordChange(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hashes at full cost")
+	}
 	file := write(t, "alice:"+bcryptSecret)
 	p, err := OpenPasswords(file)
 	if err != nil {

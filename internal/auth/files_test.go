@@ -25,6 +25,9 @@ func write(t *testing.T, text string) string {
 const bcryptSecret = "$2a$04$Tubfu/rN93OuSuD9H.oEsehFU03MqLbFk0hmM8unA4XfOzrnqsh1O"
 
 func TestSetPassword(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hashes at full cost")
+	}
 	file := filepath.Join(t.TempDir(), "passwords")
 	for i, user := range []string{"alice", "bob", "alice"} {
 		added, err := SetPassword(file, user, []byte("of "+user), false)

@@ -87,6 +87,9 @@ func CheckUser(name string) error {
 // alone. A broker that reads the file sees the old or the new one, never half of it.
 // scram makes the entry serve SCRAM-SHA-256, too.
 func SetPassword(file, user string, password []byte, scram bool) (added bool, err error) {
+	if err := CheckUser(user); err != nil {
+		return false, err
+	}
 	hashed := Hash
 	if scram {
 		hashed = HashSCRAM

@@ -95,6 +95,9 @@ func TestOutboxBounds(t *testing.T) {
 
 // Whatever is pushed and taken in whatever order: nothing but coalesced and dropped messages is missing, order per key holds.
 func TestOutboxRandom(t *testing.T) {
+	if testing.Short() {
+		t.Skip("has no goroutines, and takes its time")
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	o := newOutbox()
 	var pushed, taken, lost int64
