@@ -20,6 +20,7 @@ func newMeter(a *app) *cobra.Command {
 	var interval int
 	var history time.Duration
 	var sn snFlags
+	var home hanFlags
 	cmd := &cobra.Command{
 		Use:   "meter",
 		Short: "Run one meter agent",
@@ -28,9 +29,13 @@ or one chosen by the id, or the one that --household names.
 
 With --data the meter remembers its registration, breaker, groups and executed commands over restarts, as a real one does.
 
+With --han the meter is the gateway of its home network: chargers, solar power, batteries and appliances that speak ECHONET Lite
+become devices of their own on the bus (docs/han.md), and are switched with the commands of a breaker.
+
 Signals: SIGUSR1 takes the meter's power away and gives it back the next time; SIGUSR2 closes an armed breaker, as a person at the meter would.`,
 		Example: "  wattbus meter --id M1 --concentrator mqtt://127.0.0.1:1893 --data ./m1\n" +
-			"  wattbus meter --id M1 --concentrator mqttsn://127.0.0.1:1894 --sleep 5m",
+			"  wattbus meter --id M1 --concentrator mqttsn://127.0.0.1:1894 --sleep 5m\n" +
+			"  wattbus meter --id M1 --data ./m1 --han 0.0.0.0:3610",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := topic.CheckID(id); err != nil {
@@ -70,6 +75,10 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 				Capabilities: record.CapBreaker | record.CapBattery, Interval: uint16(interval), History: history, Logger: log,
 				SN: snOptions,
 			}
+			gateway, err := home.gateway(id, dir, sn.common(url, username, password, interval, tlsConfig, log), log)
+			if err != nil {
+				return err
+			}
 			tale := newMeterTale(log, id)
 			o.OnChange, o.OnDisconnect = tale.changed, tale.disconnected
 			if dir != "" {
@@ -90,6 +99,9 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 			}
 			var acts actors
 			acts.add("meter "+id, agent.Run)
+			if gateway != nil {
+				acts.add("home network", gateway.Run)
+			}
 			acts.add("signals", func(ctx context.Context) error { return meterSignals(ctx, agent, log) })
 			log.Info("meter starts", "meter", id, "concentrator", url, "household", source.ID(), "interval_minutes", interval, "data", orDash(dir))
 			if err := acts.run(cmd.Context()); err != nil {
@@ -111,6 +123,7 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 	f.StringVar(&password, "password", "", "password at the concentrator")
 	config.MarkSecret(f, "password")
 	sn.flags(f)
+	home.flags(f)
 	clockFlag(f, &clk)
 	return cmd
 }
