@@ -31,6 +31,7 @@ var groups = []struct {
 		"internal/mdms/registry", "internal/mdms/vee"}},
 	{name: "roles", packages: []string{"internal/concentrator", "internal/eeb", "internal/mdms", "internal/meter", "internal/web", "web/console"}},
 	{name: "SDK", packages: []string{"device"}},
+	{name: "home", packages: []string{"internal/han", "internal/han/hantest"}},
 	{name: "fleet", packages: []string{"internal/fleet"}},
 	{name: "bench", packages: []string{"internal/brokerbench", "internal/veebench", "internal/storebench"}},
 	{name: "door", packages: []string{"internal/cli", "cmd/wattbus", "examples/meter", "e2e", "internal/archtest"}, peers: true},
