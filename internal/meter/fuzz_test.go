@@ -1,6 +1,8 @@
 package meter
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/wattbus/wattbus/internal/record"
@@ -50,6 +52,43 @@ func FuzzReceive(f *testing.F) {
 			if err := s.Apply(m.st.Snapshot(nil)); err != nil {
 				t.Fatal(err)
 			}
+		}
+	})
+}
+
+// FuzzSamples: whatever is in the file of a load profile, opening it says what is wrong or gives samples in order, and what is kept
+// then is found again.
+func FuzzSamples(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte(samplesHeader))
+	f.Add(sample{t0, Sample{Import: 1, Export: 2, Power: -3, Voltage: 4}}.append([]byte(samplesHeader)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, SamplesName), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := OpenSamples(dir)
+		if err != nil {
+			return
+		}
+		for i := 1; i < len(s.list); i++ {
+			if s.list[i-1].at >= s.list[i].at {
+				t.Errorf("samples at %d and %d", s.list[i-1].at, s.list[i].at)
+			}
+		}
+		want := Sample{Import: 9}
+		if err := s.put(endTime, want); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s, err = OpenSamples(dir); err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if got, ok := s.at(endTime); !ok || got != want {
+			t.Errorf("%+v, %v", got, ok)
 		}
 	})
 }

@@ -67,6 +67,8 @@ type Client struct {
 	recentAt  int
 	half      map[uint16]bool // QoS 2 messages whose PUBREL has not come
 	predef    map[string]uint16
+	byID      bool // a predefined id was said in this session
+	doubt     int  // sessions in a row that the gateway ended after that; certain: it knows such ids
 
 	fallingAsleep bool      // DISCONNECT with a duration is under way: one from the gateway is its answer
 	asleepAt      time.Time // when that came: it may come once more

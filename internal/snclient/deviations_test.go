@@ -73,3 +73,41 @@ func TestSilentThere(t *testing.T) {
 		}
 	})
 }
+
+// TestEndsAtPredefined: a gateway that ends the connection where it should refuse a predefined id is told the name, from the third
+// connection on.
+func TestEndsAtPredefined(t *testing.T) {
+	play(t, func(o *Options) { o.Subscriptions = nil }, func(r *rig) {
+		for range 2 {
+			r.connect()
+			r.publish("up/meter/M1/reading", "1", 0)
+			if p := r.next(r.gw, time.Hour).(sn.Publish); p.TopicType != sn.Predefined {
+				t.Errorf("%+v", p)
+			}
+			r.to(sn.Disconnect{})
+		}
+		r.connect()
+		r.publish("up/meter/M1/reading", "1", 0)
+		g := r.next(r.gw, time.Hour).(sn.Register)
+		if g.Topic != "up/meter/M1/reading" {
+			t.Errorf("%+v", g)
+		}
+		r.to(sn.Regack{TopicID: 5, MsgID: g.MsgID})
+		if p := r.next(r.gw, time.Hour).(sn.Publish); p.TopicType != sn.Normal || p.TopicID != 5 {
+			t.Errorf("%+v", p)
+		}
+	})
+	// One that has taken such an id before only was restarted.
+	play(t, func(o *Options) { o.Subscriptions = nil }, func(r *rig) {
+		for range 3 {
+			r.connect()
+			r.publish("up/meter/M1/reading", "1", 1)
+			p := r.next(r.gw, time.Hour).(sn.Publish)
+			if p.TopicType != sn.Predefined {
+				t.Fatalf("%+v", p)
+			}
+			r.to(sn.Puback{TopicID: p.TopicID, MsgID: p.MsgID})
+			r.to(sn.Disconnect{})
+		}
+	})
+}

@@ -85,6 +85,7 @@ func (c *Client) take(a net.Addr) {
 	if c.gateway != a {
 		clear(c.names)
 		clear(c.half)
+		c.doubt = 0
 	}
 	c.gateway = a
 }

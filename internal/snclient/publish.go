@@ -155,6 +155,9 @@ func (c *Client) publishOnce(ctx context.Context, o *outgoing) error {
 		if err != nil {
 			return err
 		}
+		if code == mqttsn.Accepted && p.TopicType == mqttsn.Predefined {
+			c.doubt = certain
+		}
 		if code != mqttsn.Accepted {
 			o.id = 0 // a next attempt is another exchange
 			return &RefusedError{"PUBLISH to " + o.m.Topic, code}
@@ -171,7 +174,10 @@ func (c *Client) publishOnce(ctx context.Context, o *outgoing) error {
 
 // topicID says a topic the shortest way, and registers it where that needs it.
 func (c *Client) topicID(ctx context.Context, topic string, qos mqttsn.QoS) (mqttsn.TopicType, uint16, error) {
-	if id, ok := c.predef[topic]; ok && (!c.refused[id] || qos < 0) {
+	if id, ok := c.predef[topic]; ok && qos < 0 {
+		return mqttsn.Predefined, id, nil
+	}
+	if id, ok := c.predefinedID(topic); ok {
 		return mqttsn.Predefined, id, nil
 	}
 	if id, ok := mqttsn.ShortID(topic); ok {
@@ -186,6 +192,23 @@ func (c *Client) topicID(ctx context.Context, topic string, qos mqttsn.QoS) (mqt
 		}
 	}
 	return mqttsn.Normal, c.ids[topic], nil
+}
+
+// certain and maxDoubt are values of Client.doubt. A gateway that does not know a predefined id should refuse it; there is one that
+// ends the connection instead. After maxDoubt times in a row it is told names.
+const (
+	certain  = -1
+	maxDoubt = 2
+)
+
+// predefinedID is the predefined id of a topic, if the gateway may know it.
+func (c *Client) predefinedID(topic string) (uint16, bool) {
+	id, ok := c.predef[topic]
+	if !ok || c.refused[id] || c.doubt >= maxDoubt {
+		return 0, false
+	}
+	c.byID = true
+	return id, true
 }
 
 // register asks the gateway for the id of a topic (MQTT-SN 1.2, 6.5).

@@ -94,7 +94,9 @@ func (c *Client) published(p mqttsn.Publish) error {
 	topic, ok := "", false
 	switch p.TopicType {
 	case mqttsn.Predefined:
-		topic, ok = c.o.Predefined[p.TopicID]
+		if topic, ok = c.o.Predefined[p.TopicID]; ok {
+			c.doubt = certain
+		}
 	case mqttsn.Short:
 		topic, ok = mqttsn.ShortName(p.TopicID)
 	case mqttsn.Normal:

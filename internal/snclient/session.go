@@ -41,8 +41,14 @@ func (c *Client) onLink(ctx context.Context) (connected bool, err error) {
 		}
 		c.sendLoose()
 		began := time.Now()
+		c.byID = false
 		was, err := c.session(ctx)
 		connected = connected || was
+		if was && c.byID && c.doubt != certain && errors.Is(err, errUnknown) {
+			if c.doubt++; c.doubt == maxDoubt {
+				c.o.Logger.Info("the gateway seems to know no predefined topic ids: it is told names", "client", c.o.ClientID)
+			}
+		}
 		var refused *RefusedError
 		switch {
 		case ctx.Err() != nil || errors.Is(err, errKilled):
@@ -305,6 +311,9 @@ func (c *Client) subscribeNext(ctx context.Context) (bool, error) {
 			}
 			return true
 		})
+		if err == nil && code == mqttsn.Accepted && m.TopicType == mqttsn.Predefined {
+			c.doubt = certain
+		}
 		if err == nil && code == mqttsn.InvalidTopicID && m.TopicType == mqttsn.Predefined {
 			c.refused[m.TopicID] = true
 			return true, nil // again, by its name
@@ -330,7 +339,7 @@ func (c *Client) subscribeNext(ctx context.Context) (bool, error) {
 
 // filter says a topic filter the shortest way.
 func (c *Client) filter(f string) (mqttsn.TopicType, string, uint16) {
-	if id, ok := c.predef[f]; ok && !c.refused[id] {
+	if id, ok := c.predefinedID(f); ok {
 		return mqttsn.Predefined, "", id
 	}
 	if id, ok := mqttsn.ShortID(f); ok {
