@@ -34,18 +34,9 @@ func (m *MDMS) queryCompleteBy(_ context.Context, q api.CompleteByQuery) (api.Co
 		out.Items = m.missingByAge(from, to, now)
 		return out, nil
 	}
-	var key func(*device) string
-	switch q.By {
-	case "concentrator", "path":
-		key = func(d *device) string { return d.EndDevice.Path }
-	case "substation":
-		key = func(d *device) string { return m.grid.names[d.place.substation] }
-	case "feeder":
-		key = func(d *device) string { return m.grid.names[d.place.feeder] }
-	case "transformer":
-		key = func(d *device) string { return m.grid.names[d.place.transformer] }
-	default:
-		return out, api.BadRequest("by", "%.40q, want concentrator, substation, feeder, transformer or age", q.By)
+	key, err := m.keyOf(q.By)
+	if err != nil {
+		return out, err
 	}
 	sums := map[string]*api.KeyCounts{}
 	for _, d := range m.devices {

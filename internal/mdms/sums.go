@@ -23,6 +23,7 @@ func (m *MDMS) serveSums(add func(func(), error)) {
 	add(bus.Serve(b, api.QueryMissing, m.queryMissing))
 	add(bus.Serve(b, api.QueryTop, m.queryTop))
 	add(bus.Serve(b, api.QueryCompleteBy, m.queryCompleteBy))
+	add(bus.Serve(b, api.QueryCompleteHours, m.queryCompleteHours))
 	add(bus.Serve(b, api.QueryServiceLevel, m.queryServiceLevel))
 }
 

@@ -67,6 +67,26 @@ func TestSums(t *testing.T) {
 	if age.Items[0].Missing != 5 || age.Items[0].Meters != 5 || age.Items[1].Missing != 0 {
 		t.Fatalf("%+v", age)
 	}
+	hours := ask[api.CompleteHoursQuery, api.CompleteHours](c, api.QueryCompleteHours, api.CompleteHoursQuery{By: "feeder", Minutes: 30, Paging: api.Paging{Limit: 1}})
+	if f := hours.Items; len(f) != 1 || hours.Next != "F0" || f[0].Meters != 3 || len(f[0].Expected) != 24 || f[0].Missing[22] != 3 || f[0].Missing[21] != 0 || f[0].Expected[23] != 0 || f[0].Expected[0] != 3 {
+		t.Fatalf("%+v", hours)
+	}
+	hours = ask[api.CompleteHoursQuery, api.CompleteHours](c, api.QueryCompleteHours, api.CompleteHoursQuery{By: "concentrator", Minutes: 1440, Span: api.Span{From: unix(t0)}})
+	var expected, missing int64
+	for _, k := range hours.Items {
+		for i := range k.Expected {
+			expected, missing = expected+k.Expected[i], missing+k.Missing[i]
+		}
+	}
+	if expected != 5*(slots+1) || missing != 5 {
+		t.Fatalf("%d expected and %d missing of %+v", expected, missing, hours)
+	}
+	for _, q := range []api.CompleteHoursQuery{{By: "age"}, {By: "feeder", Minutes: 7}, {By: "feeder", Minutes: 1, Span: api.Span{From: unix(t0)}}} {
+		var p *api.Problem
+		if _, err := bus.Request[api.CompleteHoursQuery, api.CompleteHours](t.Context(), c.bus, api.QueryCompleteHours, q); !errors.As(err, &p) || p.Status != 400 || p.Field == "" {
+			t.Errorf("%+v: %v", q, err)
+		}
+	}
 	// Who is retired afterwards was there, and its values stay.
 	day := api.SumQuery{Day: cim.DayOf(t0 + 86400).String()}
 	before := ask[api.SumQuery, api.Sums](c, api.QuerySums, day)

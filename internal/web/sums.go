@@ -39,6 +39,14 @@ type completeByIn struct {
 	To   time.Time `query:"to" doc:"End of the span, not included; default now."`
 }
 
+type completeHoursIn struct {
+	PageIn
+	By      string    `query:"by" enum:"concentrator,substation,feeder,transformer" default:"concentrator" doc:"What to count by."`
+	From    time.Time `query:"from" doc:"Start of the span, rounded down to a step; default 24 steps before its end."`
+	To      time.Time `query:"to" doc:"End of the span, not included; default now."`
+	Minutes int       `query:"minutes" minimum:"1" maximum:"1440" default:"60" doc:"The length of a step; it divides a day. At most 192 steps."`
+}
+
 // sumCalls registers the calls about many meters at once.
 func (s *Server) sumCalls(h huma.API) {
 	huma.Register(h, withProblem(h, operation("list-sums", http.MethodGet, "/v1/sums", "meters", "Add meters up",
@@ -66,6 +74,15 @@ func (s *Server) sumCalls(h huma.API) {
 			}
 			return one[api.CompleteByQuery, api.CompleteBy](ctx, s, s.opt.LongAskTimeout, api.QueryCompleteBy,
 				api.CompleteByQuery{Span: api.Span{From: in.From, To: in.To}, By: in.By})
+		})
+	huma.Register(h, withProblem(h, operation("list-completeness-hours", http.MethodGet, "/v1/completeness/hours", "network", "Completeness by concentrator or place, and by hour",
+		"For each key the expected intervals and the missing ones, step by step. Keys page by name.")),
+		func(ctx context.Context, in *completeHoursIn) (*out[api.CompleteHours], error) {
+			if err := checkSpan(in.From, in.To); err != nil {
+				return nil, s.asError(err)
+			}
+			return one[api.CompleteHoursQuery, api.CompleteHours](ctx, s, s.opt.LongAskTimeout, api.QueryCompleteHours,
+				api.CompleteHoursQuery{Paging: in.paging(), Span: api.Span{From: in.From, To: in.To}, By: in.By, Minutes: in.Minutes})
 		})
 	huma.Register(h, withProblem(h, operation("get-service-level", http.MethodGet, "/v1/service-level", "network", "Get the service level",
 		"Which share of the expected intervals had arrived by each deadline, counted when they first came, by whole UTC days.")),

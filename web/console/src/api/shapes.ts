@@ -138,8 +138,27 @@ export interface Storage {
 
 export interface Target {
   meter?: string;
+  meters?: string[];
   path?: string;
   group?: number;
+  query?: TargetQuery;
+  listed?: number; // how many meters a list names, where the list itself is left out
+}
+
+/** Meters by what the registry and the centre know of them when the command is made: all that is set has to fit. */
+export interface TargetQuery {
+  path?: string;
+  substation?: string;
+  feeder?: string;
+  transformer?: string;
+  tag?: string;
+  contract?: string;
+  state?: string;
+}
+
+export interface Group {
+  group: number;
+  members: { id: string; confirmed: string | null }[] | null;
 }
 
 export interface Params {
@@ -156,6 +175,8 @@ export interface CommandRequest {
   type: string;
   params?: Params;
   expiresIn?: number; // seconds
+  at?: string; // wall time; at once when absent
+  priority?: string; // low, normal, high
 }
 
 export interface Transition {
@@ -182,6 +203,8 @@ export interface Command {
   by?: string;
   state: string;
   created: string; // wall time
+  at?: string; // of one that goes out later, wall time
+  priority?: string;
   expires?: string;
   sends: number;
   queuedUntil?: string; // of a meter that sleeps: when it fetches the command, wall time

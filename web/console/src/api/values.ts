@@ -175,3 +175,12 @@ export interface AuditRecord {
   hash: string;
   entry: { time: string; actor: string; action: string; subject?: string; meter?: string; detail?: unknown };
 }
+
+/** Completeness by key and step of time. */
+export interface CompleteHours {
+  from: string;
+  to: string;
+  minutes: number;
+  items: { key: string; meters: number; expected: number[]; missing: number[] }[];
+  next?: string;
+}

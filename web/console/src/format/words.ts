@@ -50,6 +50,12 @@ const severities: Record<string, Sign> = {
   failed: { label: 'Failed', icon: 'cross', tone: 'bad' },
 };
 
+const editStates: Record<string, Sign> = {
+  proposed: { label: 'Needs approval', icon: 'clock', tone: 'warn' },
+  approved: { label: 'Approved', icon: 'check', tone: 'ok' },
+  rejected: { label: 'Rejected', icon: 'refuse', tone: 'none' },
+};
+
 /** What a value is, in the order in which a day's mark is chosen. */
 const qualities: Record<string, Sign> = {
   raw: { label: 'Raw', icon: 'circle', tone: 'none' },
@@ -93,6 +99,7 @@ export const meterSign = (state: string): Sign => sign(meters, state);
 export const concentratorSign = (state: string): Sign => sign(concentrators, state);
 export const commandSign = (state: string): Sign => sign(commands, state);
 export const factSign = (fact: string, state: string): Sign => sign(facts[fact], state);
+export const editSign = (state: string): Sign => sign(editStates, state);
 export const severitySign = (severity: string): Sign => sign(severities, severity);
 export const qualitySign = (quality: string): Sign => sign(qualities, quality);
 export const outageSign = (kind: string): Sign => sign(meters, kind);

@@ -84,12 +84,18 @@ export class Centre {
     const old = new Map(a.map((c) => [c.id, c]));
     return upsert(a, b.map((c) => later(old.get(c.id), c)));
   });
+  /** Those that wait for approval, however old they are. */
+  readonly waiting = new Listing<Command>('v1/commands?open=true', (a, b) => {
+    const seen = new Map(a.map((c) => [c.id, c]));
+    return upsert(a, b.map((c) => later(seen.get(c.id), c))).filter((c) => c.state === 'pending-approval');
+  });
   readonly outages = new Listing<Outage>('v1/outages', (a, b) => upsert(a, b));
 
   #at = 0; // performance.now() when the totals came
   #live: Live;
   #ticker: ReturnType<typeof setInterval> | undefined;
   #onMeters = new Set<(meters: Meter[]) => void>();
+  #onCommands = new Set<(commands: readonly Command[]) => void>();
   #onReadings = new Set<(events: CloudEvent[]) => void>();
   #onResync = new Set<() => void>();
 
@@ -150,11 +156,24 @@ export class Centre {
     return () => this.#onResync.delete(f);
   }
 
+  /** Takes in what an answer or an event says of commands. */
+  applyCommands(changed: readonly Command[]): void {
+    this.commands.apply(changed);
+    this.waiting.apply(changed);
+    for (const f of this.#onCommands) f(changed);
+  }
+
+  onCommands(f: (commands: readonly Command[]) => void): () => void {
+    this.#onCommands.add(f);
+    return () => this.#onCommands.delete(f);
+  }
+
   #look(): void {
     void this.#lookTotals();
     void this.#lookMe();
     void this.concentrators.load(true);
     void this.commands.load();
+    void this.waiting.load(true);
     void this.outages.load();
   }
 
@@ -219,7 +238,7 @@ export class Centre {
       }
     }
     if (concentrators.length > 0) this.concentrators.apply(concentrators);
-    if (commands.length > 0) this.commands.apply(commands);
+    if (commands.length > 0) this.applyCommands(commands);
     if (outages.length > 0) this.outages.apply(outages);
     if (meters.length > 0) for (const f of this.#onMeters) f(meters);
     if (readings.length > 0) for (const f of this.#onReadings) f(readings);

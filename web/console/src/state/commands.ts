@@ -1,5 +1,6 @@
 // Commands and outages as lists, newest first, and a command's way as steps.
-import type { Command, Outage } from '../api/shapes';
+import type { Command, Outage, Target, TargetQuery } from '../api/shapes';
+import { t } from '../lang/lang.svelte';
 
 export const kept = 500; // of a list that grows by events
 
@@ -43,14 +44,14 @@ const way = ['queued', 'sent', 'done'];
 export function steps(c: Command): Step[] {
   const created = Date.parse(c.created);
   const out: Step[] = [];
-  for (const t of c.history ?? []) {
-    const before = out.find((s) => s.state === t.state);
+  for (const step of c.history ?? []) {
+    const before = out.find((s) => s.state === step.state);
     if (before) {
-      if (t.detail) before.detail = t.detail;
+      if (step.detail) before.detail = step.detail;
       continue;
     }
-    const at = Date.parse(t.time);
-    out.push({ state: t.state, reached: true, current: false, at, after: Math.max(0, at - created), detail: t.detail ?? '' });
+    const at = Date.parse(step.time);
+    out.push({ state: step.state, reached: true, current: false, at, after: Math.max(0, at - created), detail: step.detail ?? '' });
   }
   if (!out.some((s) => s.state === c.state)) {
     out.push({ state: c.state, reached: true, current: false, at: null, after: null, detail: '' });
@@ -69,10 +70,30 @@ export function took(c: Command): number | null {
   return isOpen(c) || !last ? null : Math.max(0, Date.parse(last.time) - Date.parse(c.created));
 }
 
-export function targetText(t: Command['target']): string {
-  if (t.meter) return t.meter;
-  if (t.path) return `all below ${t.path}`;
-  return t.group === undefined ? '' : `group ${t.group}`;
+export function targetText(to: Target): string {
+  if (to.meter) return to.meter;
+  if (to.path) return t('all below {path}', { path: to.path });
+  if (to.meters || to.listed) return t('{n} listed meters', { n: to.listed ?? to.meters?.length ?? 0 });
+  if (to.query) return t('meters with {what}', { what: queryText(to.query) });
+  return to.group === undefined ? '' : t('group {n}', { n: to.group });
+}
+
+function queryText(q: TargetQuery): string {
+  return Object.entries(q).filter(([, v]) => v).map(([name, v]) => `${t(name)} ${v}`).join(', ');
+}
+
+/** The ids in a text: one a line, or with blanks, commas or semicolons between. Each once, in their order. */
+export function idsIn(text: string): string[] {
+  return [...new Set(text.split(/[\s,;]+/).filter(Boolean))];
+}
+
+/** How far a command for many has come: counts by state in the order of a life, and how many have ended. */
+export function progress(c: Command): { total: number; ended: number; parts: { state: string; n: number }[] } {
+  const order = ['done', 'refused', 'failed', 'expired', 'cancelled', 'delivered', 'sent', 'queued', 'pending-approval'];
+  const states = c.bulk?.states ?? {};
+  const names = [...order.filter((s) => s in states), ...Object.keys(states).filter((s) => !order.includes(s))];
+  const parts = names.map((state) => ({ state, n: states[state] ?? 0 })).filter((p) => p.n > 0);
+  return { total: c.bulk?.total ?? 0, ended: parts.reduce((sum, p) => sum + (ended.has(p.state) ? p.n : 0), 0), parts };
 }
 
 export const outageOpen = (o: Outage): boolean => !o.end;

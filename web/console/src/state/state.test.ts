@@ -1,9 +1,11 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { Command, Concentrator, Meter, Reading } from '../api/shapes';
 import { businessTime, speedText } from './clock';
 import { addSample, collectionRate, secondsLeft } from './collection';
-import { later, newer, steps, took, upsert } from './commands';
+import { idsIn, later, newer, progress, steps, targetText, took, upsert } from './commands';
 import { applyMeters, find, matches, mergePage, windowOf } from './meters';
+import { Pace } from './pace';
+import { bytesOf, grade, hexDump } from './quality';
 import { link, meterLink, parseRoute } from './route';
 import { before, byDay, daysBefore, fillGaps, putSlot, slotOf, summary } from './series';
 import { applyConcentrators, buildTree, visibleRows } from './tree';
@@ -151,6 +153,38 @@ describe('the load profile', () => {
     const days = byDay([...Array(50).keys()].map((i) => slotOf(reading(i, i === 3 ? null : 10))));
     expect(days.map((d) => [d.wh, d.missing, d.count])).toEqual([[470, 1, 48], [20, 0, 2]]);
     expect(days[0]!.end).toBe(days[1]!.start);
+  });
+});
+
+describe('quality', () => {
+  it('grades what is missing', () => {
+    expect([grade(0, 0), grade(100, 0), grade(1000, 1), grade(100, 10), grade(100, 50), grade(100, 51)]).toEqual([-1, 0, 1, 2, 3, 4]);
+  });
+  it('dumps bytes, also of no base64', () => {
+    expect(hexDump(bytesOf(btoa('ab\n'), 3))).toBe(`0000  61 62 0a${' '.repeat(41)}ab.`);
+    expect(bytesOf('%%', 10).length).toBe(0);
+  });
+  it('follows the last change, at its pace', () => {
+    vi.useFakeTimers();
+    const pace = new Pace(1000);
+    let n = 0;
+    for (let i = 0; i < 5; i++) pace.call(() => n++);
+    expect(n).toBe(1);
+    vi.advanceTimersByTime(1100);
+    expect(n).toBe(2);
+    vi.useRealTimers();
+  });
+});
+
+describe('commands for many', () => {
+  it('counts what has ended, in the order of a life', () => {
+    const c = { bulk: { total: 10, states: { queued: 3, done: 5, failed: 2, brandnew: 0 }, stragglers: [] } } as unknown as Command;
+    expect(progress(c)).toEqual({ total: 10, ended: 7, parts: [{ state: 'done', n: 5 }, { state: 'failed', n: 2 }, { state: 'queued', n: 3 }] });
+  });
+  it('reads ids however they are parted', () => expect(idsIn(' M1, M2\nM3;M1\t')).toEqual(['M1', 'M2', 'M3']));
+  it('names every target', () => {
+    expect([targetText({ meter: 'M1' }), targetText({ path: 'C1' }), targetText({ meters: ['a', 'b'] }), targetText({ listed: 7 }), targetText({ query: { feeder: 'F1' } }), targetText({ group: 0 })])
+      .toEqual(['M1', 'all below C1', '2 listed meters', '7 listed meters', 'meters with feeder F1', 'group 0']);
   });
 });
 
