@@ -18,6 +18,7 @@ type Device struct {
 	mu    sync.Mutex
 	agent *meter.Agent // nil while Run does not run
 	last  Status
+	stats Stats // of the last Run
 }
 
 // ErrRunning is returned by a second Run.
@@ -33,7 +34,9 @@ func New(o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Device{o: o, last: status(probe.Status())}, nil
+	d := &Device{o: o, last: status(probe.Status())}
+	d.last.Breaker = None // nobody has looked yet
+	return d, nil
 }
 
 // Run is the meter's life until ctx ends: then it leaves its concentrator in order, and everything it started has ended when Run
@@ -69,7 +72,7 @@ func (d *Device) Run(ctx context.Context) (err error) {
 	d.mu.Unlock()
 	err = a.Run(ctx)
 	d.mu.Lock()
-	d.agent, d.last = nil, status(a.Status())
+	d.agent, d.last, d.stats = nil, status(a.Status()), stats(a.Stats())
 	d.last.Connected, d.last.Registered, d.last.Sleeping = false, false, false
 	d.mu.Unlock()
 	return err
@@ -144,8 +147,8 @@ type Status struct {
 	Registered   bool // the centre has acknowledged this connection
 	Sleeping     bool // over MQTT-SN: until it wakes nothing reaches it
 	Powered      bool
-	Breaker      Breaker
-	Interval     int // between readings, minutes
+	Breaker      Breaker // None where there is none, and before Run has asked for the first time
+	Interval     int     // between readings, minutes
 	Groups       []uint32
 	Registration uint32 // its number, which grows with each attempt to connect
 }
@@ -169,7 +172,7 @@ func (d *Device) Status() (s Status) {
 	return s
 }
 
-// Stats count what a meter did since Run was called.
+// Stats count what a meter did since Run was called last.
 type Stats struct {
 	Readings       uint64 // sent, those on demand too
 	Acknowledged   uint64 // of these, by the concentrator
@@ -181,11 +184,16 @@ type Stats struct {
 	DriverFailures uint64
 }
 
-// Stats gives the counts; zero while Run does not run.
+func stats(n meter.Stats) Stats {
+	return Stats{n.Readings, n.Acked, n.Commands, n.Repeats, n.Rejected, n.Dropped, n.Locations, n.Hardware}
+}
+
+// Stats gives the counts.
 func (d *Device) Stats() (s Stats) {
-	d.with(func(a *meter.Agent) {
-		n := a.Stats()
-		s = Stats{n.Readings, n.Acked, n.Commands, n.Repeats, n.Rejected, n.Dropped, n.Locations, n.Hardware}
-	})
+	if !d.with(func(a *meter.Agent) { s = stats(a.Stats()) }) {
+		d.mu.Lock()
+		s = d.stats
+		d.mu.Unlock()
+	}
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -110,6 +111,9 @@ func TestTransports(t *testing.T) {
 			eventually(t, "the end of it", func() bool { return len(c.events("power")) == 2 && d.Status().Registered })
 			stop()
 			if s := d.Status(); s.Connected || s.Registered || s.Registration < 2 {
+				t.Errorf("%+v", s)
+			}
+			if s := d.Stats(); s.Commands != 4 || s.Repeats == 0 || s.DriverFailures == 0 || s.Readings == 0 {
 				t.Errorf("%+v", s)
 			}
 			if err := d.Send("json", nil); !errors.Is(err, device.ErrNoRoom) {
@@ -292,4 +296,42 @@ func TestLoss(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestRefused: what cannot be is said by New, with the id, the field and what would do; what Run finds by Run.
+func TestRefused(t *testing.T) {
+	ok := device.Options{ID: "M1", Driver: &driver{}, Concentrator: "mqtt://127.0.0.1:1"}
+	for want, edit := range map[string]func(o *device.Options){
+		`device: id "" has 0 characters`:           func(o *device.Options) { o.ID = "" },
+		"device M1: no driver":                     func(o *device.Options) { o.Driver = nil },
+		"device M1: no concentrator":               func(o *device.Options) { o.Concentrator = "" },
+		"a concentrator's URL and a radio":         func(o *device.Options) { o.Radio = func(context.Context) (device.Radio, error) { return nil, nil } },
+		"interval of 1m30s, want whole minutes":    func(o *device.Options) { o.Interval = 90 * time.Second },
+		"interval of 7 minutes, want a divisor":    func(o *device.Options) { o.Interval = 7 * time.Minute },
+		"a pre-shared key, which is for mqttsns":   func(o *device.Options) { o.PSK = []byte{1} },
+		"a negative duration: hold-up -1ns":        func(o *device.Options) { o.HoldUp = -1 },
+		"sleeps of 1s, want 10s to 12h":            func(o *device.Options) { o.Concentrator, o.Sleep = "mqttsn://h", time.Second },
+		`kind "concentrator", want one of`:         func(o *device.Options) { o.Kind = "concentrator" },
+		"mqtt://u:xxxxx@h:99999: port 99999, want": func(o *device.Options) { o.Concentrator = "mqtt://u:secret@h:99999" },
+	} {
+		o := ok
+		edit(&o)
+		if _, err := device.New(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	ok.Data = t.TempDir() + "/file"
+	if err := os.WriteFile(ok.Data, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := device.New(ok)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := d.Status(); s.Breaker != device.None || s.ID != "M1" {
+		t.Errorf("%+v", s)
+	}
+	if err := d.Run(t.Context()); err == nil || !strings.Contains(err.Error(), ok.Data) {
+		t.Errorf("%v", err)
+	}
 }

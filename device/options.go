@@ -14,6 +14,7 @@ import (
 	"github.com/wattbus/wattbus/internal/mqtt"
 	"github.com/wattbus/wattbus/internal/record"
 	"github.com/wattbus/wattbus/internal/snlink"
+	"github.com/wattbus/wattbus/internal/topic"
 )
 
 // Options says what a meter is. ID and Driver are needed, and Concentrator or Radio; zero values take the defaults.
@@ -82,7 +83,10 @@ const radioURL = "mqttsn://radio"
 func (o *Options) agent() (meter.Options, error) {
 	none := meter.Options{}
 	bad := func(format string, args ...any) (meter.Options, error) {
-		return none, fmt.Errorf("device "+o.ID+": "+format, args...)
+		return none, fmt.Errorf("device %s: "+format, append([]any{o.ID}, args...)...)
+	}
+	if err := topic.CheckID(o.ID); err != nil {
+		return none, fmt.Errorf("device: %w", err)
 	}
 	switch {
 	case o.Driver == nil:
