@@ -26,6 +26,7 @@ type ExportPage struct {
 	Next   string        `json:"next,omitempty"`
 	Total  int           `json:"total,omitempty"` // usage points in all, if asked for
 	Now    time.Time     `json:"now"`             // the centre's business time
+	Known  time.Time     `json:"known"`           // as known then: what was asked for, or the last second of which all is committed
 }
 
 // ExportPoint is a usage point.

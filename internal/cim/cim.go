@@ -152,6 +152,8 @@ type EndDevice struct {
 	Registers    Registers
 	SleepFrom    uint32 // a time at which it wakes
 	SleepEvery   uint32 // seconds between its wake-ups; 0: it does not sleep
+	Recorded     uint32 // business time of the commit that first held it; 0: from before that was kept
+	Exporting    uint32 // the same, of its measuring what is fed in; 0: it does not, or from before that was kept
 }
 
 // Wakes is when the device wakes next behind a time, as it said; 0 if it does not sleep.

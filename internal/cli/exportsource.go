@@ -251,7 +251,7 @@ func (l *localExport) part(ctx context.Context, q *export.Question, asked export
 		return res, 0, err
 	}
 	if !l.counted {
-		if _, l.total, err = q.Count(ctx, l.books.Export, "", true); err != nil {
+		if l.total, err = q.Count(ctx, l.books.Export, "", true, false); err != nil {
 			return res, 0, err
 		}
 		l.counted = true

@@ -227,12 +227,24 @@ func (q *Question) Each(ctx context.Context, src Source, cursor string, limit in
 }
 
 // Count asks how many usage points the question is about, if count is set, and for the centre's time. It looks at one usage point, so that what is
-// wrong with the question or the cursor is told before a document begins.
-func (q *Question) Count(ctx context.Context, src Source, cursor string, count bool) (now time.Time, total int, err error) {
+// wrong with the question or the cursor is told before a document begins. With latest, q.Known becomes the last second of which all is
+// committed; a later time is refused.
+func (q *Question) Count(ctx context.Context, src Source, cursor string, count, latest bool) (total int, err error) {
 	ask := q.query(cursor, 1)
 	ask.CountIt = count
+	if latest {
+		ask.Known = time.Time{}
+	}
 	got, err := src(ctx, ask)
-	return got.Now, got.Total, err
+	switch {
+	case err != nil:
+		return 0, err
+	case latest:
+		q.Known = got.Known
+	case q.Known.After(got.Now):
+		return 0, api.BadRequest("asKnownAt", "%s lies in the future of the centre, whose time is %s", q.Known.Format(time.RFC3339), got.Now.Format(time.RFC3339))
+	}
+	return got.Total, q.Check()
 }
 
 // Document writes up to limit usage points behind the cursor as one document.

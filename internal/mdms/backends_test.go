@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/wattbus/wattbus/internal/store"
@@ -18,7 +19,7 @@ var server struct {
 	once sync.Once
 	*pgtest.Server
 	err     error
-	schemas int
+	schemas atomic.Int32
 }
 
 // onPostgres opens stores in a schema of their own, and returns its URL.
@@ -31,8 +32,7 @@ func onPostgres(t *testing.T) (url string, open func(context.Context) (store.Sto
 	if server.err != nil {
 		t.Fatal(server.err)
 	}
-	server.schemas++
-	url, err := server.Schema(t.Context(), fmt.Sprintf("t%d", server.schemas))
+	url, err := server.Schema(t.Context(), fmt.Sprintf("t%d", server.schemas.Add(1)))
 	if err != nil {
 		t.Fatal(err)
 	}

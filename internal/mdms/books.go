@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/clock"
@@ -31,6 +32,7 @@ func OpenBooks(ctx context.Context, st store.Store, clk *clock.Clock, log *slog.
 	if err := m.restoreBooks(ctx); err != nil {
 		return nil, fmt.Errorf("mdms: %w", err)
 	}
+	m.closed = math.MaxUint32 // nothing comes any more
 	return &Books{m}, nil
 }
 

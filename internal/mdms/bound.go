@@ -13,6 +13,7 @@ func (l *ledger) bound(s *series, begin, until uint32) {
 		return
 	}
 	for _, r := range s.rows {
+		l.draft(r)
 		l.recount(r, -1)
 	}
 	s.begin, s.until = begin, until

@@ -10,6 +10,7 @@ import (
 
 // TestRemovalDay: what came on the day on which a meter was removed outlives restarts, on that day and on the next.
 func TestRemovalDay(t *testing.T) {
+	t.Parallel()
 	const slots = 20 // until it was removed
 	b := newBook(t, 1, 30, t0)
 	start := (cim.DayOf(t0) + 1).Start()

@@ -12,6 +12,7 @@ import (
 // TestCompletenessOfSpans compares the counts of spans that begin and end anywhere, in sealed and in open days, with the
 // intervals that the readings of the same span show.
 func TestCompletenessOfSpans(t *testing.T) {
+	t.Parallel()
 	const slots = 6*48 + 17
 	c := newCentre(t, clock.New(at(slots), 1))
 	c.opts.Backfill.Off = true

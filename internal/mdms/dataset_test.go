@@ -70,6 +70,7 @@ func TestRealBlocks(t *testing.T) {
 
 // TestWholeHistory collects 45 days of 494 real households over the bus into the store; 2 days of them with -short.
 func TestWholeHistory(t *testing.T) {
+	t.Parallel()
 	slots := 45 * 48
 	if testing.Short() {
 		slots = 2 * 48

@@ -160,6 +160,9 @@ func (m *MDMS) enterReading(d *device, x *entry) error {
 		d.Registers = cim.Registers{Time: r.Time, Import: r.Import, Export: r.Export, Power: r.Power, Voltage: r.Voltage}
 	}
 	first := d.imp.from
+	if d.exp == nil && r.Export != 0 && !d.registered() {
+		m.export(d) // its registration, which would say so, got lost or comes later
+	}
 	aligned, err := m.ledger.reading(&d.imp, r.Time, r.Import, x.now)
 	if err != nil {
 		return err
@@ -198,7 +201,7 @@ func (m *MDMS) enterProfile(d *device, x *entry) error {
 	s := &d.imp
 	if p.Channel == record.ChannelExport {
 		fresh := d.exp == nil
-		if s = d.series(cim.Export); fresh && d.imp.from != 0 {
+		if s = m.export(d); fresh && d.imp.from != 0 {
 			if err := m.ledger.expect(s, d.imp.from); err != nil {
 				return err
 			}
@@ -227,7 +230,7 @@ func (m *MDMS) enterLocation(d *device, x *entry) error {
 		return nil
 	}
 	if d.exports() {
-		d.series(cim.Export)
+		m.export(d)
 	}
 	m.setLength(d, l.Time, x.now)
 	// The device's own statement counts, but no further back than it has to keep.

@@ -42,15 +42,23 @@ type exportMeter struct {
 // queryExport answers with the values of the usage points behind the cursor.
 func (m *MDMS) queryExport(ctx context.Context, q api.ExportQuery) (api.ExportPage, error) {
 	out := api.ExportPage{Points: []api.ExportPoint{}, Now: unix(m.o.Clock.Unix())}
-	limit, from, to, known, err := m.checkExport(&q)
+	limit, from, to, err := m.checkExport(&q)
 	if err != nil {
 		return out, err
 	}
+	known, err := m.knownAt(ctx, q.Known)
+	if err != nil {
+		return out, err
+	}
+	out.Known = unix(known)
 	var before uint32
 	if !q.Before.IsZero() {
 		before = uint32(q.Before.Unix())
 	}
-	m.mu.Lock() // the index may have to be sorted
+	paths, err := m.lockPaths(ctx, q.Path != "", known) // for writing: the index may have to be sorted
+	if err != nil {
+		return out, err
+	}
 	if q.Cursor == "" {
 		err = m.checkNamed(q.Meters)
 	}
@@ -58,7 +66,8 @@ func (m *MDMS) queryExport(ctx context.Context, q api.ExportQuery) (api.ExportPa
 		m.mu.Unlock()
 		return out, err
 	}
-	points, next, total := m.exportPoints(&q, limit, from, to, known)
+	sel := &exportSelection{q: &q, want: map[string]bool{}, paths: paths, from: from, to: to, known: known, before: before}
+	points, next, total := m.exportPoints(sel, limit)
 	m.mu.Unlock()
 	out.Total = total
 	size := 0
@@ -82,38 +91,34 @@ func (m *MDMS) queryExport(ctx context.Context, q api.ExportQuery) (api.ExportPa
 	return out, nil
 }
 
-func (m *MDMS) checkExport(q *api.ExportQuery) (limit int, from, to, known uint32, err error) {
+func (m *MDMS) checkExport(q *api.ExportQuery) (limit int, from, to uint32, err error) {
 	if limit, err = page(q.Paging, maxExport); err != nil {
-		return 0, 0, 0, 0, err
+		return 0, 0, 0, err
 	}
 	if q.From.IsZero() || q.To.IsZero() {
-		return 0, 0, 0, 0, api.BadRequest("from", "a span needs both from and to")
+		return 0, 0, 0, api.BadRequest("from", "a span needs both from and to")
 	}
 	if from, to, err = span(q.From, q.To, 0, 0); err != nil {
-		return 0, 0, 0, 0, err
+		return 0, 0, 0, err
 	}
 	if to-from > maxExportDays*dayLength {
-		return 0, 0, 0, 0, api.BadRequest("to", "more than three years behind from; ask for less at a time")
+		return 0, 0, 0, api.BadRequest("to", "more than three years behind from; ask for less at a time")
 	}
 	if topic.CheckPath(q.Path) != nil {
-		return 0, 0, 0, 0, api.BadRequest("path", "%.40q, want ids of concentrators, outermost first, joined by /", q.Path)
+		return 0, 0, 0, api.BadRequest("path", "%.40q, want ids of concentrators, outermost first, joined by /", q.Path)
 	}
 	for _, t := range []struct {
 		field string
 		at    time.Time
 	}{{"asKnownAt", q.Known}, {"before", q.Before}} {
 		if s := t.at.Unix(); !t.at.IsZero() && (s <= 0 || s > math.MaxUint32) {
-			return 0, 0, 0, 0, api.BadRequest(t.field, "%s is out of range, want 1970 to 2106", t.at.Format(time.RFC3339))
+			return 0, 0, 0, api.BadRequest(t.field, "%s is out of range, want 1970 to 2106", t.at.Format(time.RFC3339))
 		}
 	}
-	known = math.MaxUint32
-	if !q.Known.IsZero() {
-		known = uint32(q.Known.Unix())
-	}
 	if q.Cursor != "" && !strings.HasPrefix(q.Cursor, meterCursor) && !strings.HasPrefix(q.Cursor, pointCursor) {
-		return 0, 0, 0, 0, api.BadRequest("cursor", "%.40q is no cursor of this list", q.Cursor)
+		return 0, 0, 0, api.BadRequest("cursor", "%.40q is no cursor of this list", q.Cursor)
 	}
-	return limit, from, to, known, nil
+	return limit, from, to, nil
 }
 
 // checkNamed refuses names that the centre knows neither as a usage point nor as a meter: a bill must not lack one for a typing
@@ -131,19 +136,21 @@ func (m *MDMS) checkNamed(ids []string) error {
 	return nil
 }
 
-// copy takes what lies in RAM of the meter.
-func (x *exportMeter) copy(d *device, from, to uint32, twice bool) {
-	first, last := cim.DayOf(from), cim.DayOf(max(to, 1)-1)
-	x.imp = d.imp.snapshot(first, last)
-	if d.exp != nil {
-		x.exp = d.exp.snapshot(first, last)
-	}
-	if twice {
-		x.impB = d.imp.snapshot(first, last)
-		if d.exp != nil {
-			x.expB = d.exp.snapshot(first, last)
+// copy takes what lies in RAM of the meter, as far as it was known of then.
+func (x *exportMeter) copy(d *device, sel *exportSelection) {
+	first, last := cim.DayOf(sel.from), cim.DayOf(max(sel.to, 1)-1)
+	take := func(s *series, since uint32) (now, before *account) {
+		if s == nil || d.Recorded > sel.known || since > sel.known {
+			return nil, nil
 		}
+		now = s.snapshot(first, last)
+		if sel.before != 0 && max(d.Recorded, since) <= sel.before {
+			before = s.snapshot(first, last)
+		}
+		return now, before
 	}
+	x.imp, x.impB = take(&d.imp, 0)
+	x.exp, x.expB = take(d.exp, d.Exporting)
 }
 
 // exportValues reads and packs what the meters of a usage point measured.
@@ -207,7 +214,8 @@ func (m *MDMS) packed(ctx context.Context, x *exportMeter, ch cim.Channel, acc *
 // that do not follow from what is before them.
 func (m *MDMS) values(ctx context.Context, acc *account, from, to, known uint32) (iv []billing.Interval, regs []billing.Register, err error) {
 	first, last := cim.DayOf(from), cim.DayOf(max(to, 1)-1)
-	if err := acc.loadKnown(ctx, m.o.Store, first, last, known); err != nil {
+	acc.asKnown = known
+	if err := acc.load(ctx, m.o.Store, first, last); err != nil {
 		return nil, nil, err
 	}
 	verdicts, err := m.verdicts(ctx, acc, first, last, known)
@@ -248,36 +256,10 @@ func (m *MDMS) values(ctx context.Context, acc *account, from, to, known uint32)
 	return iv, regs, nil
 }
 
-// loadKnown adds the days as they were known at a time.
-func (a *account) loadKnown(ctx context.Context, st store.Store, from, to cim.Day, known uint32) error {
-	if known == math.MaxUint32 {
-		return a.load(ctx, st, from, to)
-	}
-	seen := map[cim.Day]bool{}
-	q := store.BlockQuery{Device: a.device, Channel: a.channel, From: from, To: to + 1, AsKnown: known}
-	err := st.Blocks(ctx, q, func(b *store.Block) error {
-		r := newRow(&a.series, b.Day, b.Length)
-		r.fromBlock(b)
-		a.rows[b.Day] = r
-		seen[b.Day] = true
-		return nil
-	})
-	for d, r := range a.rows {
-		// A day with a block is as its versions tell; one that lies in RAM only is as it is now, if there was one then.
-		if r.block && !seen[d] || !r.block && (r.born == 0 || r.born > known) {
-			delete(a.rows, d)
-		}
-	}
-	return err
-}
-
 // verdicts are those of the days [from, to], as known at a time.
 func (m *MDMS) verdicts(ctx context.Context, acc *account, from, to cim.Day, known uint32) (map[cim.Day]*store.Verdict, error) {
 	var out map[cim.Day]*store.Verdict
-	q := store.BlockQuery{Device: acc.device, Channel: acc.channel, From: from, To: to + 1}
-	if known != math.MaxUint32 {
-		q.AsKnown = known
-	}
+	q := store.BlockQuery{Device: acc.device, Channel: acc.channel, From: from, To: to + 1, AsKnown: known}
 	err := m.o.Store.Verdicts(ctx, q, func(v *store.Verdict) error {
 		if out == nil {
 			out = map[cim.Day]*store.Verdict{}

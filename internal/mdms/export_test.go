@@ -21,6 +21,7 @@ import (
 // TestExport compares what an export says of sealed and open days with what the meters measured, and the books that are read
 // without an MDMS with it.
 func TestExport(t *testing.T) {
+	t.Parallel()
 	const slots = 3*48 + 17
 	c := newCentre(t, clock.New(at(slots), 1))
 	c.opts.Backfill.Off = true
@@ -42,6 +43,7 @@ func TestExport(t *testing.T) {
 	})
 	from, to := unix(t0+1800), unix(t0+(slots-1)*1800)
 	var points []api.ExportPoint
+	c.closed()
 	q := api.ExportQuery{From: from, To: to, Paging: api.Paging{Limit: 2}, CountIt: true}
 	for pages := 0; ; pages++ {
 		p := ask[api.ExportQuery, api.ExportPage](c, api.QueryExport, q)
@@ -160,6 +162,7 @@ func TestVerdictsInExports(t *testing.T) {
 
 // TestExportOfUsagePoints puts two meters one after the other at a usage point, with a factor that changes, and leaves one meter out.
 func TestExportOfUsagePoints(t *testing.T) {
+	t.Parallel()
 	const slots = 2 * 48
 	c := newCentre(t, clock.New(at(slots), 1))
 	c.opts.Backfill.Off = true
@@ -189,6 +192,7 @@ func TestExportOfUsagePoints(t *testing.T) {
 		registry.Change{Recorded: 1, Installation: &cim.MeterInstallation{Meter: "M0000", UsagePoint: "U1", Start: t0 - 86400, End: swap, Last: cim.RegisterPair{Import: last, HasImport: true}}},
 		registry.Change{Recorded: 1, Installation: &cim.MeterInstallation{Meter: "M0001", UsagePoint: "U1", Start: swap, First: cim.RegisterPair{Import: first, HasImport: true}}},
 	)
+	c.closed()
 	q := api.ExportQuery{From: unix(t0), To: unix(t0 + 2*86400), Paging: api.Paging{Limit: 1}, CountIt: true}
 	var got []api.ExportPoint
 	for {

@@ -1,6 +1,7 @@
 package mdms
 
 import (
+	"context"
 	"math"
 	"strings"
 
@@ -19,14 +20,51 @@ const (
 
 // exportSelection is what an export is about.
 type exportSelection struct {
-	q               *api.ExportQuery
-	want            map[string]bool // usage points or meters; empty: all
-	from, to, known uint32
+	q                       *api.ExportQuery
+	want                    map[string]bool   // usage points or meters; empty: all
+	paths                   map[uint32]string // of devices that moved since known
+	from, to, known, before uint32
+}
+
+// below reports whether a device hung below the path that is asked for, at the time that is.
+func (sel *exportSelection) below(d *device) bool {
+	if sel.q.Path == "" {
+		return true
+	}
+	if d.Recorded > sel.known {
+		return false
+	}
+	path, moved := sel.paths[d.Ordinal]
+	if !moved {
+		path = d.EndDevice.Path
+	}
+	return path != "" && topic.Contains(sel.q.Path, path)
+}
+
+// lockPaths locks m.mu and returns the paths of devices that have moved since a time.
+func (m *MDMS) lockPaths(ctx context.Context, wanted bool, known uint32) (map[uint32]string, error) {
+	for {
+		m.mu.RLock()
+		moves := m.moves
+		m.mu.RUnlock()
+		var paths map[uint32]string
+		if wanted {
+			paths = map[uint32]string{}
+			if err := m.o.Store.Paths(ctx, known, func(device uint32, path string) error { paths[device] = path; return nil }); err != nil {
+				return nil, err
+			}
+		}
+		m.mu.Lock()
+		if !wanted || moves == m.moves {
+			return paths, nil
+		}
+		m.mu.Unlock() // one of them moved meanwhile
+	}
 }
 
 // exportPoints picks the next usage points and copies what lies in RAM of them. m.mu is held.
-func (m *MDMS) exportPoints(q *api.ExportQuery, limit int, from, to, known uint32) (points []exportPoint, next string, total int) {
-	sel := &exportSelection{q: q, want: map[string]bool{}, from: from, to: to, known: known}
+func (m *MDMS) exportPoints(sel *exportSelection, limit int) (points []exportPoint, next string, total int) {
+	q := sel.q
 	for _, id := range q.Meters {
 		sel.want[id] = true
 	}
@@ -83,7 +121,7 @@ func (m *MDMS) eachPlaced(sel *exportSelection, after string, f func(*cim.UsageP
 				chain = append(chain, in)
 				chosen = chosen || sel.want[in.Meter]
 				d := m.byID[in.Meter]
-				below = below || d != nil && topic.Contains(sel.q.Path, d.EndDevice.Path)
+				below = below || d != nil && sel.below(d)
 			}
 			if chosen && below && !f(u, chain) {
 				return
@@ -101,7 +139,7 @@ func (m *MDMS) eachUnplaced(sel *exportSelection, after string, f func(*device) 
 		return
 	}
 	for _, d := range m.ids.after(after) {
-		if len(sel.want) > 0 && !sel.want[d.ID] || sel.q.Path != "" && !topic.Contains(sel.q.Path, d.EndDevice.Path) || len(m.registry.Places(d.ID, sel.known)) > 0 {
+		if len(sel.want) > 0 && !sel.want[d.ID] || d.Recorded > sel.known || !sel.below(d) || len(m.registry.Places(d.ID, sel.known)) > 0 {
 			continue
 		}
 		if !f(d) {
@@ -112,7 +150,7 @@ func (m *MDMS) eachUnplaced(sel *exportSelection, after string, f func(*device) 
 
 func (m *MDMS) unplacedPoint(sel *exportSelection, d *device) exportPoint {
 	x := exportMeter{id: d.ID, to: math.MaxUint32, factor: cim.FactorOne}
-	x.copy(d, sel.from, sel.to, !sel.q.Before.IsZero())
+	x.copy(d, sel)
 	return exportPoint{cursor: meterCursor + d.ID, out: api.ExportPoint{ID: d.ID}, meters: []exportMeter{x}}
 }
 
@@ -149,7 +187,7 @@ func (m *MDMS) placedPoint(sel *exportSelection, u *cim.UsagePoint, chain []cim.
 					x.read(int64(until), in.Last)
 				}
 				if d := m.byID[in.Meter]; d != nil {
-					x.copy(d, sel.from, sel.to, !sel.q.Before.IsZero())
+					x.copy(d, sel)
 				}
 				p.meters = append(p.meters, x)
 			}

@@ -9,6 +9,7 @@ import (
 
 // TestLastHoursAreFetchedFirst: of all meters, before the history of any of them.
 func TestLastHoursAreFetchedFirst(t *testing.T) {
+	t.Parallel()
 	const slots, meters = 10 * 48, 4
 	c := newCentre(t, clock.New(at(slots), 1))
 	c.opts.Backfill.Total = 1

@@ -16,6 +16,7 @@ import (
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/clock"
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/store"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -29,9 +30,13 @@ type judgedCentre struct {
 }
 
 func newJudged(t *testing.T, days int, speed float64) *judgedCentre {
+	return newJudgedOn(t, days, speed, nil)
+}
+
+func newJudgedOn(t *testing.T, days int, speed float64, open func(context.Context) (store.Store, error)) *judgedCentre {
 	start := cim.DayOf(t0).Start()
 	clk := clock.New(unix(start+uint32(days)*dayLength+600), speed)
-	c := newCentre(t, clk)
+	c := newCentreOn(t, clk, open)
 	c.opts.VEE, c.opts.Backfill.Off = VEE{}, true
 	c.halt()
 	c.run()
@@ -142,6 +147,7 @@ func (j *judgedCentre) explain(i int) api.Explanation {
 
 // A gap is estimated from the registers at its ends; the true values come late and take its place; people edit.
 func TestLifeOfAGap(t *testing.T) {
+	t.Parallel()
 	j := newJudged(t, 10, 1000)
 	gap := 48 + 20 // on the second day: the readings at 21, 22 and 23 are missing
 	j.readings(0, gap)
@@ -298,6 +304,7 @@ func (j *judgedCentre) edit(t *testing.T, slot int) {
 
 // Days that a stop or a crash left unjudged are found again; the same books are judged the same, and nothing is added.
 func TestJudgedAfterRestart(t *testing.T) {
+	t.Parallel()
 	j := newJudged(t, 4, 1000)
 	j.opts.VEE.Off = true
 	j.halt()
@@ -320,6 +327,7 @@ func TestJudgedAfterRestart(t *testing.T) {
 
 // What was known then stays the same for ever, byte by byte, whatever comes: late values, estimates, edits.
 func TestAsKnownThen(t *testing.T) {
+	t.Parallel()
 	n := 2
 	if more, err := strconv.Atoi(os.Getenv("WATTBUS_ROUNDS")); err == nil {
 		n = more

@@ -91,16 +91,19 @@ type tally struct {
 
 // ledger is the account of intervals. It does no I/O but through load, which may be asked for a sealed day.
 type ledger struct {
-	deadlines []due
-	load      func(device uint32, ch cim.Channel, day cim.Day) (*store.Block, error)
-	days      map[cim.Day]*tally
-	dirty     []*dayRow
-	loaded    []*dayRow // taken out of the store for comparison; they go with the next commit
-	ready     []*dayRow // whole, but their day was not over at the last commit
-	total     tally
-	at        uint32 // when the message under way arrived at the centre, business time
-	late      int64  // readings and values outside the window, not kept
-	differ    int64  // values that superseded another
+	deadlines  []due
+	load       func(device uint32, ch cim.Channel, day cim.Day) (*store.Block, error)
+	days       map[cim.Day]*tally
+	dirty      []*dayRow
+	loaded     []*dayRow // taken out of the store for comparison; they go with the next commit
+	ready      []*dayRow // whole, but their day was not over at the last commit
+	total      tally
+	now        uint32    // business time of the turn under way, at which what it enters is recorded
+	drafts     []*dayRow // since the last commit
+	committing []*dayRow // whose drafts are in the commit under way
+	at         uint32    // when the message under way arrived at the centre, business time
+	late       int64     // readings and values outside the window, not kept
+	differ     int64     // values that superseded another
 }
 
 func newLedger(load func(uint32, cim.Channel, cim.Day) (*store.Block, error)) *ledger {
@@ -160,6 +163,7 @@ func (l *ledger) expect(s *series, from uint32) error {
 			r.fromBlock(b)
 			s.insert(r)
 		}
+		l.draft(r)
 		r.setBeginning(old)
 		l.recount(r, -1)
 		r.setFirst()
@@ -318,10 +322,12 @@ func (l *ledger) boundary(r *dayRow, i int, register uint64, q cim.Quality, wins
 			return
 		}
 		differs = true
+		l.draft(r)
 	}
 	if !r.setRegister(i, register) {
 		return
 	}
+	r.sawRegister(i, l.now)
 	r.marks[i] |= markDirty
 	l.touch(r)
 	if wh, ok := r.difference(i); ok {
@@ -342,6 +348,8 @@ func (l *ledger) value(r *dayRow, i int, wh uint32, q cim.Quality, wins bool) {
 	}
 	if old == cim.NoValue {
 		r.setArrived(i, l.arrival(r.at(i), l.at))
+	} else {
+		l.draft(r)
 	}
 	if r.expected(i) {
 		t := l.day(r.day)
@@ -357,6 +365,7 @@ func (l *ledger) value(r *dayRow, i int, wh uint32, q cim.Quality, wins bool) {
 	if old != cim.NoValue {
 		l.differ++
 	}
+	r.sawValue(i, l.now)
 	r.cells[i].wh = wh
 	r.marks[i] = r.marks[i]&markRegister | markDirty | mark(q)
 	l.touch(r)

@@ -151,6 +151,7 @@ func must[T any](t testing.TB) func(T, error) T {
 }
 
 func TestReadingsInOrder(t *testing.T) {
+	t.Parallel()
 	b := newBook(t, 1, 30, t0)
 	s := b.series[0]
 	if err := b.l.expect(s, t0); err != nil {
@@ -179,6 +180,7 @@ func TestReadingsInOrder(t *testing.T) {
 }
 
 func TestGapIsFoundAndFilled(t *testing.T) {
+	t.Parallel()
 	b := newBook(t, 1, 30, t0+200*1800)
 	s := b.series[0]
 	must[struct{}](t)(struct{}{}, b.l.expect(s, t0))
@@ -210,6 +212,7 @@ func TestGapIsFoundAndFilled(t *testing.T) {
 }
 
 func TestNoValueIsAskedAFewTimes(t *testing.T) {
+	t.Parallel()
 	b := newBook(t, 1, 30, t0+12*1800)
 	s := b.series[0]
 	must[struct{}](t)(struct{}{}, b.l.expect(s, t0))
@@ -227,6 +230,7 @@ func TestNoValueIsAskedAFewTimes(t *testing.T) {
 }
 
 func TestDifferingValueMakesANewVersion(t *testing.T) {
+	t.Parallel()
 	b := newBook(t, 1, 30, t0+100*1800)
 	s := b.series[0]
 	must[struct{}](t)(struct{}{}, b.l.expect(s, t0+3600))
@@ -258,6 +262,7 @@ func TestDifferingValueMakesANewVersion(t *testing.T) {
 }
 
 func TestGivenUpDays(t *testing.T) {
+	t.Parallel()
 	b := newBook(t, 1, 30, t0+2*86400)
 	s := b.series[0]
 	must[struct{}](t)(struct{}{}, b.l.expect(s, t0))
@@ -288,6 +293,7 @@ func TestGivenUpDays(t *testing.T) {
 // TestLedgerProperty gives what meters sent in any order, some of it twice and some of it never, with commits and restarts
 // anywhere between, and then fetches what is missing. The result is always what the meters measured.
 func TestLedgerProperty(t *testing.T) {
+	t.Parallel()
 	rounds := 40
 	if testing.Short() {
 		rounds = 4

@@ -70,6 +70,7 @@ func (m *changer) tell(c *centre, start, from, to uint32, length uint16) {
 // back, in the middle of days, with two channels, on both backends; and reads all of it back from open and sealed days, before
 // and after a restart, and from the view of PostgreSQL.
 func TestLengthsAndChannels(t *testing.T) {
+	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
 		lengths(t, newCentreOn(t, clock.New(time.Unix(int64(lengthsStart+changersEnd), 0), 1), nil))
 	})

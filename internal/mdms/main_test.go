@@ -161,6 +161,21 @@ func (c *centre) until(what string, within time.Duration, ok func() bool) {
 }
 
 // asked is until for a centre that may not be up yet.
+// closed waits until all that is known now is committed and closed, and returns a time at which it is known.
+func (c *centre) closed() time.Time {
+	c.t.Helper()
+	now := c.opts.Clock.Unix()
+	c.until("the books to be closed", 30*time.Second, func() bool {
+		if c.mdms.do(context.Background(), &work{call: func() {}}) != nil {
+			return false
+		}
+		c.mdms.mu.RLock()
+		defer c.mdms.mu.RUnlock()
+		return c.mdms.closed >= now
+	})
+	return unix(now)
+}
+
 func (c *centre) totals() (api.Totals, bool) {
 	resp, err := bus.Request[struct{}, api.Totals](context.Background(), c.bus, api.QueryTotals, struct{}{})
 	return resp, err == nil

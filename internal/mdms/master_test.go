@@ -47,6 +47,7 @@ func (c *centre) export() string {
 func stamped(slot int) string { return cim.Stamp(t0 + uint32(slot)*1800) }
 
 func TestRegistryImport(t *testing.T) {
+	t.Parallel()
 	c := newCentre(t, clock.New(at(48), 1))
 	c.answers()
 	file := "usage_point,feeder,transformer,meter,serial,installed\nUP1,F1,T1,M1,S1," + stamped(0) + "\nUP2,F2,T2,M2,S2," + stamped(0) + "\n"
@@ -88,6 +89,7 @@ func TestRegistryImport(t *testing.T) {
 
 // An exchange: the old meter's intervals are wanted up to it, the new one's from it on. A retired meter is wanted no more.
 func TestExchangeAndRetire(t *testing.T) {
+	t.Parallel()
 	const slots = 10 * 48
 	c := newCentre(t, clock.New(at(slots), 1))
 	w := newWorld(c, 3, t0, slots, false)

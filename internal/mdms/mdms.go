@@ -45,7 +45,8 @@ type MDMS struct {
 	grid     gridNames
 	position map[string]uint64 // per stream, committed
 	lastID   uint64
-	power    int64 // W, sum over the devices
+	moves    uint64 // of meters, in this run
+	power    int64  // W, sum over the devices
 	rate     rate
 
 	stored     storage
@@ -202,7 +203,9 @@ func (m *MDMS) loop(ctx context.Context) error {
 func (m *MDMS) lastTurn() error {
 	m.mu.Lock()
 	m.flushed = time.Time{}
-	c, free := m.collect(max(m.o.Clock.Unix(), m.now), math.MaxInt)
+	now := max(m.o.Clock.Unix(), m.now)
+	m.now, m.ledger.now = now, now
+	c, free := m.collect(now, math.MaxInt)
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -226,7 +229,7 @@ const (
 func (m *MDMS) turn(ctx context.Context, w *work) (time.Duration, error) {
 	m.mu.Lock()
 	now := max(m.o.Clock.Unix(), m.now)
-	m.now = now
+	m.now, m.ledger.now = now, now
 	if w != nil {
 		m.enter(w, now)
 	}
@@ -254,6 +257,7 @@ func (m *MDMS) turn(ctx context.Context, w *work) (time.Duration, error) {
 
 	m.mu.Lock()
 	m.ledger.free(free)
+	m.ledger.committed()
 	m.closed = now - min(now, 1)
 	m.settled = m.head
 	m.queueBlocks(c.Blocks)
@@ -326,6 +330,7 @@ func (m *MDMS) handOut() {
 	for _, e := range oc.Devices {
 		d := m.devices[e.Ordinal]
 		m.markDirty(d)
+		m.noteMove(d)
 		m.linkChanged(d)
 		if d.meters() {
 			m.outbox.states = append(m.outbox.states, d)
@@ -373,7 +378,7 @@ func (m *MDMS) collect(now uint32, quota int) (*store.Commit, []*dayRow) {
 // commit makes c durable, and tries until it can or ctx ends; an attempt under way is not interrupted by that. After an error
 // the store may lack what is in RAM.
 func (m *MDMS) commit(ctx context.Context, c *store.Commit) error {
-	if c.Stream == "" && len(c.Devices)+len(c.Chunks)+len(c.Blocks)+len(c.DropDays)+len(c.Commands)+len(c.Outages)+len(c.Totals)+len(c.Groups)+len(c.Registry)+
+	if c.Stream == "" && len(c.Devices)+len(c.Chunks)+len(c.Blocks)+len(c.Drafts)+len(c.Moves)+len(c.DropDays)+len(c.Commands)+len(c.Outages)+len(c.Totals)+len(c.Groups)+len(c.Registry)+
 		len(c.Verdicts)+len(c.Findings)+len(c.Edits)+len(c.RuleSets)+len(c.Runs)+len(c.Audit) == 0 {
 		return nil
 	}
@@ -484,7 +489,9 @@ func (m *MDMS) restoreBooks(ctx context.Context) error {
 		}
 		return nil
 	}
-	return m.ledger.restore(ctx, st, m.o.Clock.Unix(), all, find, m.restoreRegister)
+	now := m.o.Clock.Unix()
+	m.closed = now - min(now, 1)
+	return m.ledger.restore(ctx, st, now, all, find, m.restoreRegister)
 }
 
 // restoreRegister takes registers that are newer than the device's row, which may lag.

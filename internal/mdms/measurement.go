@@ -65,7 +65,7 @@ func (m *MDMS) enterMeasurement(d *device, x *entry) error {
 	}
 	if p.Has&cim.HasExport != 0 {
 		fresh := d.exp == nil
-		s := d.series(cim.Export)
+		s := m.export(d)
 		if fresh && d.imp.from != 0 {
 			if err := m.ledger.expect(s, d.imp.from); err != nil {
 				return err

@@ -26,6 +26,7 @@ import (
 // registration comes before: from then on the centre knows of an export register, and has what came earlier as a gap.
 // WATTBUS_ROUNDS is how many orders there are.
 func TestAnyOrder(t *testing.T) {
+	t.Parallel()
 	rounds := 1
 	if n, err := strconv.Atoi(os.Getenv("WATTBUS_ROUNDS")); err == nil && n > 0 {
 		rounds = n

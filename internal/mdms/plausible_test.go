@@ -15,6 +15,7 @@ import (
 // TestJumps: a register that jumps is a dead letter and changes nothing; a meter that was exchanged is believed from its second
 // reading on, at once if it begins lower.
 func TestJumps(t *testing.T) {
+	t.Parallel()
 	c := newCentre(t, clock.New(at(20), 1))
 	c.opts.Backfill.Off = true
 	c.halt()

@@ -29,37 +29,69 @@ func (s *series) snapshot(from, to cim.Day) *account {
 		if r.day >= from && r.day <= to {
 			c := *r
 			c.s, c.cells, c.marks = &a.series, slices.Clone(r.cells), slices.Clone(r.marks)
+			c.copySeen()
 			a.rows[r.day] = &c
 		}
 	}
 	return a
 }
 
-// load adds the blocks of the days [from, to] that are not in RAM.
+// load adds the blocks of the days [from, to] that are not in RAM; or makes all of these days what they were at a.asKnown.
 func (a *account) load(ctx context.Context, st store.Store, from, to cim.Day) error {
 	q := store.BlockQuery{Device: a.device, Channel: a.channel, From: from, To: to + 1, AsKnown: a.asKnown}
+	if a.asKnown != 0 {
+		return a.loadThen(ctx, st, q)
+	}
 	return st.Blocks(ctx, q, func(b *store.Block) error {
 		if a.rows[b.Day] == nil {
 			r := newRow(&a.series, b.Day, b.Length)
 			r.fromBlock(b)
-			if a.asKnown != 0 {
-				r.first = unexpected(b)
-			}
 			a.rows[b.Day] = r
 		}
 		return nil
 	})
 }
 
-// unexpected is how many slots at the beginning of a block were not expected when it was made.
-func unexpected(b *store.Block) uint16 {
-	none := 0
-	for i, wh := range b.Wh {
-		if wh == cim.NoValue && b.Quality[i] != cim.Joined {
-			none++
+// loadThen takes what the store says of a day before what lies in RAM: that may be newer, and is told by when it came.
+func (a *account) loadThen(ctx context.Context, st store.Store, q store.BlockQuery) error {
+	stored := map[cim.Day]bool{}
+	put := func(r *dayRow, left bool) {
+		if stored[r.day] = true; left {
+			a.rows[r.day] = r
+		} else {
+			delete(a.rows, r.day)
 		}
 	}
-	return uint16(max(none-int(b.Missing), 0))
+	if err := st.Blocks(ctx, q, func(b *store.Block) error {
+		r := newRow(&a.series, b.Day, b.Length)
+		if b.After {
+			left, err := r.fromLater(b, a.asKnown)
+			put(r, left)
+			return err
+		}
+		r.fromBlock(b)
+		r.first, r.last = expectedOf(b)
+		put(r, true)
+		return nil
+	}); err != nil {
+		return err
+	}
+	for day, r := range a.rows {
+		if stored[day] || day < q.From || day >= q.To {
+			continue
+		}
+		if was := r.was; was != nil && was.Recorded > a.asKnown { // not in the store yet
+			n := newRow(&a.series, day, was.Length)
+			left, err := n.fromLater(was, a.asKnown)
+			if err != nil {
+				return err
+			}
+			put(n, left)
+			continue
+		}
+		put(r, r.dated() && r.then(a.asKnown))
+	}
+	return nil
 }
 
 // judge adds the verdicts of the days [from, to].
@@ -76,15 +108,14 @@ func (a *account) row(day cim.Day) *dayRow {
 	if r := a.rows[day]; r != nil {
 		return r
 	}
-	length := a.length
-	if a.asKnown != 0 {
-		v := a.verdicts[day]
-		if v == nil {
-			return nil
-		}
-		length = v.Length
+	v := a.verdicts[day]
+	switch {
+	case v != nil: // whatever the length of its intervals is now
+		return newRow(&a.series, day, v.Length)
+	case a.asKnown != 0:
+		return nil
 	}
-	return newRow(&a.series, day, length)
+	return newRow(&a.series, day, a.length)
 }
 
 // known puts the day's verdict on top of its values.
@@ -106,8 +137,14 @@ func (m *MDMS) queryReadings(ctx context.Context, q api.ReadingQuery) (api.Page[
 	if err != nil {
 		return out, err
 	}
+	asKnown := uint32(0)
+	if !q.AsKnownAt.IsZero() {
+		if asKnown, err = m.knownAt(ctx, q.AsKnownAt); err != nil {
+			return out, err
+		}
+	}
 	m.mu.RLock()
-	imp, exp, from, to, end, err := m.accounts(q)
+	imp, exp, from, to, end, err := m.accounts(q, asKnown)
 	m.mu.RUnlock()
 	if err != nil {
 		return out, err
@@ -148,7 +185,7 @@ func (m *MDMS) queryReadings(ctx context.Context, q api.ReadingQuery) (api.Page[
 }
 
 // accounts copies what a question for readings is about: the accounts, the span, and the end of what is expected.
-func (m *MDMS) accounts(q api.ReadingQuery) (imp, exp *account, from, to, end uint32, err error) {
+func (m *MDMS) accounts(q api.ReadingQuery, asKnown uint32) (imp, exp *account, from, to, end uint32, err error) {
 	d, err := m.meter(q.ID)
 	if err != nil {
 		return nil, nil, 0, 0, 0, err
@@ -159,11 +196,10 @@ func (m *MDMS) accounts(q api.ReadingQuery) (imp, exp *account, from, to, end ui
 	if begin == 0 {
 		begin = end
 	}
-	asKnown, err := m.asKnown(q.AsKnownAt)
-	if err != nil {
-		return nil, nil, 0, 0, 0, err
-	}
 	if asKnown != 0 {
+		if d.Recorded > asKnown {
+			return d.imp.snapshot(0, 0), nil, 0, 0, end, nil
+		}
 		// Nothing of what is found out later may show, not even the end of what is expected.
 		end = asKnown
 		now = asKnown
@@ -185,10 +221,12 @@ func (m *MDMS) accounts(q api.ReadingQuery) (imp, exp *account, from, to, end ui
 		if d.exp != nil {
 			exp = d.exp.snapshot(cim.DayOf(from), cim.DayOf(to-1))
 		}
+		if asKnown != 0 && d.Exporting > asKnown {
+			exp = nil
+		}
 		for _, a := range []*account{imp, exp} {
-			if a != nil && asKnown != 0 {
+			if a != nil {
 				a.asKnown = asKnown
-				clear(a.rows)
 			}
 		}
 		return imp, exp, from, to, end, nil
@@ -196,15 +234,35 @@ func (m *MDMS) accounts(q api.ReadingQuery) (imp, exp *account, from, to, end ui
 	return d.imp.snapshot(0, 0), nil, 0, 0, end, nil
 }
 
-// asKnown checks the time as of which the books are asked for; 0 for now. m.mu is held.
-func (m *MDMS) asKnown(t time.Time) (uint32, error) {
-	if t.IsZero() {
-		return 0, nil
+// knownAt is the time as of which the books are asked for, by default the last one of which all is committed. A time right before now is
+// waited for.
+func (m *MDMS) knownAt(ctx context.Context, t time.Time) (uint32, error) {
+	at := t.Unix()
+	for range 500 {
+		m.mu.RLock()
+		closed, now := m.closed, m.o.Clock.Unix()
+		m.mu.RUnlock()
+		switch {
+		case t.IsZero():
+			return closed, nil
+		case at >= 1 && at <= int64(closed):
+			return uint32(at), nil
+		case at < 1 || at > int64(now):
+			return 0, notClosed(t, closed)
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
 	}
-	if s := t.Unix(); s < 1 || s > int64(m.closed) {
-		return 0, api.BadRequest("asKnownAt", "%v: the books are closed up to %v; what is later may still change", t.UTC().Format(time.RFC3339), unix(m.closed).Format(time.RFC3339))
-	}
-	return uint32(t.Unix()), nil
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return 0, notClosed(t, m.closed)
+}
+
+func notClosed(t time.Time, closed uint32) error {
+	return api.BadRequest("asKnownAt", "%v: the books are closed up to %v; what is later may still change", t.UTC().Format(time.RFC3339), unix(closed).Format(time.RFC3339))
 }
 
 // appendDay appends the slots of a day that start in [from, to): those with a value, and the expected ones without.
@@ -239,7 +297,7 @@ func appendDay(items []api.Reading, imp, exp *account, day cim.Day, from, to, en
 		}
 		expected := imp.from != 0 && start >= imp.from && r.at(i) <= end
 		if imp.asKnown != 0 {
-			expected = i > max(int(r.first), k.First)
+			expected = i > max(int(r.first), k.First) && i <= int(r.last) && r.at(i) <= end
 		}
 		if k.Wh[i-1] == cim.NoValue && !expected {
 			continue

@@ -8,6 +8,7 @@ import (
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/mdms/registry"
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/store"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -20,6 +21,7 @@ type device struct {
 	stale  bool    // in MDMS.stale: goes into some commit soon
 	link   cim.Link
 	path   string // as of the last look at link
+	hung   string // path of the last move that was recorded
 	parent string // interned path of the messages
 
 	place place         // in the grid
@@ -90,7 +92,7 @@ func (m *MDMS) setLength(d *device, at, now uint32) {
 func (m *MDMS) add(e cim.EndDevice) *device {
 	d := &device{EndDevice: e, link: e.Link.State, path: e.Path}
 	d.imp = series{device: e.Ordinal, length: d.length()}
-	if d.exports() {
+	if d.hung = e.Path; d.exports() || d.Exporting != 0 {
 		d.series(cim.Export)
 	}
 	d.each(func(s *series) { s.from, s.complete, s.oldest = e.Expected, max(e.Complete, e.Expected), e.Oldest })
@@ -113,9 +115,29 @@ func (m *MDMS) device(kind, id string) *device {
 		}
 		return d
 	}
-	d := m.add(cim.EndDevice{Ordinal: uint32(len(m.devices)), Kind: strings.Clone(kind), ID: strings.Clone(id)})
+	d := m.add(cim.EndDevice{Ordinal: uint32(len(m.devices)), Kind: strings.Clone(kind), ID: strings.Clone(id), Recorded: m.now})
 	m.markDirty(d)
 	return d
+}
+
+// export returns the account of what the device feeds in, made if there is none.
+func (m *MDMS) export(d *device) *series {
+	if d.exp == nil {
+		d.Exporting = m.now
+		m.markDirty(d)
+	}
+	return d.series(cim.Export)
+}
+
+// noteMove keeps where a meter hangs since when.
+func (m *MDMS) noteMove(d *device) {
+	if d.hung == d.EndDevice.Path || !d.meters() {
+		return
+	}
+	d.hung = d.EndDevice.Path
+	m.moves++
+	m.pending.Moves = append(m.pending.Moves, store.Move{Device: d.Ordinal, Recorded: m.now, Path: d.hung})
+	m.markDirty(d)
 }
 
 func (m *MDMS) markDirty(d *device) {

@@ -22,8 +22,11 @@ func (l *ledger) setLength(s *series, length uint16, at uint32) {
 		if r.block || r.end() <= at {
 			continue
 		}
+		if r.length%length != 0 { // intervals are joined
+			l.draft(r)
+		}
 		l.recount(r, -1)
-		r.regrid(old, length, max(at, r.day.Start()))
+		r.regrid(old, length, max(at, r.day.Start()), l.now)
 		l.recount(r, 1)
 		l.touch(r)
 	}
@@ -31,7 +34,7 @@ func (l *ledger) setLength(s *series, length uint16, at uint32) {
 }
 
 // regrid changes the length of the intervals from the time at on.
-func (r *dayRow) regrid(old, length uint16, at uint32) {
+func (r *dayRow) regrid(old, length uint16, at, now uint32) {
 	common := uint32(lcm(old, length)) * 60
 	since := at - r.day.Start()
 	from := since / (uint32(old) * 60) * uint32(old) * 60 // the interval in progress began here
@@ -47,10 +50,10 @@ func (r *dayRow) regrid(old, length uint16, at uint32) {
 		return // it had been changed before, to something else again
 	}
 	if from < cut {
-		r.join(from, cut)
+		r.join(from, cut, now)
 	}
 	for ; cut < dayLength; cut += common {
-		r.join(cut, cut+common)
+		r.join(cut, cut+common, now)
 	}
 	r.setFirst()
 }
@@ -59,6 +62,11 @@ func (r *dayRow) regrid(old, length uint16, at uint32) {
 func (r *dayRow) refine(length uint16, cut uint32) {
 	k := int(r.length / length)
 	old, marks, arrivals, step := r.cells, r.marks, r.arrivals, r.step()
+	seen, told := make([]uint32, len(old)), make([]uint32, len(old))
+	for i := range old {
+		seen[i], told[i] = r.seenAt(i), r.toldSeen(i)
+	}
+	r.near, r.far, r.told = nil, nil, nil
 	n := 1440/int(length) + 1
 	r.length, r.cells, r.marks, r.arrivals = length, make([]cell, n), make([]mark, n), nil
 	for i := range r.cells {
@@ -66,6 +74,10 @@ func (r *dayRow) refine(length uint16, cut uint32) {
 	}
 	for i, c := range old {
 		r.cells[i*k], r.marks[i*k] = c, marks[i]|markDirty
+		if seen[i] != 0 {
+			r.setSeen(i*k, seen[i])
+			r.setTold(i*k, told[i])
+		}
 		if arrivals != nil {
 			r.setArrived(i*k, arrivals[i])
 		}
@@ -80,7 +92,7 @@ func (r *dayRow) refine(length uint16, cut uint32) {
 }
 
 // join makes one interval of those in [from, to), seconds of the day. It does nothing where one of them reaches beyond.
-func (r *dayRow) join(from, to uint32) {
+func (r *dayRow) join(from, to, now uint32) {
 	if from%r.step() != 0 || to%r.step() != 0 || from >= to || to > dayLength {
 		return
 	}
@@ -101,8 +113,16 @@ func (r *dayRow) join(from, to uint32) {
 	}
 	r.joinArrivals(lo, hi, known)
 	for i := lo + 1; i < hi; i++ {
+		if r.dated() {
+			r.setSeen(i, 0)
+			r.setTold(i, 0)
+		}
 		r.cells[i] = cell{wh: cim.NoValue}
 		r.marks[i] = mark(cim.Joined) | markDirty
+	}
+	if told := r.toldSeen(hi); r.dated() {
+		r.setSeen(hi, told) // of the register alone
+		r.setTold(hi, told)
 	}
 	r.cells[hi].wh = cim.NoValue
 	r.marks[hi] = r.marks[hi]&markRegister | markDirty
@@ -112,6 +132,7 @@ func (r *dayRow) join(from, to uint32) {
 			return
 		}
 	}
+	r.sawValue(hi, now)
 	r.cells[hi].wh = wh
 	r.marks[hi] |= mark(q)
 }
@@ -130,8 +151,9 @@ func (l *ledger) fit(r *dayRow, from, to, v uint32) {
 		case v == cim.NoValue:
 			r.refuse(i)
 		default:
+			l.draft(r)
 			l.recount(r, -1)
-			r.join(from-r.day.Start(), to-r.day.Start())
+			r.join(from-r.day.Start(), to-r.day.Start(), l.now)
 			r.setFirst()
 			l.recount(r, 1)
 			l.touch(r)

@@ -96,6 +96,7 @@ func shape(list []stretch) string {
 }
 
 func TestLengthChangesInTheMiddleOfADay(t *testing.T) {
+	t.Parallel()
 	midnight := cim.DayOf(t0).Start()
 	const m10 = 10 * 3600
 	for _, tc := range []struct {
@@ -167,6 +168,7 @@ func TestLengthChangesInTheMiddleOfADay(t *testing.T) {
 // TestLengthChangesProperty changes the intervals of meters at any time, loses messages, restarts, and fetches what is missing
 // in the slots that the meters have then. There is never an interval twice or none, and the sums are what the meters measured.
 func TestLengthChangesProperty(t *testing.T) {
+	t.Parallel()
 	rounds := 40
 	if testing.Short() {
 		rounds = 4
@@ -269,6 +271,7 @@ func regridRound(t *testing.T, rnd *rand.Rand) {
 
 // TestRegistersOfAPartialDay are those of a day that begins in the middle, and of one with a gap, before and after it is sealed.
 func TestRegistersOfAPartialDay(t *testing.T) {
+	t.Parallel()
 	b := newBook(t, 1, 30, t0+86400)
 	s := b.series[0]
 	must[struct{}](t)(struct{}{}, b.l.expect(s, t0-8*3600))
@@ -312,6 +315,7 @@ func TestRegistersOfAPartialDay(t *testing.T) {
 // TestCommandInterval shortens a meter's intervals by a command, in the middle of a day: its readings, the events that tell of
 // them and the completeness follow at once, and after a restart.
 func TestCommandInterval(t *testing.T) {
+	t.Parallel()
 	const slots = 20
 	c := newCentre(t, clock.New(at(slots), 1))
 	c.opts.Backfill.Off = true

@@ -1,6 +1,7 @@
 package mdms
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -97,7 +98,6 @@ func (l *ledger) apply(s *series, day cim.Day, row *store.Row, recorded uint32) 
 			return
 		}
 		r = newRow(s, day, row.Length)
-		r.born = recorded
 		s.insert(r)
 	}
 	if r.block {
@@ -106,7 +106,7 @@ func (l *ledger) apply(s *series, day cim.Day, row *store.Row, recorded uint32) 
 	if row.Length != r.length {
 		// The meter's intervals changed: all that was known was written again.
 		n := newRow(s, day, row.Length)
-		n.chunked, n.born = r.chunked, r.born
+		n.chunked = r.chunked
 		*r = *n
 	}
 	i, ok := r.boundary(row.Start + uint32(row.Length)*60)
@@ -118,14 +118,21 @@ func (l *ledger) apply(s *series, day cim.Day, row *store.Row, recorded uint32) 
 		l.day(day).open++
 	}
 	if r.cells[i].wh == cim.NoValue && row.Wh != cim.NoValue {
-		r.setArrived(i, l.arrival(r.at(i), recorded)) // or somewhat before that
+		r.setArrived(i, l.arrival(r.at(i), cmp.Or(row.Recorded, recorded))) // or somewhat before that
+	}
+	at := cmp.Or(row.Recorded, recorded)
+	if row.Wh != cim.NoValue && row.Wh != r.cells[i].wh {
+		r.sawValue(i, at)
 	}
 	r.cells[i].wh = row.Wh
 	r.marks[i] = r.marks[i]&markRegister | mark(row.Quality)&markQuality
 	switch {
 	case row.HasReg:
-		r.setRegister(i, row.Register)
+		if had, known := r.register(i); (!known || had != row.Register) && r.setRegister(i, row.Register) {
+			r.sawRegister(i, at)
+		}
 	case r.joined(i):
 		r.marks[i] &^= markRegister
+		r.setTold(i, 0)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 // TestRetention removes more than one part at once of what is old, keeps what is not and what no retention was given for.
 func TestRetention(t *testing.T) {
+	t.Parallel()
 	const day = 24 * time.Hour
 	c := newCentre(t, clock.New(at(0), 1))
 	c.halt()

@@ -5,9 +5,10 @@ import (
 
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/store"
 )
 
-// dayRow is one UTC day of one series in RAM: 9 bytes a slot, so 440 for 48 half hours, for as long as the day is not
+// dayRow is one UTC day of one series in RAM: 11 bytes a slot, so 540 for 48 half hours, for as long as the day is not
 // sealed in a block.
 //
 //	boundary  0       1       2             n
@@ -30,7 +31,6 @@ type dayRow struct {
 	want     uint16 // intervals that are expected
 	have     uint16 // of these, with a value
 	version  uint32 // of its newest block, 0: none
-	born     uint32 // business time of the commit that first held some of it; 0: not yet
 	ref      uint64 // registers are kept as differences to this one
 	hasRef   bool
 	block    bool    // changes are written as a new version of a block, not as rows of a chunk
@@ -41,6 +41,11 @@ type dayRow struct {
 	cells    []cell
 	marks    []mark
 	arrivals []arrival
+	near     []uint16     // see seenAt
+	far      []uint32     // the same, where some came much later
+	told     []toldAt     // see toldSeen
+	drafted  uint32       // when the last draft of it was made
+	was      *store.Block // that draft, until it is in the store
 }
 
 type cell struct {

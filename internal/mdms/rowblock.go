@@ -17,6 +17,9 @@ func (r *dayRow) toBlock(now uint32) store.Block {
 			b.Anchors = append(b.Anchors, store.Anchor{At: uint16(i + 1), Register: reg.value})
 		}
 	}
+	if r.version == 0 {
+		b.Came = r.arrivalsOf()
+	}
 	return b
 }
 
@@ -60,6 +63,7 @@ func (r *dayRow) follows(regs []reckoned, i int) bool {
 func (r *dayRow) fromBlock(b *store.Block) {
 	r.version, r.block = b.Version, true
 	r.came, r.arrivals = arrivalUnknown, nil
+	r.near, r.far, r.told = nil, nil, nil
 	for i := range b.Wh {
 		r.cells[i+1].wh = b.Wh[i]
 		r.marks[i+1] = mark(b.Quality[i]) & markQuality

@@ -17,8 +17,8 @@ import (
 // maxRuns bounds the list of billing runs.
 const maxRuns = 10_000
 
-// putRun keeps a billing run. What is known of its days is frozen first: days that lie in chunks only become versions of blocks,
-// so that what comes later stands beside them. A name that is taken by the same question is answered with the run that there is.
+// putRun keeps a billing run: a question, and the second as of whose end it is answered. A name that is taken by the same question is
+// answered with the run that there is.
 func (m *MDMS) putRun(ctx context.Context, q api.BillingRun) (api.BillingRun, error) {
 	p, err := export.ParsePeriod(q.From, q.To)
 	if err != nil {
@@ -35,20 +35,13 @@ func (m *MDMS) putRun(ctx context.Context, q api.BillingRun) (api.BillingRun, er
 	case !errors.As(err, &problem):
 		return q, err
 	}
-	from, to := p.From, p.To
-	if p.Days { // local days lie within 15 hours of those of UTC
-		from, to = int64(p.FirstDay)*dayLength-15*3600, int64(p.EndDay)*dayLength+15*3600
-	}
 	if now := int64(m.o.Clock.Unix()); p.To > now || p.Days && int64(p.EndDay)*dayLength-14*3600 > now {
 		return q, api.BadRequest("to", "%s lies in the future of the centre, whose time is %s: a billing run is of a time that is over", q.To, unix(uint32(now)).Format(time.RFC3339))
 	}
-	if _, err := change(ctx, m, func() (struct{}, error) {
-		err := m.checkNamed(q.Meters)
-		if err == nil {
-			m.freeze(from, to)
-		}
-		return struct{}{}, err
-	}); err != nil {
+	m.mu.RLock()
+	err = m.checkNamed(q.Meters)
+	m.mu.RUnlock()
+	if err != nil {
 		return q, err
 	}
 	q.Known = unix(m.o.Clock.Unix())
@@ -63,9 +56,12 @@ func (m *MDMS) putRun(ctx context.Context, q api.BillingRun) (api.BillingRun, er
 	}); err != nil {
 		return q, err
 	}
-	// What comes within the second in which it was frozen is of that second. Once it is over the answer stays the same.
-	for range 200 {
-		if m.o.Clock.Unix() > uint32(q.Known.Unix()) {
+	// What comes within that second is of it. Once it is over and committed the answer stays the same.
+	for range 500 {
+		m.mu.RLock()
+		over := m.closed >= uint32(q.Known.Unix())
+		m.mu.RUnlock()
+		if over {
 			break
 		}
 		select {
@@ -97,21 +93,6 @@ func sameRun(old, q api.BillingRun) error {
 	}
 	return &api.Problem{Title: "Conflict", Status: 409, Field: "name", Detail: fmt.Sprintf("there is a billing run %s of %s, %s to %s, as known at %s: take another name",
 		old.Name, old.What, old.From, old.To, old.Known.Format(time.RFC3339))}
-}
-
-// freeze makes versions of blocks of all days of [from, to) that are over and lie in RAM and chunks only.
-func (m *MDMS) freeze(from, to int64) {
-	now := m.o.Clock.Unix()
-	for _, d := range m.devices {
-		d.each(func(s *series) {
-			for _, r := range s.rows {
-				if !r.block && r.end() <= now && int64(r.end()) > from && int64(r.day.Start()) < to {
-					r.block = true
-					m.ledger.touch(r)
-				}
-			}
-		})
-	}
 }
 
 func (m *MDMS) queryRun(ctx context.Context, q api.ByID) (api.BillingRun, error) {

@@ -34,9 +34,6 @@ func (l *ledger) collect(now uint32, c *store.Commit) (free []*dayRow) {
 	var chunk *store.Chunk
 	for _, r := range dirty {
 		r.dirty = false
-		if r.born == 0 {
-			r.born = now
-		}
 		switch over := r.end() <= now; {
 		case r.block || over && r.whole() && r.s.reaches(r.day):
 			if l.seal(r, now, c) {
@@ -51,12 +48,13 @@ func (l *ledger) collect(now uint32, c *store.Commit) (free []*dayRow) {
 			chunk = &c.Chunks[len(c.Chunks)-1]
 		}
 		before := len(chunk.Rows)
-		chunk.Rows = r.appendRows(chunk.Rows, markDirty)
+		chunk.Rows = r.appendRows(chunk.Rows, markDirty, now)
 		if len(chunk.Rows) > before && !r.chunked {
 			r.chunked = true
 			l.day(r.day).open++
 		}
 	}
+	l.takeDrafts(c)
 	c.Chunks = slices.DeleteFunc(c.Chunks, func(ch store.Chunk) bool { return len(ch.Rows) == 0 })
 	for i := range c.Chunks {
 		l.day(c.Chunks[i].Day).chunks++
@@ -74,7 +72,7 @@ func (l *ledger) collect(now uint32, c *store.Commit) (free []*dayRow) {
 // seal appends the row's block, and reports whether the row may go.
 func (l *ledger) seal(r *dayRow, now uint32, c *store.Commit) bool {
 	b := r.toBlock(now)
-	if r.version > 0 || r.lost || slices.ContainsFunc(b.Wh, func(wh uint32) bool { return wh != cim.NoValue }) {
+	if r.version > 0 || r.lost || b.HasReg || len(b.Anchors) > 0 || slices.ContainsFunc(b.Wh, func(wh uint32) bool { return wh != cim.NoValue }) {
 		c.Blocks = append(c.Blocks, b)
 		r.version = b.Version
 		r.s.setLost(r.day, b.Missing)
@@ -113,8 +111,8 @@ func (s *series) setLost(day cim.Day, missing uint16) {
 	}
 }
 
-// appendRows appends the cells that carry the mark (all that know something, for mark 0) as rows of a chunk.
-func (r *dayRow) appendRows(rows []store.Row, carry mark) []store.Row {
+// appendRows appends the cells that carry the mark (all that know something, for mark 0) as rows of a chunk that is recorded now.
+func (r *dayRow) appendRows(rows []store.Row, carry mark, now uint32) []store.Row {
 	for i := range r.cells {
 		if r.marks[i]&carry != carry || carry == 0 && r.cells[i].wh == cim.NoValue && r.marks[i]&markRegister == 0 && !r.joined(i) {
 			continue
@@ -122,9 +120,29 @@ func (r *dayRow) appendRows(rows []store.Row, carry mark) []store.Row {
 		r.marks[i] &^= markDirty
 		row := store.Row{Device: r.s.device, Channel: r.s.channel, Length: r.length, Quality: r.quality(i), Start: r.at(i - 1), Wh: r.cells[i].wh}
 		row.Register, row.HasReg = r.register(i)
-		rows = append(rows, row)
+		value, told := r.seenAt(i), r.toldSeen(i)
+		if value == now && (!row.HasReg || told == now) {
+			rows = append(rows, row)
+		} else {
+			rows = appendDated(rows, row, value, told)
+		}
 	}
 	return rows
+}
+
+// appendDated appends what was written before, or came one after the other: the value and the register with their times.
+func appendDated(rows []store.Row, row store.Row, value, told uint32) []store.Row {
+	if row.Wh != cim.NoValue && row.HasReg && told != value {
+		first := row
+		if told < value {
+			first.Wh, first.Quality, first.Recorded, row.Recorded = cim.NoValue, cim.Missing, told, value
+		} else {
+			first.HasReg, first.Register, first.Recorded, row.Recorded = false, 0, value, told
+		}
+		return append(rows, first, row)
+	}
+	row.Recorded = value
+	return append(rows, row)
 }
 
 // totals appends the totals of the days that changed, and drops chunks of which every row is sealed.
@@ -190,7 +208,7 @@ func (l *ledger) compact(now uint32, each func(func(*series)), c *store.Commit) 
 		chunk := store.Chunk{Day: d, Recorded: now}
 		each(func(s *series) {
 			if r := s.find(d); r != nil && r.chunked {
-				chunk.Rows = r.appendRows(chunk.Rows, 0)
+				chunk.Rows = r.appendRows(chunk.Rows, 0, now)
 			}
 		})
 		c.DropDays = append(c.DropDays, d)

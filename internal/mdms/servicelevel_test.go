@@ -30,6 +30,7 @@ func (b *book) kept(day cim.Day) (out []store.Arrivals) {
 // TestFirstArrivalsAreCounted has readings and load profiles come in any order, again and late, over restarts, and compares the
 // counts in the store with when each interval was there first.
 func TestFirstArrivalsAreCounted(t *testing.T) {
+	t.Parallel()
 	const slots = 4 * 48
 	for seed := range uint64(4) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
@@ -105,6 +106,7 @@ func TestFirstArrivalsAreCounted(t *testing.T) {
 // TestArrivalsFollowWhatIsExpected: intervals outside of the span that the registry expects count for no deadline, and those that
 // become one count once, as late as the last of them.
 func TestArrivalsFollowWhatIsExpected(t *testing.T) {
+	t.Parallel()
 	b := newBook(t, 1, 30, t0)
 	b.due = DefaultDeadlines()[:1]
 	b.l.setDeadlines(b.due)
@@ -144,6 +146,7 @@ func TestArrivalsFollowWhatIsExpected(t *testing.T) {
 
 // TestServiceLevel asks a centre of which one meter tells all of its past at once, and another nothing, then that too.
 func TestServiceLevel(t *testing.T) {
+	t.Parallel()
 	const slots = 200 // to 2018-11-02T03:00Z, two minutes ago
 	c := newCentre(t, clock.New(at(slots), 1))
 	c.opts.Backfill.Off = true

@@ -18,6 +18,7 @@ import (
 
 // The sums of an open and of a sealed day are those of the meters' own values, whoever asks by what.
 func TestSums(t *testing.T) {
+	t.Parallel()
 	const slots = 5 * 48
 	c := newCentre(t, clock.New(at(slots), 1))
 	w := newWorld(c, 6, t0, slots, false)

@@ -29,6 +29,7 @@ const group = 8
 //	runs    of quality until the day is full: uvarint n<<4 | has value<<3 | quality
 //	uvarint factor (greatest common divisor of the values) and smallest value in factors; absent if there is no value
 //	groups  of up to 8 values: u8 bit width w, then the w-bit integers, lowest bit first, filled up to a whole byte
+//	came    if the format has 0x80: when the values came, up to the end; see packcame.go. PostgreSQL's functions stop before it
 //
 // Meters count in steps of 1, 10 or more Wh, so the factor saves three bits and more a value.
 const (
@@ -36,10 +37,21 @@ const (
 	blockRegister = 0x10
 	blockDeltas   = 0x20
 	blockAnchors  = 0x40
+	blockCame     = 0x80
 )
 
-// AppendBlock packs what varies in a block (Register, Anchors, Wh and Quality) behind dst.
+// AppendBlock packs what varies in a block (Register, Anchors, Wh, Quality and Came) behind dst.
 func AppendBlock(dst []byte, b *Block) ([]byte, error) {
+	head := len(dst)
+	dst, err := appendBlock(dst, b)
+	if err == nil && len(b.Came) > 0 {
+		dst[head] |= blockCame
+		dst = append(dst, b.Came...)
+	}
+	return dst, err
+}
+
+func appendBlock(dst []byte, b *Block) ([]byte, error) {
 	n, err := slots(b.Length)
 	if err != nil {
 		return dst, err
@@ -119,13 +131,13 @@ func AppendBlock(dst []byte, b *Block) ([]byte, error) {
 }
 
 // UnpackBlock reads what AppendBlock wrote into b, whose Length says how many intervals there are. It uses the capacity of
-// b.Wh and b.Quality.
+// b.Wh and b.Quality; b.Came becomes a part of p, which only UnpackCame looks into.
 func UnpackBlock(b *Block, p []byte) error {
 	n, err := slots(b.Length)
 	if err != nil {
 		return err
 	}
-	if len(p) == 0 || p[0]&^(blockRegister|blockDeltas|blockAnchors) != blockFormat {
+	if len(p) == 0 || p[0]&^(blockRegister|blockDeltas|blockAnchors|blockCame) != blockFormat {
 		return fmt.Errorf("block: unknown format: %w", ErrCorrupt)
 	}
 	format := p[0]
@@ -162,6 +174,9 @@ func UnpackBlock(b *Block, p []byte) error {
 	}
 	if count > 0 && !r.bad {
 		r.values(b, count, format&blockDeltas != 0)
+	}
+	if b.Came = nil; format&blockCame != 0 && !r.bad {
+		b.Came, r.p = r.p, nil
 	}
 	if r.bad || len(r.p) != 0 {
 		return fmt.Errorf("block of %d bytes: %w", len(p), ErrCorrupt)

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/wattbus/wattbus/internal/cim"
 )
@@ -12,7 +13,7 @@ const MaxChunkRows = 1 << 20
 
 // A packed chunk is, behind the columns that the backend keeps beside it (day, time of record):
 //
-//	u8      format: 1
+//	u8      format: 1, or 2 with the last column
 //	uvarint number of rows
 //	column  kinds, in runs: uvarint n<<1 | has register, u8 channel<<4 | quality, uvarint length in minutes
 //	column  devices: zigzag varint of the difference to the row before, the first to 0
@@ -20,10 +21,14 @@ const MaxChunkRows = 1 << 20
 //	column  values: uvarint Wh+1, 0 for none
 //	column  registers, where there are some: zigzag varint of the difference to what the row before lets expect (its
 //	        register plus this row's value, if it is of the same device and channel), else the register itself
+//	column  times of record, of rows that were rewritten: zigzag varint of the difference to the row before, the first to 0
 //
 // One commit's rows come sorted by device, so that devices and starts are mostly one byte, and the registers of a load
 // profile none but a zero.
-const chunkFormat = 0x01
+const (
+	chunkFormat    = 0x01
+	chunkRewritten = 0x02
+)
 
 // AppendChunk packs a chunk's rows behind dst.
 func AppendChunk(dst []byte, c *Chunk) ([]byte, error) {
@@ -31,8 +36,11 @@ func AppendChunk(dst []byte, c *Chunk) ([]byte, error) {
 	if len(rows) > MaxChunkRows {
 		return dst, fmt.Errorf("chunk of %d rows, want at most %d", len(rows), MaxChunkRows)
 	}
-	head := len(dst)
-	dst = binary.AppendUvarint(append(dst, chunkFormat), uint64(len(rows)))
+	head, format := len(dst), byte(chunkFormat)
+	if c.Rewritten() {
+		format = chunkRewritten
+	}
+	dst = binary.AppendUvarint(append(dst, format), uint64(len(rows)))
 	for i := 0; i < len(rows); {
 		r := &rows[i]
 		if err := CheckRow(r); err != nil {
@@ -68,7 +76,19 @@ func AppendChunk(dst []byte, c *Chunk) ([]byte, error) {
 			dst = binary.AppendVarint(dst, int64(rows[i].Register-predict(rows, i)))
 		}
 	}
+	if format == chunkRewritten {
+		prev = 0
+		for i := range rows {
+			dst = binary.AppendVarint(dst, int64(rows[i].Recorded)-prev)
+			prev = int64(rows[i].Recorded)
+		}
+	}
 	return dst, nil
+}
+
+// Rewritten reports whether rows of the chunk have times of record of their own.
+func (c *Chunk) Rewritten() bool {
+	return slices.ContainsFunc(c.Rows, func(r Row) bool { return r.Recorded != 0 })
 }
 
 // CheckRow refuses a row that cannot be kept: a length that does not divide a day, a quality or channel above 15.
@@ -85,7 +105,8 @@ func CheckRow(r *Row) error {
 // UnpackChunk reads what AppendChunk wrote into c, whose Day is known. It uses the capacity of c.Rows.
 func UnpackChunk(c *Chunk, p []byte) error {
 	r := reader{p: p}
-	if r.byte() != chunkFormat {
+	format := r.byte()
+	if format != chunkFormat && format != chunkRewritten {
 		return fmt.Errorf("chunk: unknown format: %w", ErrCorrupt)
 	}
 	n := r.uvarint()
@@ -112,6 +133,13 @@ func UnpackChunk(c *Chunk, p []byte) error {
 	}
 	if !r.bad {
 		r.columns(c)
+	}
+	if format == chunkRewritten && !r.bad {
+		at := int64(0)
+		for i := range rows {
+			at += r.varint()
+			rows[i].Recorded = r.instant(at)
+		}
 	}
 	if r.bad || len(r.p) != 0 {
 		c.Rows = c.Rows[:0]

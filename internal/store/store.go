@@ -33,6 +33,7 @@ type Row struct {
 	Quality  cim.Quality
 	Start    uint32 // seconds since the epoch
 	Wh       uint32 // cim.NoValue: only the register at the end is known
+	Recorded uint32 // business time of the commit that brought it first, of one that was rewritten; 0: that of its chunk
 	Register uint64 // at the end of the interval, Wh, if HasReg
 	HasReg   bool
 }
@@ -58,6 +59,8 @@ type Block struct {
 	Missing  uint16        // expected intervals without a value when this version was made
 	Wh       []uint32      // per interval, cim.NoValue where there is none
 	Quality  []cim.Quality // per interval
+	Came     []byte        // when its values came while the day was open, as PackCame packs it; none in later versions
+	After    bool          // of a question for what was known at a time: it was made later, and Came tells what of it was known
 }
 
 // Anchor is the register at one boundary of a block's day.
@@ -128,6 +131,8 @@ type Commit struct {
 	Devices  []cim.EndDevice
 	Chunks   []Chunk
 	Blocks   []Block   // a version that exists already is left as it is
+	Drafts   []Block   // what was known of days that are not sealed, right before a value of them changed; see Store.Blocks
+	Moves    []Move    // of devices
 	DropDays []cim.Day // whose kept chunks are sealed in blocks or repeated in Chunks: they go before Chunks are added
 	Commands []Command
 	Outages  []Outage
@@ -149,6 +154,13 @@ type Run struct {
 	Doc      []byte
 }
 
+// Move says that a device hangs somewhere else than before.
+type Move struct {
+	Device   uint32
+	Recorded uint32 // business time
+	Path     string
+}
+
 // InfoQuery selects blocks of all devices.
 type InfoQuery struct {
 	From, To   cim.Day // [From, To)
@@ -160,7 +172,7 @@ type BlockQuery struct {
 	Device   uint32
 	Channel  cim.Channel
 	From, To cim.Day // [From, To)
-	AsKnown  uint32  // only versions recorded up to here; 0: the newest
+	AsKnown  uint32  // what was known at this time; 0: the newest
 	All      bool    // every version, by ascending day and version, not only the newest
 }
 
@@ -180,7 +192,9 @@ type Store interface {
 	Devices(ctx context.Context, f func(cim.EndDevice) error) error
 	// Chunks calls f with every chunk of the days [from, to), in the order of their commits.
 	Chunks(ctx context.Context, from, to cim.Day, f func(*Chunk) error) error
-	// Blocks calls f with the newest version of each block of the query, by ascending day. The block is f's until it returns.
+	// Blocks calls f with the newest version of each block of the query, by ascending day. The block is f's until it returns. With
+	// AsKnown that is the newest that was recorded by then. Of a day that was sealed later it is the first version, or an earlier
+	// draft, that was recorded after it and tells what came when, with After set; of one that does not tell, nothing.
 	Blocks(ctx context.Context, q BlockQuery, f func(*Block) error) error
 	// Verdicts calls f with the newest verdict of each day of the query, or with all of them, like Blocks.
 	Verdicts(ctx context.Context, q BlockQuery, f func(*Verdict) error) error
@@ -206,6 +220,8 @@ type Store interface {
 	LastDevice(ctx context.Context) (uint32, error)
 	// BlockInfos calls f with the newest version of each block of the query.
 	BlockInfos(ctx context.Context, q InfoQuery, f func(BlockInfo) error) error
+	// Paths calls f with each device that moved after a time of record, and its path at that time, "" for none.
+	Paths(ctx context.Context, asKnown uint32, f func(device uint32, path string) error) error
 	// DayTotals calls f with the total of every day, by ascending day.
 	DayTotals(ctx context.Context, f func(DayTotal) error) error
 

@@ -33,7 +33,7 @@ type exportIn struct {
 	Tariff    string    `query:"tariff" maxLength:"255" doc:"Only usage points with this tariff."`
 	Calendar  string    `query:"calendar" maxLength:"64" doc:"The tariff calendar of usage points without a tariff; needed where there are several."`
 	Zone      string    `query:"zone" maxLength:"64" doc:"The time zone of usage points without one; default UTC, or that of their calendar."`
-	AsKnownAt time.Time `query:"asKnownAt" doc:"As known then; default a second ago."`
+	AsKnownAt time.Time `query:"asKnownAt" doc:"As known then, at the end of that second; default: the last second of which all is committed."`
 	Since     time.Time `query:"since" doc:"Of changes: since when."`
 	After     string    `query:"after" maxLength:"512" doc:"The Wattbus-Next of the part before."`
 	Limit     int       `query:"limit" minimum:"1" maximum:"1000000" doc:"How many usage points to tell in this part; default all."`
@@ -88,7 +88,7 @@ type RunIn struct {
 // runCalls registers the calls about billing runs.
 func (s *Server) runCalls(h huma.API) {
 	huma.Register(h, withProblem(h, operation("put-billing-run", http.MethodPut, "/v1/billing-runs/{name}", "export", "Keep a billing run",
-		"Freezes what is known of a period that is over, and keeps the question under the name. The answer tells asKnownAt, to be given to exports. The same "+
+		"Keeps the question under the name, with the second as of which it is answered. The answer tells asKnownAt, to be given to exports. The same "+
 			"question again gives the same answer; another one is refused.")),
 		func(ctx context.Context, in *runPutIn) (*out[api.BillingRun], error) {
 			return one[api.BillingRun, api.BillingRun](ctx, s, s.opt.LongAskTimeout, api.QueryRunPut, in.Body.run(in.Name, principal(ctx).Name))
@@ -148,17 +148,8 @@ func (s *Server) exportQuestion(ctx context.Context, in *exportIn) (*export.Ques
 	if err := q.Check(); err != nil {
 		return nil, 0, err
 	}
-	now, total, err := q.Count(ctx, s.exportSource, in.After, in.Count || in.After == "")
-	if err != nil {
-		return nil, 0, err
-	}
-	switch latest := now.Add(-time.Second); {
-	case in.AsKnownAt.IsZero():
-		q.Known = latest
-	case q.Known.After(latest):
-		return nil, 0, api.BadRequest("asKnownAt", "%s lies in the future of the centre, whose time is %s", q.Known.Format(time.RFC3339), now.Format(time.RFC3339))
-	}
-	return q, total, nil
+	total, err := q.Count(ctx, s.exportSource, in.After, in.Count || in.After == "", in.AsKnownAt.IsZero())
+	return q, total, err
 }
 
 func (s *Server) export(w http.ResponseWriter, r *http.Request, in *exportIn, q *export.Question, total int) {

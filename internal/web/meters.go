@@ -28,7 +28,7 @@ type readingsIn struct {
 	PageIn
 	From      time.Time `query:"from" doc:"Start of the span; default the oldest interval."`
 	To        time.Time `query:"to" doc:"End of the span, not included; default now."`
-	AsKnownAt time.Time `query:"asKnownAt" doc:"What the books said at that time: days that were sealed by then, as they had been judged by then. The answer to the same question never changes."`
+	AsKnownAt time.Time `query:"asKnownAt" doc:"What was known at the end of that second, of open days too, as it had been judged by then. The answer to the same question never changes."`
 }
 
 // meterCalls registers the calls about meters.

@@ -38,6 +38,9 @@ func (s *Store) Commit(ctx context.Context, c *store.Commit) (bool, error) {
 		if err := s.putChunks(ctx, tx, c); err != nil {
 			return err
 		}
+		if err := s.putDrafts(ctx, tx, c); err != nil {
+			return err
+		}
 		if err := s.putBlocks(ctx, tx, c.Blocks); err != nil {
 			return err
 		}
@@ -76,7 +79,7 @@ func (s *Store) Sequence(ctx context.Context, stream string) (uint64, error) {
 
 const deviceColumns = `ordinal, kind, id, path, sequence, firmware, interval, capabilities, flags, oldest, expected, first_seen,
 	last_seen, complete, link, link_since, power, power_since, breaker, breaker_since, reg_time, reg_import, reg_export, reg_power,
-	reg_voltage, sleep_from, sleep_every`
+	reg_voltage, sleep_from, sleep_every, recorded, exporting`
 
 // upsertDevice inserts a device or replaces all that is known of it.
 func upsertDevice() string {
@@ -102,7 +105,7 @@ func (s *Store) putDevices(ctx context.Context, tx pgx.Tx, ds []cim.EndDevice) e
 			b.Queue(query, d.Ordinal, d.Kind, d.ID, d.Path, d.Sequence, d.Firmware, d.Interval, d.Capabilities, d.Flags, d.Oldest, d.Expected,
 				d.FirstSeen, d.LastSeen, d.Complete, int16(d.Link.State), d.Link.Since, int16(d.Power.State), d.Power.Since,
 				int16(d.Breaker.State), d.Breaker.Since, d.Registers.Time, int64(d.Registers.Import), int64(d.Registers.Export),
-				d.Registers.Power, d.Registers.Voltage, d.SleepFrom, d.SleepEvery)
+				d.Registers.Power, d.Registers.Voltage, d.SleepFrom, d.SleepEvery, d.Recorded, d.Exporting)
 		}
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 			return fmt.Errorf("store %s: devices: %w", s.name, err)
@@ -142,6 +145,10 @@ func (s *Store) putChunk(ctx context.Context, tx pgx.Tx, c *store.Chunk) error {
 	}
 	device, kind, start, wh := &ints[0], &ints[1], &ints[2], &ints[3]
 	register := newArray(pgtype.Int8OID, n, 8)
+	var came array // stays null but for what was rewritten
+	if c.Rewritten() {
+		came = newArray(pgtype.Int8OID, n, 8)
+	}
 	for j := range c.Rows {
 		r := &c.Rows[j]
 		if err := store.CheckRow(r); err != nil {
@@ -156,6 +163,9 @@ func (s *Store) putChunk(ctx context.Context, tx pgx.Tx, c *store.Chunk) error {
 		start.add32(r.Start - c.Day.Start())
 		wh.add32(r.Wh)
 		register.add64(reg)
+		if came != nil {
+			came.add64(uint64(r.Recorded))
+		}
 	}
 	var day, intervals [4]byte
 	var recorded [8]byte
@@ -163,10 +173,10 @@ func (s *Store) putChunk(ctx context.Context, tx pgx.Tx, c *store.Chunk) error {
 	binary.BigEndian.PutUint32(intervals[:], uint32(n))
 	binary.BigEndian.PutUint64(recorded[:], uint64(c.Recorded))
 	_, err := tx.Conn().PgConn().ExecParams(ctx,
-		`INSERT INTO chunk (day, recorded, intervals, device, kind, start, wh, register) VALUES ($1,$2,$3,$4,$5,$6,$7,$8)`,
-		[][]byte{day[:], recorded[:], intervals[:], *device, *kind, *start, *wh, register},
-		[]uint32{pgtype.Int4OID, pgtype.Int8OID, pgtype.Int4OID, pgtype.Int4ArrayOID, pgtype.Int4ArrayOID, pgtype.Int4ArrayOID, pgtype.Int4ArrayOID, pgtype.Int8ArrayOID},
-		[]int16{1, 1, 1, 1, 1, 1, 1, 1}, nil).Close()
+		`INSERT INTO chunk (day, recorded, intervals, device, kind, start, wh, register, came) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9)`,
+		[][]byte{day[:], recorded[:], intervals[:], *device, *kind, *start, *wh, register, came},
+		[]uint32{pgtype.Int4OID, pgtype.Int8OID, pgtype.Int4OID, pgtype.Int4ArrayOID, pgtype.Int4ArrayOID, pgtype.Int4ArrayOID, pgtype.Int4ArrayOID, pgtype.Int8ArrayOID, pgtype.Int8ArrayOID},
+		[]int16{1, 1, 1, 1, 1, 1, 1, 1, 1}, nil).Close()
 	return err
 }
 

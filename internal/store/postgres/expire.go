@@ -21,8 +21,9 @@ func expiries() map[store.Expiry][]string {
 		return `DELETE FROM ` + table + ` WHERE ctid = ANY (ARRAY(SELECT ctid FROM ` + table + ` WHERE ` + which + ` LIMIT $2))`
 	}
 	return map[store.Expiry][]string{
-		store.ExpireVersions:  {superseded("block"), superseded("verdict"), rows("finding", `superseded <> 0 AND superseded < $1`)},
-		store.ExpireIntervals: {rows("block", `day < $1 / 86400`), rows("verdict", `day < $1 / 86400`), rows("finding", `day < $1 / 86400`)},
+		store.ExpireVersions: {superseded("block"), superseded("verdict"), rows("finding", `superseded <> 0 AND superseded < $1`), rows("draft", `recorded < $1`),
+			rows("move", `EXISTS (SELECT 1 FROM move n WHERE n.device = move.device AND n.recorded > move.recorded AND n.recorded < $1)`)},
+		store.ExpireIntervals: {rows("block", `day < $1 / 86400`), rows("verdict", `day < $1 / 86400`), rows("finding", `day < $1 / 86400`), rows("draft", `day < $1 / 86400`)},
 		store.ExpireCommands:  {rows("command", `NOT open AND created < $1`)},
 		store.ExpireOutages:   {rows("outage", `finish <> 0 AND finish < $1`)},
 	}

@@ -51,7 +51,8 @@ func (s *Store) Devices(ctx context.Context, f func(cim.EndDevice) error) error 
 		var imp, exp int64
 		if err := r.Scan(&d.Ordinal, &d.Kind, &d.ID, &d.Path, &d.Sequence, &d.Firmware, &d.Interval, &d.Capabilities, &d.Flags,
 			&d.Oldest, &d.Expected, &d.FirstSeen, &d.LastSeen, &d.Complete, &link, &d.Link.Since, &power, &d.Power.Since,
-			&breaker, &d.Breaker.Since, &d.Registers.Time, &imp, &exp, &d.Registers.Power, &d.Registers.Voltage, &d.SleepFrom, &d.SleepEvery); err != nil {
+			&breaker, &d.Breaker.Since, &d.Registers.Time, &imp, &exp, &d.Registers.Power, &d.Registers.Voltage, &d.SleepFrom, &d.SleepEvery,
+			&d.Recorded, &d.Exporting); err != nil {
 			return err
 		}
 		d.Link.State, d.Power.State, d.Breaker.State = cim.Link(link), cim.Supply(power), cim.Breaker(breaker)
@@ -64,13 +65,13 @@ func (s *Store) Devices(ctx context.Context, f func(cim.EndDevice) error) error 
 func (s *Store) Chunks(ctx context.Context, from, to cim.Day, f func(*store.Chunk) error) error {
 	var c store.Chunk
 	var device, kind, start, wh []int32
-	var register []int64
+	var register, came []int64
 	return s.each(ctx, func(r pgx.Rows) error {
-		if err := r.Scan(&c.Day, &c.Recorded, &device, &kind, &start, &wh, &register); err != nil {
+		if err := r.Scan(&c.Day, &c.Recorded, &device, &kind, &start, &wh, &register, &came); err != nil {
 			return err
 		}
 		n := len(device)
-		if len(kind) != n || len(start) != n || len(wh) != n || len(register) != n {
+		if came != nil && len(came) != n || len(kind) != n || len(start) != n || len(wh) != n || len(register) != n {
 			return fmt.Errorf("store %s: chunk of %v: columns of %d, %d, %d, %d and %d: %w", s.name, c.Day, n, len(kind), len(start), len(wh),
 				len(register), store.ErrCorrupt)
 		}
@@ -82,10 +83,13 @@ func (s *Store) Chunks(ctx context.Context, from, to cim.Day, f func(*store.Chun
 			if row.HasReg = k&kindRegister != 0; row.HasReg {
 				row.Register = uint64(register[i])
 			}
+			if came != nil {
+				row.Recorded = uint32(came[i])
+			}
 			c.Rows = append(c.Rows, row)
 		}
 		return f(&c)
-	}, `SELECT day, recorded, device, kind, start, wh, register FROM chunk WHERE day >= $1 AND day < $2 ORDER BY id`, dayArg(from), dayArg(to))
+	}, `SELECT day, recorded, device, kind, start, wh, register, came FROM chunk WHERE day >= $1 AND day < $2 ORDER BY id`, dayArg(from), dayArg(to))
 }
 
 // dayArg is a day as an argument; later than any that a table can hold becomes the last one that it can.
@@ -97,7 +101,10 @@ func (s *Store) Blocks(ctx context.Context, q store.BlockQuery, f func(*store.Bl
 		return nil
 	}
 	known := int64(math.MaxUint32)
-	if q.AsKnown != 0 {
+	switch {
+	case q.AsKnown != 0 && !q.All:
+		return s.blocksThen(ctx, q, f)
+	case q.AsKnown != 0:
 		known = int64(q.AsKnown)
 	}
 	var b store.Block

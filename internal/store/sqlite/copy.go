@@ -113,6 +113,9 @@ func Verify(ctx context.Context, path string) (n store.Size, err error) {
 		if err := store.UnpackBlock(&b, data); err != nil {
 			return fmt.Errorf("store %s: device %d on %v: %w", path, b.Device, b.Day, err)
 		}
+		if _, err := b.UnpackCame(); err != nil {
+			return fmt.Errorf("store %s: %w", path, err)
+		}
 		n.BlockIntervals += int64(len(b.Wh))
 		n.BlockBytes += int64(len(data))
 		return nil

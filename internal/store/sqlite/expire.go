@@ -22,9 +22,13 @@ func expiries() map[store.Expiry][]string {
 	}
 	return map[store.Expiry][]string{
 		store.ExpireVersions: {superseded("block"), superseded("verdict"),
-			`DELETE FROM finding WHERE id IN (SELECT id FROM finding WHERE superseded <> 0 AND superseded < ?1 LIMIT ?2)`},
+			`DELETE FROM finding WHERE id IN (SELECT id FROM finding WHERE superseded <> 0 AND superseded < ?1 LIMIT ?2)`,
+			`DELETE FROM draft WHERE (day, channel, device, recorded) IN (SELECT day, channel, device, recorded FROM draft WHERE recorded < ?1 LIMIT ?2)`,
+			`DELETE FROM move WHERE (device, recorded) IN (SELECT o.device, o.recorded FROM move o JOIN move n ON n.device = o.device AND n.recorded > o.recorded
+				WHERE n.recorded < ?1 LIMIT ?2)`},
 		store.ExpireIntervals: {old("block"), old("verdict"),
-			`DELETE FROM finding WHERE id IN (SELECT id FROM finding WHERE day < ?1 / 86400 LIMIT ?2)`},
+			`DELETE FROM finding WHERE id IN (SELECT id FROM finding WHERE day < ?1 / 86400 LIMIT ?2)`,
+			`DELETE FROM draft WHERE (day, channel, device, recorded) IN (SELECT day, channel, device, recorded FROM draft WHERE day < ?1 / 86400 LIMIT ?2)`},
 		store.ExpireCommands: {`DELETE FROM command WHERE id IN (SELECT id FROM command WHERE open = 0 AND created < ?1 LIMIT ?2)`},
 		store.ExpireOutages:  {`DELETE FROM outage WHERE id IN (SELECT id FROM outage WHERE finish <> 0 AND finish < ?1 LIMIT ?2)`},
 	}

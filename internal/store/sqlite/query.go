@@ -43,7 +43,8 @@ func (s *Store) Devices(ctx context.Context, f func(cim.EndDevice) error) error 
 		var imp, exp int64
 		if err := r.Scan(&d.Ordinal, &d.Kind, &d.ID, &d.Path, &d.Sequence, &d.Firmware, &d.Interval, &d.Capabilities, &d.Flags,
 			&d.Oldest, &d.Expected, &d.FirstSeen, &d.LastSeen, &d.Complete, &d.Link.State, &d.Link.Since, &d.Power.State, &d.Power.Since,
-			&d.Breaker.State, &d.Breaker.Since, &d.Registers.Time, &imp, &exp, &d.Registers.Power, &d.Registers.Voltage, &d.SleepFrom, &d.SleepEvery); err != nil {
+			&d.Breaker.State, &d.Breaker.Since, &d.Registers.Time, &imp, &exp, &d.Registers.Power, &d.Registers.Voltage, &d.SleepFrom, &d.SleepEvery,
+			&d.Recorded, &d.Exporting); err != nil {
 			return err
 		}
 		d.Registers.Import, d.Registers.Export = uint64(imp), uint64(exp)
@@ -73,7 +74,10 @@ func (s *Store) Blocks(ctx context.Context, q store.BlockQuery, f func(*store.Bl
 		return nil
 	}
 	known := int64(math.MaxUint32)
-	if q.AsKnown != 0 {
+	switch {
+	case q.AsKnown != 0 && !q.All:
+		return s.blocksThen(ctx, q, f)
+	case q.AsKnown != 0:
 		known = int64(q.AsKnown)
 	}
 	var b store.Block

@@ -23,7 +23,7 @@ func Run(t *testing.T, open Opener) {
 		{"locations", locations}, {"devices", devices}, {"replay", replay}, {"chunks", chunks}, {"versions", versions},
 		{"infos", infos}, {"totals", totals}, {"commands", commands}, {"outages", outages}, {"groups", groups}, {"registry", registry}, {"atomic", atomic},
 		{"verdicts", verdicts}, {"unjudged", unjudged}, {"findings", findings}, {"edits", edits}, {"rule sets", ruleSets},
-		{"readers", readers}, {"size", size}, {"expire", expire}, {"runs", runs}, {"channels", channels}, {"tallies", tallies}, {"audit", auditTrail}, {"kill", kill},
+		{"readers", readers}, {"size", size}, {"expire", expire}, {"runs", runs}, {"channels", channels}, {"tallies", tallies}, {"audit", auditTrail}, {"then", then}, {"kill", kill},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b := &bench{T: t, dir: t.TempDir(), open: open}
@@ -110,7 +110,7 @@ func (b *bench) devices() []cim.EndDevice {
 func devices(t *testing.T, b *bench) {
 	b.commit(&store.Commit{Devices: []cim.EndDevice{device(2), device(1)}}, true)
 	d := device(1)
-	d.Path, d.Registers.Import = "C2", 12
+	d.Path, d.Registers.Import, d.Recorded, d.Exporting = "C2", 12, 1<<32-1, 13
 	b.commit(&store.Commit{Devices: []cim.EndDevice{d}}, true)
 	b.reopen()
 	same(t, "devices", b.devices(), []cim.EndDevice{d, device(2)})
