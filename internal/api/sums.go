@@ -24,15 +24,19 @@ type SumQuery struct {
 	Substation  string    `json:"substation,omitempty"`
 	Feeder      string    `json:"feeder,omitempty"`
 	Transformer string    `json:"transformer,omitempty"`
+	Raw         bool      `json:"raw,omitempty"` // what meters told, without estimates and edits; Missing is always of that
 }
 
-// Sum adds up what meters measured. Missing counts the expected intervals without a value.
+// Sum adds up the values that count: edited ones before estimated ones before those that came. Missing counts the expected
+// intervals without a value, Estimated and Edited those of the values.
 type Sum struct {
-	Key     string `json:"key"`
-	Meters  int    `json:"meters"`
-	Values  int64  `json:"values"`
-	Missing int64  `json:"missing"`
-	Wh      int64  `json:"wh"`
+	Key       string `json:"key"`
+	Meters    int    `json:"meters"`
+	Values    int64  `json:"values"`
+	Missing   int64  `json:"missing"`
+	Wh        int64  `json:"wh"`
+	Estimated int64  `json:"estimated,omitempty"`
+	Edited    int64  `json:"edited,omitempty"`
 }
 
 // Sums are sums by key, with that over all.
@@ -64,6 +68,8 @@ type TopMeter struct {
 	Transformer string `json:"transformer,omitempty"`
 	Wh          int64  `json:"wh"`
 	Missing     int64  `json:"missing"`
+	Estimated   int64  `json:"estimated,omitempty"`
+	Edited      int64  `json:"edited,omitempty"`
 }
 
 // CompleteByQuery asks for completeness by concentrator, feeder, transformer, substation, or by the age of what is missing.

@@ -99,6 +99,8 @@ const (
 	EditProposed = "proposed"
 	EditApproved = "approved"
 	EditRejected = "rejected"
+
+	EditWithdrawn = "withdrawn"
 )
 
 // EditRequest proposes an edit of the intervals of a meter that start in [From, To).
@@ -114,12 +116,13 @@ type EditRequest struct {
 	By      string    `json:"by,omitempty"` // who asked; set by the server
 }
 
-// EditDecision approves or rejects an edit.
+// EditDecision approves or rejects an edit, or takes back one's own.
 type EditDecision struct {
-	ID      string `json:"id,omitempty"`
-	Approve bool   `json:"approve"`
-	Comment string `json:"comment,omitempty" maxLength:"1000"`
-	By      string `json:"by,omitempty"` // set by the server
+	ID       string `json:"id,omitempty"`
+	Approve  bool   `json:"approve"`
+	Withdraw bool   `json:"withdraw,omitempty"`
+	Comment  string `json:"comment,omitempty" maxLength:"1000"`
+	By       string `json:"by,omitempty"` // set by the server
 }
 
 // EditQuery selects edits; Open only those that wait for a decision.

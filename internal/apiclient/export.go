@@ -98,6 +98,12 @@ func (c *Client) PutBillingRun(ctx context.Context, r api.BillingRun) (api.Billi
 	return send[api.BillingRun](ctx, c, http.MethodPut, "/v1/billing-runs/"+url.PathEscape(name), body)
 }
 
+// BillingRuns lists the billing runs by name.
+func (c *Client) BillingRuns(ctx context.Context) ([]api.BillingRun, error) {
+	all, err := get[api.Page[api.BillingRun]](ctx, c, "/v1/billing-runs", nil)
+	return all.Items, err
+}
+
 // BillingRun returns one billing run.
 func (c *Client) BillingRun(ctx context.Context, name string) (api.BillingRun, error) {
 	return get[api.BillingRun](ctx, c, "/v1/billing-runs/"+url.PathEscape(name), nil)

@@ -14,7 +14,11 @@ func sliceValues(q api.SumQuery) url.Values {
 	if q.Minutes != 0 {
 		minutes = strconv.Itoa(q.Minutes)
 	}
-	return values("at", stamp(q.At), "minutes", minutes, "day", q.Day, "channel", q.Channel, "path", q.Path, "substation", q.Substation,
+	raw := ""
+	if q.Raw {
+		raw = "true"
+	}
+	return values("raw", raw, "at", stamp(q.At), "minutes", minutes, "day", q.Day, "channel", q.Channel, "path", q.Path, "substation", q.Substation,
 		"feeder", q.Feeder, "transformer", q.Transformer, "by", q.By)
 }
 

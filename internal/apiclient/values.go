@@ -47,6 +47,11 @@ func (c *Client) Edits(ctx context.Context, open bool, limit int) ([]api.Edit, e
 	return pages[api.Edit](ctx, c, "/v1/edits", values("open", flag(open)), limit)
 }
 
+// WithdrawEdit takes back an edit of one's own.
+func (c *Client) WithdrawEdit(ctx context.Context, id, comment string) (api.Edit, error) {
+	return send[api.Edit](ctx, c, http.MethodPost, "/v1/edits/"+url.PathEscape(id)+"/withdraw", map[string]string{"comment": comment})
+}
+
 // DecideEdit approves or rejects an edit that another person proposed.
 func (c *Client) DecideEdit(ctx context.Context, id string, approve bool, comment string) (api.Edit, error) {
 	word := "reject"

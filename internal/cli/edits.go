@@ -166,7 +166,30 @@ with a name and the right approve. Refused if the values have changed since the 
 	}
 	if !approve {
 		cmd.Use, cmd.Short = "reject EDIT", "Reject a proposed edit"
-		cmd.Long = "Reject a proposed edit; nothing changes. Needs a token with a name and the right approve; with that, who proposed\nit may reject it, too."
+		cmd.Long = "Reject a proposed edit; nothing changes. Needs a token with a name and the right approve; who proposed it\nmay also withdraw it, without that right."
+	}
+	l.flags(cmd, false)
+	cmd.Flags().StringVar(&comment, "comment", "", "in words")
+	return cmd
+}
+
+func newWithdraw(a *app) *cobra.Command {
+	l := &look{app: a}
+	var comment string
+	cmd := &cobra.Command{
+		Use:   "withdraw EDIT",
+		Short: "Take back an edit of one's own that nobody has decided on",
+		Long:  "Take back an edit of one's own that nobody has decided on; nothing changes. Needs a token with a name and the right edit.",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
+				e, err := c.WithdrawEdit(ctx, args[0], comment)
+				if err != nil {
+					return err
+				}
+				return showEdit(a, l.output, e)
+			})
+		},
 	}
 	l.flags(cmd, false)
 	cmd.Flags().StringVar(&comment, "comment", "", "in words")

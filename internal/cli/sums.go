@@ -27,6 +27,9 @@ func (s *sliceFlags) flags(cmd *cobra.Command) {
 	f.StringVar(&s.q.Substation, "substation", "", "only of this substation")
 	f.StringVar(&s.q.Feeder, "feeder", "", "only on this feeder")
 	f.StringVar(&s.q.Transformer, "transformer", "", "only behind this transformer")
+	if cmd.Name() != "missing" {
+		f.BoolVar(&s.q.Raw, "raw", false, "what came from the meters alone, without estimates and edits")
+	}
 }
 
 func (s *sliceFlags) query() (api.SumQuery, error) {
@@ -37,9 +40,9 @@ func (s *sliceFlags) query() (api.SumQuery, error) {
 	return s.q, err
 }
 
-const asMeasured = `Values are those that came from the meters, before the factor of transformers. Estimates and edits are not in them, and what was
-estimated is MISSING here: "wattbus export" tells the values that count. Only intervals as long as the slot, or shorter, are in
-its sum; of longer ones those that end in it.`
+const thatCount = `Values are those that count: edited before estimated before measured, before the factor of transformers; ESTIMATED and EDITED say how
+many are. --raw takes what came from the meters alone. Only intervals as long as the slot, or shorter, are in its sum; of longer
+ones those that end in it.`
 
 func int64Text(v int64) string { return strconv.FormatInt(v, 10) }
 
@@ -48,8 +51,8 @@ func newSums(a *app) *cobra.Command {
 	var s sliceFlags
 	cmd := &cobra.Command{
 		Use:     "sums",
-		Short:   "Add up what meters measured in a slot or a day, by path or feeder",
-		Long:    "Add up what meters measured in a slot or a day, by path or feeder.\n\n" + asMeasured,
+		Short:   "Add up what meters used in a slot or a day, by path or feeder",
+		Long:    "Add up what meters used in a slot or a day, by path or feeder.\n\n" + thatCount,
 		Example: "  wattbus sums --by feeder\n  wattbus sums --by transformer --day 2026-11-28 --feeder F1",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -78,6 +81,8 @@ func newSums(a *app) *cobra.Command {
 					{"meters", func(s api.Sum) string { return strconv.Itoa(s.Meters) }},
 					{"values", func(s api.Sum) string { return int64Text(s.Values) }},
 					{"missing", func(s api.Sum) string { return int64Text(s.Missing) }},
+					{"estimated", func(s api.Sum) string { return int64Text(s.Estimated) }},
+					{"edited", func(s api.Sum) string { return int64Text(s.Edited) }},
 					{"wh", func(s api.Sum) string { return int64Text(s.Wh) }},
 				})
 			})
@@ -138,7 +143,7 @@ func newTop(a *app) *cobra.Command {
 	return newSlice(a, &cobra.Command{
 		Use:     "top",
 		Short:   "List the meters that used the most in a slot or a day",
-		Long:    "List the meters that used the most in a slot or a day.\n\n" + asMeasured,
+		Long:    "List the meters that used the most in a slot or a day.\n\n" + thatCount,
 		Example: "  wattbus top\n  wattbus top --day 2026-11-28 --transformer F1-T01 --limit 5",
 	}, 20, func(ctx context.Context, c *apiclient.Client, q api.SumQuery, limit int) ([]api.TopMeter, error) {
 		return c.Top(ctx, q, limit)
@@ -148,6 +153,8 @@ func newTop(a *app) *cobra.Command {
 		{"usage_point", func(m api.TopMeter) string { return m.UsagePoint }},
 		{"feeder", func(m api.TopMeter) string { return m.Feeder }},
 		{"transformer", func(m api.TopMeter) string { return m.Transformer }},
+		{"estimated", func(m api.TopMeter) string { return int64Text(m.Estimated) }},
+		{"edited", func(m api.TopMeter) string { return int64Text(m.Edited) }},
 		{"wh", func(m api.TopMeter) string { return int64Text(m.Wh) }},
 		{"missing", func(m api.TopMeter) string { return int64Text(m.Missing) }},
 	})

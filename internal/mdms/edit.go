@@ -25,6 +25,7 @@ const (
 //
 //	proposed ──approve, by another person──> approved: a new verdict of each day
 //	         ──reject──────────────────────> rejected
+//	         ──withdraw, by who proposed it──> withdrawn
 func (m *MDMS) proposeEdit(ctx context.Context, q api.EditRequest) (api.Edit, error) {
 	e := api.Edit{Meter: q.Meter, From: q.From.UTC(), To: q.To.UTC(), Action: q.Action, Reason: q.Reason, Comment: q.Comment, State: api.EditProposed, By: q.By}
 	ch, err := channelNamed(q.Channel)
@@ -210,11 +211,16 @@ func (m *MDMS) decide(ctx context.Context, id uint64, q api.EditDecision) (api.E
 	switch {
 	case e.State != api.EditProposed:
 		return e, api.Conflict("edit %s is %s already, by %s", e.ID, e.State, e.Decider)
+	case q.Withdraw && e.By != q.By:
+		return e, api.Conflict("edit %s was proposed by %s, who alone can withdraw it; whoever may approve can reject it", e.ID, e.By)
 	case q.Approve && e.By == q.By:
 		return e, api.Conflict("edit %s was proposed by %s, too: another person has to approve it", e.ID, e.By)
 	}
 	now := time.Now().UTC()
 	e.Decided, e.Decider, e.Decision, e.State = &now, q.By, q.Comment, api.EditRejected
+	if q.Withdraw {
+		q.Approve, e.State = false, api.EditWithdrawn
+	}
 	var batch []judged
 	if q.Approve {
 		e.State = api.EditApproved

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -396,4 +397,67 @@ func asKnownThen(t *testing.T, seed uint64) (different int) {
 		t.Errorf("the future is known: %v", err)
 	}
 	return different
+}
+
+// Sums are of the values that count, or of those that came.
+func TestSumsOfValuesThatCount(t *testing.T) {
+	t.Parallel()
+	j := newJudged(t, 6, 1000)
+	gap := 48 + 20
+	j.readings(0, gap)
+	j.readings(gap+2, 4*48+10) // the last day stays open
+	j.giveUpGaps()
+	day := cim.DayOf(j.start) + 1
+	total := func(q api.SumQuery) api.Sum {
+		return ask[api.SumQuery, api.Sums](j.centre, api.QuerySums, q).Total
+	}
+	sum := func(from, to int) (wh int64) { return int64(j.m.reg[to] - j.m.reg[from]) }
+	raw := total(api.SumQuery{Day: day.String(), Raw: true})
+	if raw.Values != 46 || raw.Missing != 2 || raw.Estimated != 0 || raw.Wh != sum(48, 96)-sum(gap, gap+2) {
+		t.Fatalf("raw %+v", raw)
+	}
+	if best := total(api.SumQuery{Day: day.String()}); best.Values != 48 || best.Missing != 0 || best.Estimated != 2 || best.Wh != sum(48, 96) {
+		t.Fatalf("%+v, want %d Wh", best, sum(48, 96))
+	}
+	e := ask[api.EditRequest, api.Edit](j.centre, api.QueryEditPropose, api.EditRequest{Meter: "M1", From: unix(day.Start()), To: unix(day.Start() + 1800), Action: "set",
+		Values: []int64{77777}, Reason: "site-visit", By: "anna"})
+	ask[api.EditDecision, api.Edit](j.centre, api.QueryEditDecide, api.EditDecision{ID: e.ID, By: "berta", Approve: true})
+	if best := total(api.SumQuery{At: unix(day.Start())}); best.Wh != 77777 || best.Edited != 1 || best.Values != 1 {
+		t.Fatalf("%+v", best)
+	}
+	top := ask[api.SumQuery, api.Page[api.TopMeter]](j.centre, api.QueryTop, api.SumQuery{Day: day.String()})
+	if len(top.Items) != 1 || top.Items[0].Wh != sum(49, 96)+77777 || top.Items[0].Edited != 1 || top.Items[0].Estimated != 2 {
+		t.Fatalf("%+v", top)
+	}
+	lack := ask[api.SumQuery, api.Page[api.MissingMeter]](j.centre, api.QueryMissing, api.SumQuery{Day: day.String()})
+	if len(lack.Items) != 1 || lack.Items[0].Missing != 2 {
+		t.Fatalf("who is missing: %+v", lack)
+	}
+	// Who proposed an edit can take it back, and nobody else.
+	e = ask[api.EditRequest, api.Edit](j.centre, api.QueryEditPropose, api.EditRequest{Meter: "M1", From: unix(day.Start()), To: unix(day.Start() + 1800), Action: "set",
+		Values: []int64{1}, Reason: "site-visit", By: "anna"})
+	if _, err := bus.Request[api.EditDecision, api.Edit](t.Context(), j.bus, api.QueryEditDecide, api.EditDecision{ID: e.ID, By: "berta", Withdraw: true}); err == nil || !strings.Contains(err.Error(), "alone can withdraw") {
+		t.Errorf("withdrawn by another: %v", err)
+	}
+	if e = ask[api.EditDecision, api.Edit](j.centre, api.QueryEditDecide, api.EditDecision{ID: e.ID, By: "anna", Withdraw: true}); e.State != api.EditWithdrawn {
+		t.Errorf("%+v", e)
+	}
+	if _, err := bus.Request[api.EditDecision, api.Edit](t.Context(), j.bus, api.QueryEditDecide, api.EditDecision{ID: e.ID, By: "berta", Approve: true}); err == nil {
+		t.Error("approved once it was withdrawn")
+	}
+	if whole := total(api.SumQuery{Day: (day - 1).String()}); whole.Wh != sum(0, 48) || whole.Values != 48 || whole.Missing != 0 {
+		t.Fatalf("a sealed day: %+v", whole)
+	}
+}
+
+func TestNearestNames(t *testing.T) {
+	names := []string{"North-1", "North-2", "South-1", "Zoo"}
+	for name, want := range map[string][]string{"north-1": {"North-1", "North-2", "South-1"}, "Sout-1": {"South-1"}, "Z": {"Zoo"}, "quite another": nil} {
+		if got := nearest(name, names); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+	if d := distance("kitten", "sitting"); d != 3 {
+		t.Errorf("distance %d", d)
+	}
 }

@@ -72,11 +72,11 @@ func (m *changer) tell(c *centre, start, from, to uint32, length uint16) {
 func TestLengthsAndChannels(t *testing.T) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
-		lengths(t, newCentreOn(t, clock.New(time.Unix(int64(lengthsStart+changersEnd), 0), 1), nil))
+		lengths(t, newCentreOn(t, clock.New(time.Unix(int64(lengthsStart+changersEnd), 0), 1e-3), nil))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		url, open := onPostgres(t)
-		c := newCentreOn(t, clock.New(time.Unix(int64(lengthsStart+changersEnd), 0), 1), open)
+		c := newCentreOn(t, clock.New(time.Unix(int64(lengthsStart+changersEnd), 0), 1e-3), open)
 		checkView(t, url, lengths(t, c))
 	})
 }
@@ -106,7 +106,7 @@ func lengths(t *testing.T, c *centre) (meters []*changer) {
 			tot.Completeness.Received >= int64(2*len(meters)*12)
 	}
 	for _, when := range []string{"at once", "after a restart"} {
-		c.until(when+": all there", 30*time.Second, func() bool {
+		c.until(when+": all there", 60*time.Second, func() bool {
 			if !complete() {
 				return false
 			}

@@ -165,7 +165,7 @@ func (c *centre) until(what string, within time.Duration, ok func() bool) {
 func (c *centre) closed() time.Time {
 	c.t.Helper()
 	now := c.opts.Clock.Unix()
-	c.until("the books to be closed", 30*time.Second, func() bool {
+	c.until("the books to be closed", 60*time.Second, func() bool {
 		if c.mdms.do(context.Background(), &work{call: func() {}}) != nil {
 			return false
 		}

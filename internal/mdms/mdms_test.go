@@ -40,7 +40,7 @@ func TestHistoryIsCollected(t *testing.T) {
 		t.Fatalf("%+v", comp)
 	}
 	// A question may see what is about to be committed.
-	c.until("days that are over to have left the chunks", 30*time.Second, func() bool {
+	c.until("days that are over to have left the chunks", 60*time.Second, func() bool {
 		z, err := c.store.Size(t.Context())
 		return err == nil && z.ChunkIntervals <= 15*48
 	})
@@ -139,7 +139,7 @@ func TestStopWhileCommitsFail(t *testing.T) {
 			c.ended <- err // for halt
 			c.halt()
 			c.run()
-			c.until("all there", 30*time.Second, func() bool {
+			c.until("all there", 60*time.Second, func() bool {
 				tot, ok := c.totals()
 				return ok && tot.Completeness.Expected == slots && tot.Completeness.Missing == 0
 			})
@@ -183,7 +183,7 @@ func TestLiveReadings(t *testing.T) {
 		w.register(w.meters[id])
 	}
 	c.flush()
-	c.until("registered", 5*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == 4 })
+	c.until("registered", 60*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == 4 })
 	for i := range 60 {
 		clk.Pause()
 		c.opts.Clock.SetSpeed(1)
@@ -193,12 +193,12 @@ func TestLiveReadings(t *testing.T) {
 		c.flush()
 	}
 	// Business time stood still at the beginning: readings more than a day ahead are not kept.
-	c.until("a day of intervals", 5*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Completeness.Received >= 4*47 })
+	c.until("a day of intervals", 60*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Completeness.Received >= 4*47 })
 	m := ask[api.ByID, api.Meter](c, api.QueryMeter, api.ByID{ID: "M0001"})
 	if m.State != api.StateOnline || m.Path != "C1/C7" || m.Register == nil || m.Interval != 30 || m.Capabilities[0] != "breaker" {
 		t.Fatalf("%+v", m)
 	}
-	c.until("events", 5*time.Second, func() bool {
+	c.until("events", 60*time.Second, func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return got["meter.reading"] == 240 && got["meter.state"] >= 4 && got["centre.totals"] >= 1 && got["with interval"] >= 47
@@ -212,11 +212,11 @@ func TestCommandRoundTrip(t *testing.T) {
 	defer func() { w.stop() }()
 	w.register(w.meters["M0000"])
 	c.flush()
-	c.until("registered", 5*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == 1 })
+	c.until("registered", 60*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == 1 })
 	for _, typ := range []string{api.CommandRead, api.CommandDisconnect, api.CommandPing} {
 		cmd := ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, api.CommandRequest{Target: api.Target{Meter: "M0000"}, Type: typ})
 		start := time.Now()
-		c.until(typ, 5*time.Second, func() bool {
+		c.until(typ, 60*time.Second, func() bool {
 			return ask[api.ByID, api.Command](c, api.QueryCommand, api.ByID{ID: cmd.ID}).State == api.CommandDone
 		})
 		if d := time.Since(start); d > time.Second {
@@ -231,7 +231,7 @@ func TestCommandRoundTrip(t *testing.T) {
 	c.stop()
 	c.start()
 	w.listen()
-	c.until("up again", 5*time.Second, func() bool { _, ok := c.totals(); return ok })
+	c.until("up again", 60*time.Second, func() bool { _, ok := c.totals(); return ok })
 	after := ask[api.CommandQuery, api.Page[api.Command]](c, api.QueryCommands, api.CommandQuery{})
 	if len(after.Items) != 3 || len(before.Items) != 3 || after.Items[0].ID != before.Items[0].ID || after.Items[0].State != api.CommandDone {
 		t.Fatalf("before %+v\nafter %+v", before, after)
@@ -252,11 +252,11 @@ func TestConcentratorsAndOutages(t *testing.T) {
 	}
 	c.send("", topic.Concentrator, "C1", "status", []byte("online"))
 	c.flush()
-	c.until("registered", 5*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == 6 && tot.Concentrators == 3 })
+	c.until("registered", 60*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == 6 && tot.Concentrators == 3 })
 	c.send("", topic.Concentrator, "C1", "status", []byte("0"))
 	c.send("C2", topic.Meter, "M0002", "power", record.Power{Header: record.Header{Time: t0 + 100}, Kind: record.PowerLost, Sequence: 1}.Append(nil))
 	c.flush()
-	c.until("states", 5*time.Second, func() bool {
+	c.until("states", 60*time.Second, func() bool {
 		tot, _ := c.totals()
 		return tot.States[api.StateUnreachable] == 4 && tot.States[api.StatePowerLost] == 1 && tot.OutagesOpen == 2
 	})
@@ -285,7 +285,7 @@ func TestConcentratorsAndOutages(t *testing.T) {
 func TestBadQuestions(t *testing.T) {
 	t.Parallel()
 	c := newCentre(t, clock.New(at(0), 1))
-	c.until("up", 5*time.Second, func() bool { _, ok := c.totals(); return ok })
+	c.until("up", 60*time.Second, func() bool { _, ok := c.totals(); return ok })
 	refuse := func(field string, status int, err error) {
 		t.Helper()
 		var p *api.Problem
@@ -312,7 +312,7 @@ func TestBadQuestions(t *testing.T) {
 	refuse("", 404, readings(api.ReadingQuery{ID: "M1"}))
 	c.send("", topic.Meter, "M1", "location", record.Location{Sequence: 1, Interval: 30}.Append(nil))
 	c.flush()
-	c.until("known", 5*time.Second, func() bool { tot, _ := c.totals(); return tot.Meters == 1 })
+	c.until("known", 60*time.Second, func() bool { tot, _ := c.totals(); return tot.Meters == 1 })
 	refuse("cursor", 400, readings(api.ReadingQuery{ID: "M1", Paging: api.Paging{Cursor: "x"}}))
 	refuse("to", 400, readings(api.ReadingQuery{ID: "M1", From: at(5), To: at(4)}))
 	refuse("from", 400, readings(api.ReadingQuery{ID: "M1", From: time.Unix(-5, 0)}))

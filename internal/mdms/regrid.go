@@ -66,7 +66,7 @@ func (r *dayRow) refine(length uint16, cut uint32) {
 	for i := range old {
 		seen[i], told[i] = r.seenAt(i), r.toldSeen(i)
 	}
-	r.near, r.far, r.told = nil, nil, nil
+	r.near, r.far, r.told, r.regridded = nil, nil, nil, true
 	n := 1440/int(length) + 1
 	r.length, r.cells, r.marks, r.arrivals = length, make([]cell, n), make([]mark, n), nil
 	for i := range r.cells {

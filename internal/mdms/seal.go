@@ -48,7 +48,7 @@ func (l *ledger) collect(now uint32, c *store.Commit) (free []*dayRow) {
 			chunk = &c.Chunks[len(c.Chunks)-1]
 		}
 		before := len(chunk.Rows)
-		chunk.Rows = r.appendRows(chunk.Rows, markDirty, now)
+		chunk.Rows = r.appendRows(chunk.Rows, markDirty)
 		if len(chunk.Rows) > before && !r.chunked {
 			r.chunked = true
 			l.day(r.day).open++
@@ -111,8 +111,8 @@ func (s *series) setLost(day cim.Day, missing uint16) {
 	}
 }
 
-// appendRows appends the cells that carry the mark (all that know something, for mark 0) as rows of a chunk that is recorded now.
-func (r *dayRow) appendRows(rows []store.Row, carry mark, now uint32) []store.Row {
+// appendRows appends the cells that carry the mark (all that know something, for mark 0) as rows of a chunk.
+func (r *dayRow) appendRows(rows []store.Row, carry mark) []store.Row {
 	for i := range r.cells {
 		if r.marks[i]&carry != carry || carry == 0 && r.cells[i].wh == cim.NoValue && r.marks[i]&markRegister == 0 && !r.joined(i) {
 			continue
@@ -121,12 +121,13 @@ func (r *dayRow) appendRows(rows []store.Row, carry mark, now uint32) []store.Ro
 		row := store.Row{Device: r.s.device, Channel: r.s.channel, Length: r.length, Quality: r.quality(i), Start: r.at(i - 1), Wh: r.cells[i].wh}
 		row.Register, row.HasReg = r.register(i)
 		value, told := r.seenAt(i), r.toldSeen(i)
-		if value == now && (!row.HasReg || told == now) {
-			rows = append(rows, row)
-		} else {
+		if carry == 0 || r.regridded {
 			rows = appendDated(rows, row, value, told)
+		} else { // what of it was known before is in an earlier chunk
+			rows = append(rows, row)
 		}
 	}
+	r.regridded = false
 	return rows
 }
 
@@ -208,7 +209,7 @@ func (l *ledger) compact(now uint32, each func(func(*series)), c *store.Commit) 
 		chunk := store.Chunk{Day: d, Recorded: now}
 		each(func(s *series) {
 			if r := s.find(d); r != nil && r.chunked {
-				chunk.Rows = r.appendRows(chunk.Rows, 0, now)
+				chunk.Rows = r.appendRows(chunk.Rows, 0)
 			}
 		})
 		c.DropDays = append(c.DropDays, d)

@@ -34,7 +34,7 @@ func TestSums(t *testing.T) {
 		w.register(w.meters[id])
 	}
 	c.flush()
-	c.until("all collected", 30*time.Second, func() bool {
+	c.until("all collected", 60*time.Second, func() bool {
 		tot, ok := c.totals()
 		return ok && tot.Completeness.Expected == 5*slots && tot.Completeness.Missing == 0
 	})
@@ -117,9 +117,16 @@ func (c *centre) checkSlot(ids []string, start time.Time) {
 	if s.Total.Wh != want || s.Total.Meters != 5 || s.Total.Values != 5 || len(s.Items) != 2 || s.Items[0].Key != "F0" || s.Items[0].Wh != even {
 		t.Fatalf("%v: %+v, want %d and %d", start, s, want, even)
 	}
-	for feeder, wh := range map[string]int64{"F0": even, "F1": want - even, "F9": 0} {
+	for feeder, wh := range map[string]int64{"F0": even, "F1": want - even} {
 		if f := ask[api.SumQuery, api.Sums](c, api.QuerySums, api.SumQuery{At: start, Feeder: feeder}); f.Total.Wh != wh {
 			t.Fatalf("%v, only %s: %+v, want %d", start, feeder, f, wh)
+		}
+	}
+	for field, q := range map[string]api.SumQuery{"feeder": {Feeder: "f9"}, "transformer": {Transformer: "T33"}, "path": {Path: "nowhere"}, "substation": {Substation: "F0"}} {
+		_, err := bus.Request[api.SumQuery, api.Sums](t.Context(), c.bus, api.QuerySums, q)
+		var p *api.Problem
+		if !errors.As(err, &p) || p.Status != 404 || p.Field != field || field == "feeder" && !strings.Contains(p.Detail, "did you mean F0, F1?") {
+			t.Fatalf("%s that nobody has: %v", field, err)
 		}
 	}
 	p1 := ask[api.SumQuery, api.Sums](c, api.QuerySums, api.SumQuery{At: start, By: "transformer", Paging: api.Paging{Limit: 3}})

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/bus"
@@ -26,17 +29,18 @@ func TestAsKnownAtAnyTime(t *testing.T) {
 	if more, err := strconv.Atoi(os.Getenv("WATTBUS_ROUNDS")); err == nil {
 		n = more
 	}
-	for name, open := range map[string]func(*testing.T) func(context.Context) (store.Store, error){
-		"sqlite": func(*testing.T) func(context.Context) (store.Store, error) { return nil },
-		"postgres": func(t *testing.T) func(context.Context) (store.Store, error) {
-			_, open := onPostgres(t)
-			return open
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
+	for _, postgres := range []bool{false, true} {
+		t.Run(map[bool]string{false: "sqlite", true: "postgres"}[postgres], func(t *testing.T) {
 			t.Parallel()
 			for seed := range n {
-				anyTime(t, uint64(seed), open(t))
+				var url string
+				var open func(context.Context) (store.Store, error)
+				if postgres {
+					url, open = onPostgres(t)
+				}
+				if j := anyTime(t, uint64(seed), open); postgres {
+					j.sameInView(url, seed)
+				}
 			}
 		})
 	}
@@ -49,7 +53,7 @@ type memory struct {
 	what string
 }
 
-func anyTime(t *testing.T, seed uint64, open func(context.Context) (store.Store, error)) {
+func anyTime(t *testing.T, seed uint64, open func(context.Context) (store.Store, error)) *judgedCentre {
 	rnd := rand.New(rand.NewPCG(seed, 99))
 	j := newJudgedOn(t, 4, 2000, open)
 	span := api.ExportQuery{From: unix(j.start), To: unix(j.start + 6*dayLength)}
@@ -96,6 +100,48 @@ func anyTime(t *testing.T, seed uint64, open func(context.Context) (store.Store,
 	}
 	if different < 3 {
 		t.Errorf("seed %d: only %d of 11 answers differ", seed, different)
+	}
+	return j
+}
+
+// sameInView compares the view of the values that count with what the API says.
+func (j *judgedCentre) sameInView(url string, seed int) {
+	j.t.Helper()
+	db, err := pgx.Connect(context.Background(), url)
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	defer db.Close(context.Background())
+	rows, err := db.Query(context.Background(), `SELECT start, minutes, wh, quality, reading_quality FROM known_values
+		WHERE meter = 'M1' AND channel = 'import' AND wh IS NOT NULL ORDER BY start`)
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	var got, want []string
+	line := func(start time.Time, minutes, wh int64, quality, code string) string {
+		return fmt.Sprint(start.UTC().Format(time.RFC3339), " ", minutes, " ", wh, " ", quality, " ", code)
+	}
+	for rows.Next() {
+		var start time.Time
+		var minutes, wh int64
+		var quality, code string
+		if err := rows.Scan(&start, &minutes, &wh, &quality, &code); err != nil {
+			j.t.Fatal(err)
+		}
+		got = append(got, line(start, minutes, wh, quality, code))
+	}
+	if err := rows.Err(); err != nil {
+		j.t.Fatal(err)
+	}
+	for _, r := range j.ask(api.ReadingQuery{}) {
+		if r.Import != nil {
+			want = append(want, line(r.Start, int64(r.End.Sub(r.Start).Minutes()), *r.Import, r.Quality, r.ReadingQuality))
+		}
+	}
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || got[i] != want[i] {
+			j.t.Fatalf("seed %d: row %d of %d in the view and %d of the API: %q, want %q", seed, i, len(got), len(want), got[min(i, len(got)-1)], want[min(i, len(want)-1)])
+		}
 	}
 }
 
@@ -172,7 +218,7 @@ func (m *MDMS) rewriteAll() {
 		for _, dev := range m.devices {
 			dev.each(func(s *series) {
 				if r := s.find(d); r != nil && r.chunked {
-					c := store.Chunk{Day: d, Recorded: m.now, Rows: r.appendRows(nil, 0, m.now)}
+					c := store.Chunk{Day: d, Recorded: m.now, Rows: r.appendRows(nil, 0)}
 					m.pending.Chunks = append(m.pending.Chunks, c)
 				}
 			})

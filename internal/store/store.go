@@ -200,6 +200,9 @@ type Store interface {
 	Verdicts(ctx context.Context, q BlockQuery, f func(*Verdict) error) error
 	// DayVerdicts calls f with the newest verdict of every device and channel of one day.
 	DayVerdicts(ctx context.Context, day cim.Day, f func(*Verdict) error) error
+	// TellingVerdicts calls f with the newest verdict of each device of one day and channel, where that says more than that all values
+	// are validated, by ascending device.
+	TellingVerdicts(ctx context.Context, day cim.Day, ch cim.Channel, f func(*Verdict) error) error
 	// Unjudged calls f with the newest version of each block from a day on on which no verdict rests.
 	Unjudged(ctx context.Context, from cim.Day, f func(BlockInfo) error) error
 	// Findings returns findings, newest first.

@@ -64,10 +64,11 @@ func (s *Server) editCalls(h huma.API) {
 		})
 	for _, d := range []struct {
 		word, what, more string
-		approve          bool
+		approve, own     bool
 	}{
-		{"approve", "Approve an edit", "By another person than the one who proposed it. It is in the books when the answer comes. Refused if the values have changed since.", true},
-		{"reject", "Reject an edit", "", false},
+		{"approve", "Approve an edit", "By another person than the one who proposed it. It is in the books when the answer comes. Refused if the values have changed since.", true, false},
+		{"reject", "Reject an edit", "", false, false},
+		{"withdraw", "Withdraw an edit", "One's own, that nobody has decided on. Needs no right to approve.", false, true},
 	} {
 		huma.Register(h, withProblem(h, operation(d.word+"-edit", http.MethodPost, "/v1/edits/{id}/"+d.word, "edits", d.what, d.more)),
 			func(ctx context.Context, in *decideIn) (*out[api.Edit], error) {
@@ -75,7 +76,7 @@ func (s *Server) editCalls(h huma.API) {
 				if p != nil {
 					return nil, s.asError(p)
 				}
-				q := api.EditDecision{ID: in.ID, Approve: d.approve, By: by}
+				q := api.EditDecision{ID: in.ID, Approve: d.approve, Withdraw: d.own, By: by}
 				if in.Body != nil {
 					q.Comment = in.Body.Comment
 				}

@@ -22,7 +22,7 @@ const proposal = `{"meter":"M1","from":"2018-12-12T12:00:00Z","to":"2018-12-12T1
 
 func TestEdits(t *testing.T) {
 	c := newCentre(t)
-	s := serve(t, Options{Bus: c.bus, Token: "shared", Tokens: staff{"anna": {api.RightEdit, api.RightApprove}, "berta": {api.RightApprove}, "carl": {api.RightView}}})
+	s := serve(t, Options{Bus: c.bus, Token: "shared", Tokens: staff{"anna": {api.RightEdit, api.RightApprove}, "berta": {api.RightApprove}, "carl": {api.RightView}, "emil": {api.RightEdit}}})
 	s.refused(401, "", "Bearer", "GET", "/v1/edits", "")
 	s.refused(401, "", "Bearer", "GET", "/v1/edits", "", "Authorization", "Bearer dora")
 	for name, why := range map[string]string{"shared": "needs a name", "carl": `needs the right "edit"`, "berta": `needs the right "edit"`} {
@@ -43,6 +43,12 @@ func TestEdits(t *testing.T) {
 	}
 	if e := want[api.Edit](s, 200, "POST", "/v1/edits/100/reject", "", "Authorization", "Bearer berta"); e.State != "rejected" {
 		t.Errorf("%+v", e)
+	}
+	// Who proposed it takes it back with the right to propose.
+	s.refused(403, "", `needs the right "edit"`, "POST", "/v1/edits/100/withdraw", "", "Authorization", "Bearer berta")
+	want[api.Edit](s, 200, "POST", "/v1/edits/100/withdraw", "", "Authorization", "Bearer emil")
+	if q := c.lastAsked(api.QueryEditDecide).(api.EditDecision); !q.Withdraw || q.Approve || q.By != "emil" {
+		t.Errorf("%+v", q)
 	}
 	if l := want[api.Page[api.Edit]](s, 200, "GET", "/v1/edits?open=true", "", "Authorization", "Bearer carl"); len(l.Items) != 1 {
 		t.Errorf("%+v", l)

@@ -21,11 +21,12 @@ type SliceIn struct {
 	Substation  string    `query:"substation" maxLength:"64" doc:"Only meters of this substation."`
 	Feeder      string    `query:"feeder" maxLength:"64" doc:"Only meters on this feeder."`
 	Transformer string    `query:"transformer" maxLength:"64" doc:"Only meters behind this transformer."`
+	Raw         bool      `query:"raw" doc:"Sums of what meters told, without estimates and edits. Who is missing is always told of that."`
 }
 
 func (in *SliceIn) query() api.SumQuery {
 	return api.SumQuery{Paging: in.paging(), At: in.At, Minutes: in.Minutes, Day: in.Day, Channel: in.Channel, Path: in.Path,
-		Substation: in.Substation, Feeder: in.Feeder, Transformer: in.Transformer}
+		Substation: in.Substation, Feeder: in.Feeder, Transformer: in.Transformer, Raw: in.Raw}
 }
 
 type sumsIn struct {
@@ -50,7 +51,7 @@ type completeHoursIn struct {
 // sumCalls registers the calls about many meters at once.
 func (s *Server) sumCalls(h huma.API) {
 	huma.Register(h, withProblem(h, operation("list-sums", http.MethodGet, "/v1/sums", "meters", "Add meters up",
-		"What all chosen meters measured in one slot or day, in all and by concentrator path or place in the grid. Keys page by name; the total is that of all.")),
+		"What all chosen meters used in one slot or day, in the values that count (edited before estimated before measured), in all and by concentrator path or place in the grid. Keys page by name; the total is that of all.")),
 		func(ctx context.Context, in *sumsIn) (*out[api.Sums], error) {
 			q := in.query()
 			q.By = in.By
@@ -62,7 +63,7 @@ func (s *Server) sumCalls(h huma.API) {
 			return page[api.SumQuery, api.MissingMeter](ctx, s, s.opt.LongAskTimeout, api.QueryMissing, in.query())
 		})
 	huma.Register(h, withProblem(h, operation("list-top", http.MethodGet, "/v1/top", "meters", "List the top consumers",
-		"Meters by what they measured in one slot or day, the most first.")),
+		"Meters by what they used in one slot or day, in the values that count, the most first.")),
 		func(ctx context.Context, in *SliceIn) (*out[api.Page[api.TopMeter]], error) {
 			return page[api.SumQuery, api.TopMeter](ctx, s, s.opt.LongAskTimeout, api.QueryTop, in.query())
 		})

@@ -107,6 +107,19 @@ func (s *Store) DayVerdicts(ctx context.Context, day cim.Day, f func(*store.Verd
 		WHERE day = $1 ORDER BY channel, device, version DESC`, dayArg(day))
 }
 
+// TellingVerdicts implements store.Store.
+func (s *Store) TellingVerdicts(ctx context.Context, day cim.Day, ch cim.Channel, f func(*store.Verdict) error) error {
+	return s.each(ctx, func(r pgx.Rows) error {
+		v := store.Verdict{Day: day, Channel: ch}
+		if err := r.Scan(&v.Device, &v.Version, &v.Length, &v.Recorded, &v.Quality, &v.Raw, &v.Rules, &v.By, &v.Doc); err != nil {
+			return err
+		}
+		return f(&v)
+	}, `SELECT device, version, length, recorded, quality, raw, rules, who, doc FROM verdict v WHERE day = $1 AND channel = $2 AND doc IS NOT NULL
+		AND NOT EXISTS (SELECT 1 FROM verdict n WHERE n.day = v.day AND n.channel = v.channel AND n.device = v.device AND n.version > v.version)
+		ORDER BY device`, dayArg(day), int16(ch))
+}
+
 // Unjudged implements store.Store.
 func (s *Store) Unjudged(ctx context.Context, from cim.Day, f func(store.BlockInfo) error) error {
 	return s.each(ctx, func(r pgx.Rows) error {

@@ -46,6 +46,17 @@ func verdicts(t *testing.T, b *bench) {
 	same(t, "of a day", list(t, func(f func(store.Verdict) error) error {
 		return b.DayVerdicts(t.Context(), 2, func(v *store.Verdict) error { return f(*v) })
 	}), []store.Verdict{verdict(1, 2, 2, 2), verdict(2, 2, 1, 1)})
+	telling := func(day cim.Day, ch cim.Channel) []store.Verdict {
+		return list(t, func(f func(store.Verdict) error) error {
+			return b.TellingVerdicts(t.Context(), day, ch, func(v *store.Verdict) error { return f(*v) })
+		})
+	}
+	same(t, "those of a day that say something", telling(2, cim.Import), []store.Verdict{verdict(1, 2, 2, 2)})
+	same(t, "those that say nothing", telling(4, cim.Import), []store.Verdict(nil))
+	quiet := verdict(1, 2, 3, 3)
+	quiet.Doc = nil
+	b.commit(&store.Commit{Verdicts: []store.Verdict{quiet}}, true)
+	same(t, "once a newer one says nothing", telling(2, cim.Import), []store.Verdict(nil))
 	b.commit(&store.Commit{Blocks: []store.Block{block(1, 2, 1, 20), block(1, 2, 2, 21)}}, true)
 	same(t, "every version of a block", b.blocks(store.BlockQuery{Device: 1, To: 9, All: true}), []store.Block{block(1, 2, 1, 20), block(1, 2, 2, 21)})
 	same(t, "those known then", b.blocks(store.BlockQuery{Device: 1, To: 9, All: true, AsKnown: block(1, 2, 1, 0).Recorded}), []store.Block{block(1, 2, 1, 20)})

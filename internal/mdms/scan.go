@@ -1,0 +1,153 @@
+package mdms
+
+import (
+	"cmp"
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/store"
+)
+
+// sealedSpan is in which time intervals of a device are expected whose day lies in the store.
+type sealedSpan struct {
+	s          *series
+	begin, end uint32
+}
+
+// scan calls f with what every chosen meter measured in the slice, also where that is nothing of what is expected: first those whose
+// day is in RAM, then those whose day is sealed, out of the store. m.mu is held, but for when the store is read. list is the order of the
+// first ones, nil for that of the devices.
+func (m *MDMS) scan(ctx context.Context, x *slice, list []*device, f func(d *device, p part) bool) error {
+	now := m.o.Clock.Unix()
+	var verdicts map[uint32]*store.Verdict
+	if !x.raw && x.day < cim.DayOf(now) {
+		m.mu.RUnlock()
+		var err error
+		verdicts, err = m.telling(ctx, x)
+		m.mu.RLock()
+		if err != nil {
+			return err
+		}
+	}
+	if list == nil {
+		list = m.devices
+	}
+	var sealed []sealedSpan // by ordinal
+	for _, d := range list {
+		s := &d.imp
+		if x.channel == cim.Export {
+			s = d.exp
+		}
+		if s == nil || !x.chooses(d) {
+			continue
+		}
+		var p part
+		var err error
+		switch r := s.find(x.day); {
+		case r != nil:
+			p, err = x.of(r, s.finished(now), verdicts[d.Ordinal])
+		case s.from == 0 || x.hi <= s.from:
+			continue
+		case s.sealed(x.day):
+			if sealed == nil {
+				sealed = make([]sealedSpan, len(m.devices))
+			}
+			sealed[d.Ordinal] = sealedSpan{s, s.from, s.finished(now)}
+			continue
+		default:
+			p, err = x.ofNone(s, now, verdicts[d.Ordinal])
+		}
+		if err != nil {
+			return err
+		}
+		if p != (part{}) && !f(d, p) {
+			return nil
+		}
+	}
+	if sealed == nil {
+		return nil
+	}
+	m.mu.RUnlock()
+	all, err := m.readSealed(ctx, x, sealed, verdicts)
+	m.mu.RLock()
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		if p := &all[i]; p.part != (part{}) && !f(m.devices[p.device], p.part) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// telling are the verdicts of the slice's day that say more than that all is validated, by device.
+func (m *MDMS) telling(ctx context.Context, x *slice) (map[uint32]*store.Verdict, error) {
+	out := map[uint32]*store.Verdict{}
+	err := m.o.Store.TellingVerdicts(ctx, x.day, x.channel, func(v *store.Verdict) error {
+		out[v.Device] = v
+		return nil
+	})
+	return out, err
+}
+
+type sealedPart struct {
+	device uint32
+	part
+}
+
+// readSealed reads the day's blocks, in as many parts at once as there are processors.
+func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdicts map[uint32]*store.Verdict) ([]sealedPart, error) {
+	parts := min(max(runtime.GOMAXPROCS(0), 1), 8, len(of))
+	lists, errs := make([][]sealedPart, parts), make([]error, parts)
+	step := (len(of) + parts - 1) / parts
+	var wg sync.WaitGroup
+	for i := range parts {
+		wg.Go(func() {
+			from, to := i*step, min((i+1)*step, len(of))
+			if from >= to {
+				return
+			}
+			errs[i] = m.o.Store.DayBlocks(ctx, x.day, x.channel, uint64(from), uint64(to), func(b *store.Block) error {
+				k := &of[b.Device]
+				if k.s == nil {
+					return nil
+				}
+				p, err := x.ofBlock(b, k.begin, k.end, verdicts[b.Device])
+				lists[i] = append(lists[i], sealedPart{b.Device, p})
+				k.s = nil
+				return err
+			})
+		})
+	}
+	wg.Wait()
+	out := lists[0]
+	for i := range parts {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		if i > 0 {
+			out = append(out, lists[i]...)
+		}
+	}
+	// Of a day without a block there may be estimates.
+	n := len(out)
+	for device, v := range verdicts {
+		if int(device) >= len(of) || of[device].s == nil {
+			continue
+		}
+		k := &of[device]
+		p, err := x.ofBlock(emptyBlock(dayKey{x.day, device, x.channel}, v.Length), k.begin, k.end, v)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, sealedPart{device, p})
+	}
+	if len(out) > n {
+		slices.SortFunc(out, func(a, b sealedPart) int { return cmp.Compare(a.device, b.device) })
+	}
+	return out, nil
+}

@@ -1,0 +1,1 @@
+-- A view of PostgreSQL's alone.
