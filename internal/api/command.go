@@ -122,11 +122,31 @@ type Command struct {
 	Expires  *time.Time `json:"expires,omitempty"`
 	Sends    int        `json:"sends"` // how often it went out
 	// QueuedUntil is when the meter wakes and fetches the command, wall time, where it sleeps and has not answered.
-	QueuedUntil *time.Time     `json:"queuedUntil,omitempty"`
-	Approval    *Approval      `json:"approval,omitempty"` // of a command that has to be approved, or had to
-	History     []Transition   `json:"history"`
-	Result      *CommandResult `json:"result,omitempty"` // one meter
-	Bulk        *Bulk          `json:"bulk,omitempty"`   // any other target
+	QueuedUntil *time.Time `json:"queuedUntil,omitempty"`
+	Approval    *Approval  `json:"approval,omitempty"` // of a command that has to be approved, or had to
+	// Verification is what a reading behind a disconnection or reconnection of one meter said.
+	Verification *Verification  `json:"verification,omitempty"`
+	Verifies     string         `json:"verifies,omitempty"` // the switch that this read is to verify
+	History      []Transition   `json:"history"`
+	Result       *CommandResult `json:"result,omitempty"` // one meter
+	Bulk         *Bulk          `json:"bulk,omitempty"`   // any other target
+}
+
+// The states of a verification.
+const (
+	VerifyPending      = "pending"
+	VerifyDone         = "verified"
+	VerifyContradicted = "contradicted"
+	VerifyUnanswered   = "unanswered"
+)
+
+// Verification is what a reading behind a switch said: whether the breaker is where the meter says that it moved it.
+type Verification struct {
+	State   string    `json:"state" enum:"pending,verified,contradicted,unanswered"`
+	Read    string    `json:"read"`          // the command that read it
+	Time    time.Time `json:"time,omitzero"` // wall time
+	Power   int32     `json:"power"`         // W
+	Voltage float64   `json:"voltage"`       // V
 }
 
 // Approval says why a command has to be approved by another person than the one who asked for it, and what became of that.
@@ -152,9 +172,27 @@ type CommandCancel struct {
 	By string `json:"by,omitempty"`
 }
 
+// Quarantine is an operator or a feeder whose disconnections are stopped, because one more was asked for than its budget allows.
+type Quarantine struct {
+	Name    string    `json:"name" doc:"operator: or feeder: and who or which it is."`
+	Since   time.Time `json:"since"` // wall time
+	Why     string    `json:"why"`
+	Command string    `json:"command"`      // that was the last straw
+	By      string    `json:"by,omitempty"` // who had asked for it; another person has to release it
+}
+
+// QuarantineRelease ends a quarantine.
+type QuarantineRelease struct {
+	Name    string `json:"name"`
+	Comment string `json:"comment,omitempty"`
+	By      string `json:"by,omitempty"` // set by the server
+}
+
 // Bulk counts the meters of a command for many.
 type Bulk struct {
-	Total      int            `json:"total"`
-	States     map[string]int `json:"states"`
-	Stragglers []string       `json:"stragglers"` // ids not finished or, of a command that has ended, not done; at most 100
+	Total  int            `json:"total"`
+	States map[string]int `json:"states"`
+	// Verification counts the meters that were switched by what a reading behind it said.
+	Verification map[string]int `json:"verification,omitempty"`
+	Stragglers   []string       `json:"stragglers"` // ids not finished or, of a command that has ended, not done; at most 100
 }

@@ -4,30 +4,32 @@ import "time"
 
 // The names of the questions that the MDMS answers over the bus (package bus, Request and Serve): request -> response.
 const (
-	QueryMeters        = "meters"         // MeterQuery -> Page[Meter]
-	QueryMeter         = "meter"          // ByID -> Meter
-	QueryReadings      = "readings"       // ReadingQuery -> Page[Reading]
-	QueryConcentrators = "concentrators"  // Paging -> Page[Concentrator]
-	QueryOutages       = "outages"        // OutageQuery -> Page[Outage]
-	QueryCompleteness  = "completeness"   // Span -> Completeness
-	QueryTotals        = "totals"         // struct{} -> Totals
-	QueryCommandCreate = "command-create" // CommandRequest -> Command
-	QueryCommandCancel = "command-cancel" // CommandCancel -> Command
-	QueryCommandDecide = "command-decide" // CommandDecision -> Command
-	QueryCommand       = "command"        // ByID -> Command
-	QueryCommands      = "commands"       // CommandQuery -> Page[Command]
-	QueryGroups        = "groups"         // Paging -> Page[Group]
-	QueryGroupPut      = "group-put"      // GroupPut -> Group
-	QueryAudit         = "audit"          // AuditQuery -> Page[AuditRecord]
-	QueryAuditHead     = "audit-head"     // struct{} -> AuditHead
-	QueryExplain       = "explain"        // ExplainQuery -> Explanation
-	QueryFindings      = "findings"       // FindingQuery -> Page[Finding]
-	QueryEditPropose   = "edit-propose"   // EditRequest -> Edit
-	QueryEditDecide    = "edit-decide"    // EditDecision -> Edit
-	QueryEdit          = "edit"           // ByID -> Edit
-	QueryEdits         = "edits"          // EditQuery -> Page[Edit]
-	QueryRuleSet       = "rule-set"       // ByID -> RuleSet
-	QueryLocation      = "location"       // LocationQuery -> Location; answered by the EEB
+	QueryMeters            = "meters"             // MeterQuery -> Page[Meter]
+	QueryMeter             = "meter"              // ByID -> Meter
+	QueryReadings          = "readings"           // ReadingQuery -> Page[Reading]
+	QueryConcentrators     = "concentrators"      // Paging -> Page[Concentrator]
+	QueryOutages           = "outages"            // OutageQuery -> Page[Outage]
+	QueryCompleteness      = "completeness"       // Span -> Completeness
+	QueryTotals            = "totals"             // struct{} -> Totals
+	QueryCommandCreate     = "command-create"     // CommandRequest -> Command
+	QueryCommandCancel     = "command-cancel"     // CommandCancel -> Command
+	QueryCommandDecide     = "command-decide"     // CommandDecision -> Command
+	QueryCommand           = "command"            // ByID -> Command
+	QueryCommands          = "commands"           // CommandQuery -> Page[Command]
+	QueryGroups            = "groups"             // Paging -> Page[Group]
+	QueryGroupPut          = "group-put"          // GroupPut -> Group
+	QueryQuarantines       = "quarantines"        // struct{} -> Page[Quarantine]
+	QueryQuarantineRelease = "quarantine-release" // QuarantineRelease -> Quarantine
+	QueryAudit             = "audit"              // AuditQuery -> Page[AuditRecord]
+	QueryAuditHead         = "audit-head"         // struct{} -> AuditHead
+	QueryExplain           = "explain"            // ExplainQuery -> Explanation
+	QueryFindings          = "findings"           // FindingQuery -> Page[Finding]
+	QueryEditPropose       = "edit-propose"       // EditRequest -> Edit
+	QueryEditDecide        = "edit-decide"        // EditDecision -> Edit
+	QueryEdit              = "edit"               // ByID -> Edit
+	QueryEdits             = "edits"              // EditQuery -> Page[Edit]
+	QueryRuleSet           = "rule-set"           // ByID -> RuleSet
+	QueryLocation          = "location"           // LocationQuery -> Location; answered by the EEB
 )
 
 // ByID asks for one thing.

@@ -51,6 +51,19 @@ func (c *Client) DecideCommand(ctx context.Context, id string, approve bool, com
 	}{comment})
 }
 
+// Quarantines lists the operators and feeders whose disconnections are stopped.
+func (c *Client) Quarantines(ctx context.Context) ([]api.Quarantine, error) {
+	got, err := get[api.Page[api.Quarantine]](ctx, c, "/v1/quarantines", nil)
+	return got.Items, err
+}
+
+// ReleaseQuarantine ends a quarantine.
+func (c *Client) ReleaseQuarantine(ctx context.Context, name, comment string) (api.Quarantine, error) {
+	return send[api.Quarantine](ctx, c, http.MethodPost, "/v1/quarantines/"+url.PathEscape(name)+"/release", struct {
+		Comment string `json:"comment,omitempty"`
+	}{comment})
+}
+
 // Command returns one command.
 func (c *Client) Command(ctx context.Context, id string) (api.Command, error) {
 	return get[api.Command](ctx, c, "/v1/commands/"+url.PathEscape(id), nil)

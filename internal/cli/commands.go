@@ -111,6 +111,9 @@ time, which may run faster.`,
 				for _, h := range one.History {
 					fmt.Fprintf(a.Out, "%s  %-10s %s\n", h.Time.UTC().Format("2006-01-02T15:04:05.000Z"), h.State, h.Detail)
 				}
+				if v := verification(one); v != "" {
+					fmt.Fprintln(a.Out, strings.TrimPrefix(v, ", "))
+				}
 				fmt.Fprint(a.Out, persons(one), stragglers(one, ""))
 				return nil
 			})

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/apiclient"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -177,7 +178,7 @@ func (c *control) run(ctx context.Context, typ, target string) error {
 			}
 			return err
 		}
-		cmd = final
+		cmd = awaitVerification(ctx, client, final)
 	}
 	a := report{Command: cmd}
 	if cmd.Bulk != nil && api.Finished(cmd.State) {
@@ -189,6 +190,25 @@ func (c *control) run(ctx context.Context, typ, target string) error {
 		return err
 	}
 	return outcome(cmd, target)
+}
+
+// awaitVerification waits a moment for the reading behind a switch: it comes as soon as the meter's answer did, or late.
+func awaitVerification(ctx context.Context, client *apiclient.Client, cmd api.Command) api.Command {
+	for range 50 {
+		v := cmd.Verification
+		if v == nil || v.State != api.VerifyPending {
+			return cmd
+		}
+		select {
+		case <-ctx.Done():
+			return cmd
+		case <-time.After(100 * time.Millisecond):
+		}
+		if now, err := client.Command(ctx, cmd.ID); err == nil {
+			cmd = now
+		}
+	}
+	return cmd
 }
 
 // asleep says when a meter that sleeps fetches the command.

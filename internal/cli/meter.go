@@ -21,6 +21,7 @@ func newMeter(a *app) *cobra.Command {
 	var history time.Duration
 	var sn snFlags
 	var home hanFlags
+	var mode string
 	cmd := &cobra.Command{
 		Use:   "meter",
 		Short: "Run one meter agent",
@@ -54,6 +55,10 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 			if history < 0 || history > meter.Memory45Days*time.Second {
 				return usagef("flag --history: value %v, want 0 to 1080h (45 days)", history)
 			}
+			control, err := meter.ParseControlMode(mode)
+			if err != nil {
+				return usagef("flag --control-mode: %w", err)
+			}
 			log, err := a.logger()
 			if err != nil {
 				return err
@@ -73,7 +78,7 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 			o := meter.Options{
 				ID: id, Source: source, Clock: clock, URL: url, Username: username, Password: secret(password), TLS: tlsConfig,
 				Capabilities: record.CapBreaker | record.CapBattery, Interval: uint16(interval), History: history, Logger: log,
-				SN: snOptions,
+				SN: snOptions, ControlMode: control,
 			}
 			gateway, err := home.gateway(id, dir, sn.common(url, username, password, interval, tlsConfig, log), log)
 			if err != nil {
@@ -113,6 +118,7 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 		},
 	}
 	f := cmd.Flags()
+	f.StringVar(&mode, "control-mode", "any", "what its breaker takes, as control_mode of DLMS class 70: 0 nothing; 1, 3, 5, 6 an armed reconnection only; 2, 4 a direct one only; or any")
 	f.StringVar(&id, "id", "", "the meter's id, 1 to 23 of A-Z a-z 0-9 - _ . (needed)")
 	f.StringVar(&url, "concentrator", "mqtt://127.0.0.1:1893", "its concentrator: mqtt://, mqtts://, ws://, wss:// (WebSocket), mqttsn:// (UDP), mqttsns:// (DTLS), mqttsn+multicast://, mqttsn+tcp:// or mqttsn+serial:///dev/…")
 	f.StringVar(&dir, "data", "", "directory for its state (default: it forgets everything at the end)")

@@ -150,6 +150,9 @@ func (c *control) tell(w io.Writer, cmd report, target string) error {
 		for _, s := range sortedKeys(cmd.Bulk.States) {
 			fmt.Fprintf(w, "  %-10s %d\n", s, cmd.Bulk.States[s])
 		}
+		for _, s := range sortedKeys(cmd.Bulk.Verification) {
+			fmt.Fprintf(w, "  read behind it: %s %d\n", s, cmd.Bulk.Verification[s])
+		}
 		fmt.Fprint(w, stragglers(cmd.Command, "  "))
 		if cmd.Type == api.CommandRead && cmd.Meters != nil {
 			fmt.Fprintln(w)
@@ -168,9 +171,24 @@ func (c *control) tell(w io.Writer, cmd report, target string) error {
 		if cmd.Result != nil && cmd.Result.Breaker != "" && cmd.Result.Breaker != "none" {
 			breaker = ", breaker " + cmd.Result.Breaker
 		}
-		fmt.Fprintf(w, "%s %s: done%s  (%d ms)\n", cmd.Type, target, breaker, last.Milliseconds())
+		fmt.Fprintf(w, "%s %s: done%s%s  (%d ms)\n", cmd.Type, target, breaker, verification(cmd.Command), last.Milliseconds())
 	}
 	return nil
+}
+
+// verification says what the reading behind a switch said, "" where there is none yet.
+func verification(cmd api.Command) string {
+	v := cmd.Verification
+	if v == nil || v.State == api.VerifyPending {
+		return ""
+	}
+	switch v.State {
+	case api.VerifyDone:
+		return fmt.Sprintf(", verified by a reading of %d W", v.Power)
+	case api.VerifyContradicted:
+		return fmt.Sprintf(", CONTRADICTED by a reading of %d W: look at the meter", v.Power)
+	}
+	return ", not verified: no reading came"
 }
 
 // persons are lines with who asked for a command and who decided on it, with the comment; "" where nobody has a name.

@@ -11,32 +11,44 @@ import (
 type safetyFlags struct {
 	offered     bool
 	approveFrom int
-	budget      string
-	parsed      []command.Budget
+	texts       [4]string           // budgets: of all, of each operator, of each feeder, of reconnections
+	parsed      [4][]command.Budget // the same
+}
+
+// budgetFlags are in the order of safetyFlags.texts.
+var budgetFlags = [...]struct{ name, help string }{
+	{"disconnect-budget", "how many meters may be disconnected, and in which time as many again, such as 100/1m,1000/1h (default: no bound)"},
+	{"operator-budget", "how many meters one person may disconnect without approval, such as 50/1h: with one more all that person's disconnections stop until another person has released them (default: no bound)"},
+	{"feeder-budget", "how many meters may be disconnected on one feeder, such as 30/1h: with one more the disconnections there stop until another person has released them (default: no bound)"},
+	{"reconnect-budget", "how many meters of one feeder a reconnection of many switches on, such as 50/1m, so that the feeder is not overloaded (default: no bound)"},
 }
 
 func (s *safetyFlags) flags(f *pflag.FlagSet) {
 	s.offered = true
 	f.IntVar(&s.approveFrom, "approve-from", command.DefaultApproveFrom,
 		"from how many meters on, disconnected by one person within an hour, another person has to approve it; 1: always, 0: never")
-	f.StringVar(&s.budget, "disconnect-budget", "",
-		"how many meters may be disconnected, and in which time as many again, such as 100/1m,1000/1h (default: no bound)")
+	for i, b := range budgetFlags {
+		f.StringVar(&s.texts[i], b.name, "", b.help)
+	}
 }
 
 func (s *safetyFlags) check() (err error) {
 	if s.approveFrom < 0 {
 		return usagef("flag --approve-from: %d, want a number of meters, or 0 for never", s.approveFrom)
 	}
-	if s.budget != "" {
-		if s.parsed, err = command.ParseBudgets(s.budget); err != nil {
-			return usagef("flag --disconnect-budget: %v", err)
+	for i, text := range s.texts {
+		if text == "" {
+			continue
+		}
+		if s.parsed[i], err = command.ParseBudgets(text); err != nil {
+			return usagef("flag --%s: %v", budgetFlags[i].name, err)
 		}
 	}
 	return nil
 }
 
 func (s *safetyFlags) safety() mdms.Safety {
-	out := mdms.Safety{ApproveFrom: s.approveFrom, Budgets: s.parsed}
+	out := mdms.Safety{ApproveFrom: s.approveFrom, Budgets: s.parsed[0], Operators: s.parsed[1], Feeders: s.parsed[2], Reconnects: s.parsed[3]}
 	if s.offered && out.ApproveFrom == 0 {
 		out.ApproveFrom = -1
 	}

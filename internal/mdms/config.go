@@ -43,6 +43,9 @@ type Safety struct {
 	// it; default 100, below 0: never.
 	ApproveFrom int
 	Budgets     []command.Budget // of meters that are disconnected, all together; none: as fast as it goes
+	// Operators bound what one person disconnects without approval, Feeders what is disconnected on one feeder: who would exceed
+	// one is quarantined. Reconnects are how fast a feeder's meters are reconnected by a command for many. None: no bound.
+	Operators, Feeders, Reconnects []command.Budget
 }
 
 // Backfill says how missing intervals are collected.

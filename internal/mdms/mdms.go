@@ -95,7 +95,8 @@ func build(o Options) (*MDMS, error) {
 	m.imports = imports{m: m, open: map[string]*incoming{}}
 	m.outages = outage.New(outage.Options{Clock: o.Clock, Logger: o.Logger, NewID: m.newID, Device: m.find})
 	m.commands = command.New(command.Options{ApproveFrom: o.Safety.ApproveFrom, Budgets: o.Safety.Budgets, Clock: o.Clock, Logger: o.Logger, NewID: m.newID, Send: m.sendCommand, Device: m.find,
-		Below: m.outages.Below, Reader: o.Store, Asleep: m.asleep, Select: m.selected, Protected: m.protected})
+		Below: m.outages.Below, Reader: o.Store, Asleep: m.asleep, Verify: true, OperatorBudgets: o.Safety.Operators, FeederBudgets: o.Safety.Feeders, ReconnectBudgets: o.Safety.Reconnects, Feeder: m.feederOf,
+		Select: m.selected, Protected: m.protected})
 	m.planner = backfill.New(backfill.Options{Gap: m.gap, Live: m.live, Send: m.sendRequest, ID: m.newRequestID, PerConcentrator: o.Backfill.PerConcentrator,
 		Total: o.Backfill.Total, PartsPerSecond: o.Backfill.PartsPerSecond, Timeout: o.Backfill.Timeout,
 		Asleep: func(ordinal uint32) time.Duration { return m.asleep(&m.devices[ordinal].EndDevice) }})
@@ -271,7 +272,7 @@ func (m *MDMS) turn(ctx context.Context, w *work) (time.Duration, error) {
 	}
 	next = sooner(next, nextJudge, wall)
 	m.handOut()
-	if len(m.pending.Commands)+len(m.pending.Outages)+len(m.pending.Groups)+len(m.pending.Runs)+len(m.trail) > 0 {
+	if len(m.pending.Commands)+len(m.pending.Outages)+len(m.pending.Groups)+len(m.pending.Runs)+len(m.pending.Allowances)+len(m.trail) > 0 {
 		next = shortestTurn
 	}
 	out, buried := m.outbox.take(), m.buried
@@ -323,6 +324,7 @@ func (m *MDMS) handOut() {
 		m.pending.Groups = append(m.pending.Groups, store.Group{Number: g.Group, Members: g.Members})
 	}
 	m.trail = append(m.trail, cc.Audit...)
+	m.pending.Allowances = append(m.pending.Allowances, cc.Allowances...)
 	m.outbox.later(cc.Events)
 	oc := m.outages.Changed()
 	m.pending.Outages = append(m.pending.Outages, oc.Outages...)
@@ -379,7 +381,7 @@ func (m *MDMS) collect(now uint32, quota int) (*store.Commit, []*dayRow) {
 // the store may lack what is in RAM.
 func (m *MDMS) commit(ctx context.Context, c *store.Commit) error {
 	if c.Stream == "" && len(c.Devices)+len(c.Chunks)+len(c.Blocks)+len(c.Drafts)+len(c.Moves)+len(c.DropDays)+len(c.Commands)+len(c.Outages)+len(c.Totals)+len(c.Groups)+len(c.Registry)+
-		len(c.Verdicts)+len(c.Findings)+len(c.Edits)+len(c.RuleSets)+len(c.Runs)+len(c.Audit) == 0 {
+		len(c.Verdicts)+len(c.Findings)+len(c.Edits)+len(c.RuleSets)+len(c.Runs)+len(c.Audit)+len(c.Allowances) == 0 {
 		return nil
 	}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
@@ -524,6 +526,11 @@ func (m *MDMS) restoreEngines(ctx context.Context) error {
 	for _, o := range cases {
 		m.lastID = max(m.lastID, o.ID)
 	}
+	left, err := m.o.Store.Allowances(ctx)
+	if err != nil {
+		return err
+	}
+	m.commands.RestoreAllowances(left)
 	open, err := m.o.Store.Commands(ctx, 0, math.MaxInt32, true)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/record"
 )
 
@@ -94,6 +95,13 @@ func (m *MDMS) newMetrics() (*metrics, error) {
 			func() float64 { return float64(m.ledger.differ) }),
 		count("wattbus_intervals_outside_total", "Values too old or too far in the future to be kept.", nil,
 			func() float64 { return float64(m.ledger.late) }),
+		read("wattbus_quarantined", "Operators and feeders whose disconnections are stopped.", nil, func() float64 { return float64(len(m.commands.Quarantines())) }),
+		count("wattbus_breaker_readings_total", "Readings behind a switch, by what they said of the breaker.", prometheus.Labels{"state": api.VerifyDone},
+			func() float64 { return float64(m.commands.Stats().Verified) }),
+		count("wattbus_breaker_readings_total", "Readings behind a switch, by what they said of the breaker.", prometheus.Labels{"state": api.VerifyContradicted},
+			func() float64 { return float64(m.commands.Stats().Contradicted) }),
+		count("wattbus_breaker_readings_total", "Readings behind a switch, by what they said of the breaker.", prometheus.Labels{"state": api.VerifyUnanswered},
+			func() float64 { return float64(m.commands.Stats().Unanswered) }),
 		read("wattbus_devices", "Devices known, concentrators left out.", nil, func() float64 { return float64(m.outages.Devices()) }),
 		read("wattbus_vee_waiting", "Days of a device and channel that wait to be judged.", nil, func() float64 { return float64(m.judge.waiting()) }),
 		read("wattbus_backfill_waiting", "Meters with gaps and no request under way.", nil,

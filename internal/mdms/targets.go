@@ -1,6 +1,8 @@
 package mdms
 
 import (
+	"context"
+
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/mdms/outage"
@@ -53,4 +55,22 @@ func (m *MDMS) selected(q api.TargetQuery) ([]*cim.EndDevice, error) {
 func (m *MDMS) protected(d *cim.EndDevice) bool {
 	u, _, ok := m.registry.Place(d.ID, m.o.Clock.Unix(), registry.Now)
 	return ok && u.Protected
+}
+
+// feederOf names the feeder that a meter hangs on, "" where the registry does not say. m.mu is held.
+func (m *MDMS) feederOf(d *cim.EndDevice) string {
+	if x := m.byID[d.ID]; x != nil && int(x.place.feeder) < len(m.grid.names) {
+		return m.grid.names[x.place.feeder]
+	}
+	return ""
+}
+
+func (m *MDMS) queryQuarantines(context.Context, struct{}) (api.Page[api.Quarantine], error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return api.Page[api.Quarantine]{Items: m.commands.Quarantines()}, nil
+}
+
+func (m *MDMS) releaseQuarantine(ctx context.Context, q api.QuarantineRelease) (api.Quarantine, error) {
+	return change(ctx, m, func() (api.Quarantine, error) { return m.commands.Release(q) })
 }

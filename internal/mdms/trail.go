@@ -9,6 +9,7 @@ import (
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/audit"
+	"github.com/wattbus/wattbus/internal/mdms/command"
 	"github.com/wattbus/wattbus/internal/store"
 )
 
@@ -49,11 +50,16 @@ func (m *MDMS) restoreTrail(ctx context.Context) error {
 	}
 	m.head, m.settled = h, h
 	m.log.Info("audit trail goes on", "head", h.String())
-	budgets := make([]string, 0, len(m.o.Safety.Budgets))
-	for _, b := range m.o.Safety.Budgets {
-		budgets = append(budgets, b.String())
+	texts := func(bs []command.Budget) []string {
+		out := make([]string, 0, len(bs))
+		for _, b := range bs {
+			out = append(out, b.String())
+		}
+		return out
 	}
-	m.note(audit.Centre, "centre.start", "", "", map[string]any{"approveFrom": m.o.Safety.ApproveFrom, "budgets": budgets})
+	o := m.o.Safety
+	m.note(audit.Centre, "centre.start", "", "", map[string]any{"approveFrom": o.ApproveFrom, "budgets": texts(o.Budgets), "operators": texts(o.Operators),
+		"feeders": texts(o.Feeders), "reconnects": texts(o.Reconnects)})
 	return nil
 }
 

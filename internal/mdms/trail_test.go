@@ -85,7 +85,8 @@ func TestTrail(t *testing.T) {
 				}
 			}
 			newest := ask[api.AuditQuery, api.Page[api.AuditRecord]](c, api.QueryAudit, api.AuditQuery{Newest: true, Action: "command", Subject: cmd.ID})
-			if len(newest.Items) != 3 || !strings.Contains(string(newest.Items[0].Entry), "command.done") || !strings.Contains(string(newest.Items[2].Entry), `"alice"`) {
+			// What the reading behind the switch said may be among them by now.
+			if n := len(newest.Items); n < 3 || n > 4 || !strings.Contains(string(newest.Items[n-3].Entry), "command.done") || !strings.Contains(string(newest.Items[n-1].Entry), `"alice"`) {
 				t.Errorf("the command's own entries, newest first: %+v", newest)
 			}
 			// It goes on after a restart, behind what was there.

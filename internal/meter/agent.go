@@ -148,7 +148,7 @@ func (a *Agent) start(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at := a.o.Clock.Unix()
-	a.core = newCore(config{id: a.o.ID, firmware: a.o.Firmware, caps: a.o.Capabilities, sources: [2]Source{a.o.Source, a.o.Export},
+	a.core = newCore(config{id: a.o.ID, firmware: a.o.Firmware, caps: a.o.Capabilities, mode: a.o.ControlMode, sources: [2]Source{a.o.Source, a.o.Export},
 		interval: a.o.Interval, history: uint32(a.o.History / time.Second), unsynchronised: a.o.Unsynchronised,
 		hardware: a.o.Hardware, oldest: oldest}, st, kept, at)
 	a.gasp, a.moved, a.cut, a.err = nil, false, false, nil

@@ -82,6 +82,9 @@ func (m *core) command(at uint32, c record.Command, bad error) effects {
 		return e
 	}
 	e := Executed{ID: c.ID, Opcode: c.Opcode, Channel: c.Channel}
+	if switches(c.Opcode) {
+		e.Expiry = c.Expiry
+	}
 	var fx effects
 	switch {
 	case errors.Is(bad, record.ErrOpcode):
@@ -96,6 +99,8 @@ func (m *core) command(at uint32, c record.Command, bad error) effects {
 		e.Outcome, e.Detail = record.Refused, record.DetailClock
 	case m.expired(c.Expiry):
 		e.Outcome = record.Expired
+	case switches(c.Opcode) && c.Expiry <= m.st.Spent:
+		e.Outcome, e.Detail = record.Refused, record.DetailSpent
 	default:
 		fx = m.execute(c, &e)
 	}
@@ -159,15 +164,15 @@ func (m *core) execute(c record.Command, e *Executed) (fx effects) {
 			fx.task = m.unknown(e)
 		}
 	case record.OpDisconnect:
-		fx.task = m.moveTo(record.BreakerOpen)
+		fx.task = m.trigger(RemoteDisconnect, e)
 	case record.OpReconnect:
-		switch {
-		case c.A > 1:
+		switch c.A {
+		case 0:
+			fx.task = m.trigger(RemoteReconnect, e)
+		case 1:
+			fx.task = m.trigger(RemoteArm, e)
+		default:
 			e.Outcome, e.Detail = record.Refused, DetailValue
-		case c.A == 1 && m.open():
-			fx.task = m.moveTo(record.BreakerReady)
-		case c.A == 0:
-			fx.task = m.moveTo(record.BreakerClosed)
 		}
 	case record.OpSetInterval:
 		if !validInterval(c.A) {
@@ -186,6 +191,19 @@ func (m *core) execute(c record.Command, e *Executed) (fx effects) {
 	case record.OpPing:
 	}
 	return fx
+}
+
+// trigger moves the breaker as a command says, if its control mode does that.
+func (m *core) trigger(t Trigger, e *Executed) *task {
+	to, ok := m.mode.next(m.st.Breaker, t)
+	if !ok {
+		e.Outcome, e.Detail = record.Refused, record.DetailMode
+		return nil
+	}
+	if t == RemoteArm && to == m.st.Breaker { // closed, or armed already
+		return nil
+	}
+	return m.moveTo(to)
 }
 
 // moveTo moves the breaker, or says to where the hardware has to move it.

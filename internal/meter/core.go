@@ -47,6 +47,7 @@ func msg(t record.Type, payload []byte) message {
 type core struct {
 	firmware uint32
 	caps     record.Capabilities
+	mode     ControlMode
 	voltage  uint64 // seed of the voltage's small variations
 
 	st      State
@@ -71,6 +72,7 @@ type config struct {
 	id             string
 	firmware       uint32
 	caps           record.Capabilities
+	mode           ControlMode
 	sources        [2]Source
 	interval       uint16
 	history        uint32 // seconds of the past that the profile holds at the very first start
@@ -82,7 +84,7 @@ type config struct {
 
 // newCore starts a meter at a business time: anew, or where it stopped.
 func newCore(c config, st State, kept bool, at uint32) *core {
-	m := &core{firmware: c.firmware, caps: c.caps, curve: curve{source: c.sources}, st: st}
+	m := &core{firmware: c.firmware, caps: c.caps, mode: c.mode, curve: curve{source: c.sources}, st: st}
 	for i := range len(c.id) {
 		m.voltage = (m.voltage ^ uint64(c.id[i])) * 1099511628211
 	}
@@ -394,11 +396,22 @@ func (m *core) powerRestored(at uint32) (message, bool) {
 // closeBreaker is a person at the meter who closes an armed breaker; nothing happens to one that is not armed.
 func (m *core) closeBreaker(at uint32) (message, bool) {
 	m.tell(at)
-	if m.st.Breaker != record.BreakerReady {
+	if _, ok := m.mode.next(m.st.Breaker, ManualReconnect); !ok {
 		return message{}, false
 	}
 	m.setBreaker(record.BreakerClosed)
 	return msg(record.TypeEvent, record.Event{Header: m.header(), Code: record.EventClosedAtMeter}.Append(nil)), true
+}
+
+// atMeter moves the breaker by what happens at the meter: a person's button, its limiter.
+func (m *core) atMeter(at uint32, t Trigger) bool {
+	m.tell(at)
+	to, ok := m.mode.next(m.st.Breaker, t)
+	if !ok || m.caps&record.CapBreaker == 0 {
+		return false
+	}
+	m.setBreaker(to)
+	return true
 }
 
 func (m *core) setBreaker(b record.Breaker) {

@@ -53,7 +53,9 @@ type Options struct {
 	Connect func(client.Options) (Link, error)
 
 	Capabilities record.Capabilities
-	Firmware     uint32
+	// ControlMode is what the breaker takes; the zero value takes everything.
+	ControlMode ControlMode
+	Firmware    uint32
 	// Interval is the reading interval in minutes, a divisor of a day, until a command or the centre sets another.
 	Interval uint16
 	// History is how much of the past the profile holds when the meter starts for the very first time, at most 45 days.

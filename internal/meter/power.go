@@ -56,6 +56,24 @@ func (a *Agent) CloseBreaker() bool {
 	return true
 }
 
+// AtMeter moves the breaker as a person at the meter or the meter itself does: ManualDisconnect, LocalDisconnect or LocalReconnect.
+// It is false where the control mode does not do that, and for a meter with hardware, which moves its breaker itself. The
+// centre sees it by the flags of what the meter sends next.
+func (a *Agent) AtMeter(t Trigger) bool {
+	a.mu.Lock()
+	defer a.nudge()
+	defer a.mu.Unlock()
+	if t < ManualDisconnect || a.core == nil || a.o.Hardware != nil || a.core.st.PowerLost != 0 {
+		return false
+	}
+	if !a.core.atMeter(a.o.Clock.Unix(), t) || a.save() != nil {
+		return false
+	}
+	a.push(a.core.location(a.o.Clock.Unix())) // of the same registration, with the new flags
+	a.dueAt = time.Time{}                     // the next reading is another one now
+	return true
+}
+
 // LookAtBreaker asks the hardware where its breaker is: a person, or the meter itself, has moved it.
 func (a *Agent) LookAtBreaker() {
 	a.mu.Lock()

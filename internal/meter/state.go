@@ -27,6 +27,7 @@ type Executed struct {
 	Slot     uint16 // minutes; of a profile
 	Time     uint32 // of the result
 	Detail   uint32
+	Expiry   uint32 // of a breaker command
 	From, To uint32 // of a profile, after cutting off: the first slot's start and the last one's end
 }
 
@@ -40,6 +41,7 @@ type State struct {
 	Interval       uint16 // minutes
 	ReadingSeq     uint16
 	PowerSeq       uint16
+	Spent          uint32 // unknown breaker commands that expire no later are not carried out
 	Unsynchronised bool
 	Breaker        record.Breaker
 	Groups         []uint32
@@ -54,9 +56,9 @@ var ErrState = errors.New("not the state of a meter")
 // The encoding of a change: version, the fields of fixed length, the groups, the commands executed since the last change, and
 // the whole list of cuts where it changed. A snapshot is the change that leads from nothing to the state.
 const (
-	stateVersion = 1
-	fixedSize    = 1 + 4*4 + 8 + 3*2 + 3 + 16
-	executedSize = 34
+	stateVersion = 2
+	fixedSize    = 1 + 4*4 + 8 + 3*2 + 3 + 16 // and 4 for Spent, from version 2 on
+	executedSize = 36                         // 34 in version 1, which kept no expiries
 	flagUnsync   = 1 << 0
 	flagCuts     = 1 << 1
 )
@@ -84,6 +86,7 @@ func (s *State) append(dst []byte, n int, cuts bool) []byte {
 	for _, g := range s.Groups {
 		dst = be.AppendUint32(dst, g)
 	}
+	dst = be.AppendUint32(dst, s.Spent)
 	dst = append(dst, byte(n))
 	for _, e := range s.Executed[len(s.Executed)-n:] {
 		dst = be.AppendUint64(dst, e.ID)
@@ -92,7 +95,7 @@ func (s *State) append(dst []byte, n int, cuts bool) []byte {
 		for _, v := range [...]uint32{e.Time, e.Detail, e.From, e.To} {
 			dst = be.AppendUint32(dst, v)
 		}
-		dst = append(dst, 0, 0)
+		dst = be.AppendUint32(dst, e.Expiry)
 	}
 	if cuts {
 		dst = be.AppendUint16(dst, uint16(len(s.Cuts)))
@@ -111,8 +114,9 @@ func (s *State) Apply(b []byte) error {
 	if len(b) < fixedSize+1 {
 		return fmt.Errorf("%d bytes, want at least %d: %w", len(b), fixedSize+1, ErrState)
 	}
-	if b[0] != stateVersion {
-		return fmt.Errorf("version %d, want %d: %w", b[0], stateVersion, ErrState)
+	version, each := b[0], executedSize
+	if version != 1 && version != stateVersion {
+		return fmt.Errorf("version %d, want 1 or %d: %w", version, stateVersion, ErrState)
 	}
 	be := binary.BigEndian
 	n := State{Sequence: be.Uint32(b[1:]), First: be.Uint32(b[5:]), Floor: be.Uint32(b[9:]), PowerLost: be.Uint32(b[13:]),
@@ -128,19 +132,34 @@ func (s *State) Apply(b []byte) error {
 		n.Groups = append(n.Groups, be.Uint32(b))
 		b = b[4:]
 	}
+	if version == 1 {
+		each -= 2
+	} else {
+		if len(b) < 5 {
+			return fmt.Errorf("%d bytes behind the groups, want at least 5: %w", len(b), ErrState)
+		}
+		n.Spent = be.Uint32(b)
+		b = b[4:]
+	}
 	count := int(b[0])
 	b = b[1:]
-	if count > Remembered || len(b) < count*executedSize {
+	if count > Remembered || len(b) < count*each {
 		return fmt.Errorf("%d commands in %d bytes: %w", count, len(b), ErrState)
 	}
 	if count > 0 {
 		n.Executed = append([]Executed(nil), s.Executed...)
 	}
 	for range count {
-		n.remember(Executed{ID: be.Uint64(b), Opcode: record.Opcode(b[8]), Channel: record.Channel(b[9]),
+		e := Executed{ID: be.Uint64(b), Opcode: record.Opcode(b[8]), Channel: record.Channel(b[9]),
 			Outcome: record.Outcome(b[10]), Breaker: record.Breaker(b[11]), Flags: record.Flags(be.Uint16(b[12:])),
-			Slot: be.Uint16(b[14:]), Time: be.Uint32(b[16:]), Detail: be.Uint32(b[20:]), From: be.Uint32(b[24:]), To: be.Uint32(b[28:])})
-		b = b[executedSize:]
+			Slot: be.Uint16(b[14:]), Time: be.Uint32(b[16:]), Detail: be.Uint32(b[20:]), From: be.Uint32(b[24:]), To: be.Uint32(b[28:])}
+		if version > 1 {
+			e.Expiry = be.Uint32(b[32:])
+		}
+		spent := n.Spent // as it was when this was written: what is forgotten now was forgotten then
+		n.remember(e)
+		n.Spent = spent
+		b = b[each:]
 	}
 	if withCuts {
 		if len(b) < 2 || len(b)-2 < 8*int(be.Uint16(b)) {
@@ -176,8 +195,7 @@ func (s *State) remember(e Executed) {
 		}
 	}
 	if len(s.Executed) >= Remembered {
-		copy(s.Executed, s.Executed[len(s.Executed)-Remembered+1:])
-		s.Executed = s.Executed[:Remembered-1]
+		s.forget(e.Time)
 	}
 	s.Executed = append(s.Executed, e)
 }

@@ -31,6 +31,8 @@ func (o Outcome) String() string {
 const (
 	DetailClock    = 1 // the device's clock is not synchronised
 	DetailNoExpiry = 2 // a breaker command needs an expiry
+	DetailSpent    = 5 // it may have been carried out before: what the device remembers does not reach back so far
+	DetailMode     = 6 // the breaker's control mode has no such transition
 )
 
 // Breaker is the state of a breaker.

@@ -126,25 +126,32 @@ type Group struct {
 
 // Commit is what becomes durable at once: all of it or nothing.
 type Commit struct {
-	Stream   string // whose messages it answers; "" for none
-	Sequence uint64 // up to which; a commit whose sequence is not above the kept one changes nothing
-	Devices  []cim.EndDevice
-	Chunks   []Chunk
-	Blocks   []Block   // a version that exists already is left as it is
-	Drafts   []Block   // what was known of days that are not sealed, right before a value of them changed; see Store.Blocks
-	Moves    []Move    // of devices
-	DropDays []cim.Day // whose kept chunks are sealed in blocks or repeated in Chunks: they go before Chunks are added
-	Commands []Command
-	Outages  []Outage
-	Totals   []DayTotal     // replace those of the same days
-	Groups   []Group        // replace the memberships of the same groups, in this order
-	Verdicts []Verdict      // a version that exists already is left as it is; older findings of the same day are superseded
-	Findings []Finding      // one that exists already is left as it is
-	Edits    []Edit         // replace those with the same id
-	RuleSets []RuleSet      // one that exists already is left as it is
-	Runs     []Run          // one that exists already is left as it is
-	Registry [][]byte       // parts of the registry, added behind those that are there (package mdms/registry knows what is in them)
-	Audit    []audit.Record // what follows the last entry that is there; entries are never changed or removed
+	Stream     string // whose messages it answers; "" for none
+	Sequence   uint64 // up to which; a commit whose sequence is not above the kept one changes nothing
+	Devices    []cim.EndDevice
+	Chunks     []Chunk
+	Blocks     []Block   // a version that exists already is left as it is
+	Drafts     []Block   // what was known of days that are not sealed, right before a value of them changed; see Store.Blocks
+	Moves      []Move    // of devices
+	DropDays   []cim.Day // whose kept chunks are sealed in blocks or repeated in Chunks: they go before Chunks are added
+	Commands   []Command
+	Outages    []Outage
+	Totals     []DayTotal     // replace those of the same days
+	Groups     []Group        // replace the memberships of the same groups, in this order
+	Verdicts   []Verdict      // a version that exists already is left as it is; older findings of the same day are superseded
+	Findings   []Finding      // one that exists already is left as it is
+	Edits      []Edit         // replace those with the same id
+	RuleSets   []RuleSet      // one that exists already is left as it is
+	Runs       []Run          // one that exists already is left as it is
+	Registry   [][]byte       // parts of the registry, added behind those that are there (package mdms/registry knows what is in them)
+	Allowances []Allowance    // replace those of the same names; without Doc they are removed
+	Audit      []audit.Record // what follows the last entry that is there; entries are never changed or removed
+}
+
+// Allowance is what is left to an operator or on a feeder of what may be disconnected. Doc is the command engine's.
+type Allowance struct {
+	Name string
+	Doc  []byte
 }
 
 // Run is a billing run: a question with the time for which it was asked, kept under a name. Doc is its API form as JSON.
@@ -242,6 +249,9 @@ type Store interface {
 	BillingRun(ctx context.Context, name string) (Run, error)
 	// BillingRuns calls f with every billing run, by name.
 	BillingRuns(ctx context.Context, f func(Run) error) error
+
+	// Allowances returns all of them by name.
+	Allowances(ctx context.Context) ([]Allowance, error)
 
 	// Audit returns up to limit entries of the audit trail behind the one numbered after, ascending.
 	Audit(ctx context.Context, after uint64, limit int) ([]audit.Record, error)

@@ -63,6 +63,16 @@ func newCentre(t *testing.T) *centre {
 	answer(c, api.QueryRuns, func(struct{}) (api.Page[api.BillingRun], error) {
 		return api.Page[api.BillingRun]{Items: []api.BillingRun{run}}, nil
 	})
+	held := api.Quarantine{Name: "operator:alice", Since: noon, Why: "too many", Command: "1", By: "alice"}
+	answer(c, api.QueryQuarantines, func(struct{}) (api.Page[api.Quarantine], error) {
+		return api.Page[api.Quarantine]{Items: []api.Quarantine{held}}, nil
+	})
+	answer(c, api.QueryQuarantineRelease, func(q api.QuarantineRelease) (api.Quarantine, error) {
+		if q.Name != held.Name {
+			return held, api.NotFound("%q is not quarantined", q.Name)
+		}
+		return held, nil
+	})
 	answer(c, api.QueryAudit, func(q api.AuditQuery) (api.Page[api.AuditRecord], error) {
 		return api.Page[api.AuditRecord]{Items: []api.AuditRecord{{Sequence: 1, Hash: "aa", Entry: []byte(`{"actor":"<alice>"}`)}}}, nil
 	})

@@ -55,7 +55,7 @@ func rightFor(method, path string) api.Right {
 		return api.RightAdmin
 	case method == http.MethodGet, method == http.MethodHead:
 		return api.RightView
-	case strings.HasSuffix(path, "/approve"), strings.HasSuffix(path, "/reject"):
+	case strings.HasSuffix(path, "/approve"), strings.HasSuffix(path, "/reject"), strings.HasPrefix(path, "/v1/quarantines/"):
 		return api.RightApprove
 	case path == "/v1/commands", strings.HasPrefix(path, "/v1/commands/"):
 		return api.RightOperate

@@ -32,6 +32,7 @@ func (s *Server) routes() (*http.ServeMux, staticFile, error) {
 	s.editCalls(h)
 	s.commandCalls(h)
 	s.decisionCalls(h)
+	s.quarantineCalls(h)
 	s.auditCalls(h)
 	s.groupCalls(h)
 	s.networkCalls(h)

@@ -22,6 +22,7 @@ type plan struct {
 	bulk     bool
 	start    time.Time // zero: at once
 	priority priority
+	verifies uint64
 	payload  map[*cim.EndDevice][]uint32 // of groups: each device's whole membership, sorted
 }
 
@@ -96,6 +97,18 @@ func (e *Engine) check(req api.CommandRequest) (plan, error) {
 		} else if need > p.expires {
 			return p, api.BadRequest("expiresIn", "%d seconds: %d meters take at least %d with a budget of %s", req.ExpiresIn, len(p.devices),
 				int(math.Ceil(need.Seconds())), by)
+		}
+	}
+	if p.op == record.OpDisconnect {
+		if err := e.blocked(req.By); err != nil {
+			return p, err
+		}
+	}
+	if p.op == record.OpReconnect {
+		if need, by := e.staggered(p.devices); need > 0 && req.ExpiresIn == 0 {
+			p.expires = min(p.expires+need, MaxExpiry)
+		} else if need > p.expires {
+			return p, api.BadRequest("expiresIn", "%d seconds: these meters take at least %d with %s on each feeder", req.ExpiresIn, int(math.Ceil(need.Seconds())), by)
 		}
 	}
 	if p.op == record.OpGroups {

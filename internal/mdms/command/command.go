@@ -50,6 +50,8 @@ type Options struct {
 	// Asleep is how long a device still sleeps, wall time; 0: it is awake. nil: none sleeps.
 	Asleep func(*cim.EndDevice) time.Duration
 
+	// Verify has every meter read whose breaker was moved.
+	Verify bool
 	// Select finds the meters of a query, by id, each once; nil: there are no queries.
 	Select func(q api.TargetQuery) ([]*cim.EndDevice, error)
 	// Protected reports a device whose customer must not be disconnected without approval; nil: none is.
@@ -59,6 +61,11 @@ type Options struct {
 	ApproveFrom   int
 	ApproveWithin time.Duration
 	Budgets       []Budget // of meters that are disconnected, all together; none: as fast as it goes
+	// OperatorBudgets bound what one person disconnects without approval, FeederBudgets what is disconnected on one feeder; who
+	// would exceed one is quarantined. ReconnectBudgets are how fast the meters of a feeder are reconnected by a command for many.
+	// None: no bound.
+	OperatorBudgets, FeederBudgets, ReconnectBudgets []Budget
+	Feeder                                           func(*cim.EndDevice) string // "": not known; nil: no feeder is
 
 	MaxOpen     int           // unfinished commands; default 100,000
 	MaxMembers  int           // unfinished meters of all commands; default 2,000,000 (about 100 bytes each)
@@ -166,8 +173,13 @@ type control struct {
 	start    time.Time // when it is to go out; zero: at once
 	waiting  bool      // for that time
 
+	verifies uint64 // the switch that this read is to verify
+	seen     *record.Reading
+	checks   map[string]int // of a switch: meters by the state of their verification
+
 	pending   bool          // waits for approval
 	lasts     time.Duration // from the approval on
+	stopped   bool          // history says that it waits for a release
 	throttled bool          // history says that it waits for a budget
 
 	dirty  bool
@@ -190,7 +202,8 @@ type Stats struct {
 	Sends, SendErrors                    int64 // messages, broadcasts counted once
 	Results, Delivered, Duplicates, Late int64
 	Unknown, Foreign, Mismatched         int64 // results of no command here, of a device it was not for, with another opcode
-	Superseded                           int64
+	Superseded, Breaches                 int64
+	Verified, Contradicted, Unanswered   int64 // readings behind a switch: as it should be, not so, none came
 }
 
 // Engine holds the commands. Its methods must not be called concurrently.
@@ -216,12 +229,16 @@ type Engine struct {
 		since time.Time
 		used  int
 	}
-	groups  groups
-	budgets budgets
-	cuts    map[string][]cut // by who asked, oldest first
-	events  uint64
-	trail   []audit.Entry // not yet handed out
-	stats   Stats
+	groups     groups
+	budgets    budgets
+	cuts       map[string][]cut // by who asked, oldest first
+	allowances map[string]*allowance
+	held       []*member          // whose disconnection waits for a release
+	feeders    map[string]budgets // of reconnections
+	events     uint64
+	trail      []audit.Entry   // not yet handed out
+	amended    []store.Command // switches that had ended before a restart and were verified since
+	stats      Stats
 }
 
 // New returns an engine without commands; see Restore.
@@ -259,6 +276,7 @@ func New(o Options) *Engine {
 		base:     o.Wall(),
 		commands: map[uint64]*control{}, queues: map[*cim.EndDevice][]*member{}, dirty: map[uint64]*control{},
 		groups: newGroups(), budgets: newBudgets(o.Budgets, o.Wall()), cuts: map[string][]cut{},
+		allowances: map[string]*allowance{}, feeders: map[string]budgets{},
 	}
 }
 
@@ -300,7 +318,7 @@ func (e *Engine) add(p plan) (*control, error) {
 			Detail: "meter " + p.devices[0].ID + " has too many unfinished commands; wait for some to end, or cancel some"}
 	}
 	now := e.o.Wall()
-	c := &control{id: e.o.NewID(), op: p.op, bulk: p.bulk, payload: p.payload}
+	c := &control{id: e.o.NewID(), op: p.op, bulk: p.bulk, payload: p.payload, verifies: p.verifies}
 	c.priority, c.since = p.priority, now
 	c.expiry = e.wireExpiry(p.expires)
 	c.deadline = now.Add(p.expires)
@@ -309,6 +327,9 @@ func (e *Engine) add(p plan) (*control, error) {
 	c.doc = api.Command{ID: formatID(c.id), Type: p.req.Type, Target: p.req.Target, Params: p.req.Params, By: p.req.By,
 		State: queued.String(), Created: now.UTC(), Expires: &until,
 		History: []api.Transition{{State: queued.String(), Time: now.UTC()}}}
+	if c.verifies != 0 {
+		c.doc.Verifies = formatID(c.verifies)
+	}
 	if !c.bulk && (c.op == record.OpRead || c.op == record.OpProfile) {
 		c.extra = &attachment{}
 	}
@@ -335,6 +356,7 @@ func (e *Engine) add(p plan) (*control, error) {
 	} else if c.op == record.OpDisconnect {
 		e.cutOff(p.req.By, len(p.devices), now)
 	}
+	e.outlived(c, now)
 	e.enter(c)
 	e.touch(c)
 	e.noteCreated(c)

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/audit"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/record"
 	"github.com/wattbus/wattbus/internal/store"
@@ -48,6 +50,8 @@ type world struct {
 	store   map[uint64]store.Command
 	groups  map[uint32][]store.GroupMember
 	events  []api.Event
+	trail   []audit.Entry
+	left    map[string]store.Allowance
 }
 
 func newWorld(meters ...string) *world {
@@ -114,6 +118,15 @@ func (w *world) keep() {
 		w.groups[g.Group] = g.Members
 	}
 	w.events = append(w.events, ch.Events...)
+	w.trail = append(w.trail, ch.Audit...)
+	for _, a := range ch.Allowances {
+		if w.left == nil {
+			w.left = map[string]store.Allowance{}
+		}
+		if w.left[a.Name] = a; a.Doc == nil {
+			delete(w.left, a.Name)
+		}
+	}
 }
 
 func (w *world) after(d time.Duration) []Down {
@@ -125,6 +138,7 @@ func (w *world) after(d time.Duration) []Down {
 func (w *world) restart(t *testing.T) {
 	t.Helper()
 	w.e = New(w.o)
+	w.e.RestoreAllowances(slices.Collect(maps.Values(w.left)))
 	var open []store.Command
 	for _, k := range w.store {
 		if k.Open {

@@ -18,10 +18,11 @@ import (
 
 // Changes are what changed since the last call of Changed.
 type Changes struct {
-	Commands []store.Command // by ascending id
-	Groups   []GroupChange   // for the same commit
-	Events   []api.Event     // of type command, to be published after the commit
-	Audit    []audit.Entry   // what was done since, in its order, for the same commit
+	Commands   []store.Command   // by ascending id
+	Groups     []GroupChange     // for the same commit
+	Events     []api.Event       // of type command, to be published after the commit
+	Allowances []store.Allowance // for the same commit
+	Audit      []audit.Entry     // what was done since, in its order, for the same commit
 }
 
 // kept is the document of a command in the store: its API form, and what a restart needs beside it.
@@ -55,7 +56,7 @@ func Decode(c store.Command) (api.Command, error) {
 // cut then forgets is asked for again.
 func (e *Engine) Changed() Changes {
 	now := e.o.Wall()
-	out := Changes{Groups: e.changedGroups(), Audit: e.trail}
+	out := Changes{Groups: e.changedGroups(), Audit: e.trail, Allowances: e.changedAllowances(now)}
 	e.trail = nil
 	e.flush = time.Time{}
 	ids := make([]uint64, 0, len(e.dirty))
@@ -89,6 +90,8 @@ func (e *Engine) Changed() Changes {
 			e.release(c, now)
 		}
 	}
+	out.Commands = append(out.Commands, e.amended...)
+	e.amended = nil
 	e.evict()
 	return out
 }
@@ -146,10 +149,13 @@ func (e *Engine) engineDoc(c *control) *engineDoc {
 	return d
 }
 
+// encode writes the API form of a command.
+func encode(doc api.Command) ([]byte, error) { return json.Marshal(doc) }
+
 // encodeDoc makes the document for the store, as kept decodes it, and the data of the event. A live event carries no load
 // profile; who wants it asks for the command.
 func (e *Engine) encodeDoc(c *control, doc api.Command) (whole, data []byte, err error) {
-	if whole, err = json.Marshal(doc); err != nil {
+	if whole, err = encode(doc); err != nil {
 		return nil, nil, err
 	}
 	data = whole
@@ -205,7 +211,7 @@ func (e *Engine) evict() {
 	n := 0
 	for len(e.finished)-n > e.o.MaxFinished || e.readings > maxKeptReadings && n < len(e.finished) {
 		c := e.commands[e.finished[n]]
-		if c.dirty {
+		if c.dirty || c.checks[api.VerifyPending] > 0 { // the reading behind it comes in a minute, or never
 			break
 		}
 		if c.doc.Result != nil {
@@ -285,6 +291,12 @@ func (e *Engine) restore(doc *restored, now time.Time) error {
 		pending: doc.State == api.CommandPendingApproval, lasts: doc.Engine.Lasts, since: doc.since(), priority: keptPriority(doc.Priority)}
 	if doc.At != nil {
 		c.start, c.waiting = *doc.At, doc.Engine.Waiting
+	}
+	if c.doc.Verifies != "" {
+		c.verifies, _ = ParseID(c.doc.Verifies) // 0 is no command's
+	}
+	if c.doc.Bulk != nil {
+		c.checks = c.doc.Bulk.Verification
 	}
 	c.doc.Bulk = nil
 	c.end = c.deadline.Add(e.o.Grace)

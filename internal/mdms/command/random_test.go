@@ -272,6 +272,7 @@ func runStorm(t *testing.T, seed uint64) {
 		}
 	}()
 	s.whole = seed%2 == 0
+	s.o.Verify = seed%3 == 0
 	s.o.GroupExpiry = 100 * time.Second
 	s.e = New(s.o)
 	s.speed = []float64{1, 1, 60, 0.1}[s.rng.IntN(4)]

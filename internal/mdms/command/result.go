@@ -128,6 +128,10 @@ func (e *Engine) finish(m *member, r *record.Result, now time.Time) {
 		e.confirm(m.dev, c)
 	}
 	e.noteMember(m, st, r)
+	var seen *record.Reading
+	if c.verifies != 0 && c.extra != nil && st == done {
+		seen = c.extra.reading(r.Detail)
+	}
 	e.leave(m, st, now)
 	e.touch(c)
 	if c.open == 0 {
@@ -135,7 +139,11 @@ func (e *Engine) finish(m *member, r *record.Result, now time.Time) {
 		if !c.bulk {
 			detail = c.doc.Result.Reason
 		}
+		c.seen = seen
 		e.conclude(c, st, now, detail)
+	}
+	if st == done && effect(c.op) == "breaker" {
+		e.verify(c, m.dev)
 	}
 }
 
@@ -152,6 +160,10 @@ func (e *Engine) conclude(c *control, st state, now time.Time, detail string) {
 		st, detail = c.sum()
 	}
 	e.step(c, st, now, detail)
+	if c.verifies != 0 {
+		e.checked(c, c.seen, now)
+		c.seen = nil
+	}
 	if c.extra != nil {
 		e.values -= c.extra.values
 		c.extra = nil
@@ -204,6 +216,10 @@ func result(r *record.Result) *api.CommandResult {
 		out.Reason = "the device's clock is not synchronised"
 	case r.Outcome == record.Refused && r.Detail == record.DetailNoExpiry:
 		out.Reason = "a breaker command needs an expiry"
+	case r.Outcome == record.Refused && r.Detail == record.DetailSpent:
+		out.Reason = "the meter may have carried it out before"
+	case r.Outcome == record.Refused && r.Detail == record.DetailMode:
+		out.Reason = "the breaker's control mode has no such transition"
 	case r.Outcome == record.Refused || r.Outcome == record.Failed:
 		out.Reason = fmt.Sprintf("detail %d", r.Detail)
 	}

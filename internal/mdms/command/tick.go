@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -131,7 +132,7 @@ func (e *Engine) broadcasts(now time.Time) {
 			wait = append(wait, c)
 			continue
 		}
-		if c.op == record.OpDisconnect && !e.budgets.take(c.open, now) {
+		if c.op == record.OpDisconnect && !e.atOnce(c, now) || c.op == record.OpReconnect && !e.withinStagger(c, now) {
 			c.broadcast = false // meter by meter, as the budgets allow
 			for i := c.low; i < len(c.members); i++ {
 				if m := &c.members[i]; !m.state.finished() {
@@ -148,6 +149,11 @@ func (e *Engine) broadcasts(now time.Time) {
 			e.sendFailed(c, err)
 			if c.op == record.OpDisconnect {
 				e.budgets.spend(-c.open)
+				for i := c.low; i < len(c.members); i++ {
+					if m := &c.members[i]; !m.state.finished() {
+						e.giveBack(m)
+					}
+				}
 			}
 			c.retry = now.Add(FirstRepeat)
 			wait = append(wait, c)
@@ -183,9 +189,21 @@ func (e *Engine) send(m *member, now time.Time) bool {
 			return false
 		}
 	}
-	if c.op == record.OpDisconnect && m.state == queued && !e.budgets.take(1, now) {
-		e.waitForBudget(m, now)
-		return false
+	if c.op == record.OpDisconnect && m.state == queued {
+		if !e.budgets.take(1, now) {
+			e.waitForBudget(m, e.budgets, now)
+			return false
+		}
+		if !e.allow(m, now) {
+			e.budgets.spend(-1)
+			return false
+		}
+	}
+	if c.op == record.OpReconnect && c.bulk && m.state == queued {
+		if b := e.stagger(m.dev, now); b != nil && !b.take(1, now) {
+			e.waitForBudget(m, b, now)
+			return false
+		}
 	}
 	d := Down{Target: topic.Device, Kind: m.dev.Kind, ID: m.dev.ID, Event: record.TypeCommand.Event(), QoS: 1}
 	if c.op == record.OpGroups {
@@ -197,6 +215,7 @@ func (e *Engine) send(m *member, now time.Time) bool {
 		e.sendFailed(c, err)
 		if c.op == record.OpDisconnect && m.state == queued {
 			e.budgets.spend(-1)
+			e.giveBack(m)
 		}
 	} else {
 		e.stats.Sends++
@@ -223,14 +242,26 @@ func (e *Engine) send(m *member, now time.Time) bool {
 	return true
 }
 
-// waitForBudget plans a disconnection for when it may be sent. The meter's repeats are of no concern to the budgets.
-func (e *Engine) waitForBudget(m *member, now time.Time) {
-	at, b := e.budgets.next(now)
+// atOnce reports whether all meters of a disconnection may hear it at once; if so they are taken off all budgets.
+func (e *Engine) atOnce(c *control, now time.Time) bool {
+	if !e.budgets.take(c.open, now) {
+		return false
+	}
+	if !e.withinAllowances(c, now) {
+		e.budgets.spend(-c.open)
+		return false
+	}
+	return true
+}
+
+// waitForBudget plans a switch for when it may be sent. The meter's repeats are of no concern to the budgets.
+func (e *Engine) waitForBudget(m *member, bs budgets, now time.Time) {
+	at, b := bs.next(now)
 	e.plan(m, at)
 	if c := m.c; !c.throttled {
 		c.throttled = true
 		e.note(c, "throttled", "", "", transition{State: c.doc.State, Why: b.String()})
-		c.doc.History = append(c.doc.History, api.Transition{State: c.doc.State, Time: now.UTC(), Detail: "it waits for the budget of disconnections, " + b.String()})
+		c.doc.History = append(c.doc.History, api.Transition{State: c.doc.State, Time: now.UTC(), Detail: "it waits for the budget of " + c.doc.Type + "ions, " + b.String()})
 		e.touch(c)
 	}
 }
@@ -364,6 +395,9 @@ func (e *Engine) view(c *control) api.Command {
 		if m := &c.members[i]; !m.state.finished() || c.open == 0 && m.state != done {
 			b.Stragglers = append(b.Stragglers, m.dev.ID)
 		}
+	}
+	if len(c.checks) > 0 {
+		b.Verification = maps.Clone(c.checks)
 	}
 	doc.Bulk = b
 	return doc

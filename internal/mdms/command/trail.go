@@ -11,16 +11,17 @@ import (
 
 // transition is the detail of an entry about a command.
 type transition struct {
-	Type     string             `json:"type"`
-	State    string             `json:"state,omitempty"`
-	Target   *api.Target        `json:"target,omitempty"`
-	Params   *api.Params        `json:"params,omitempty"`
-	Meters   int                `json:"meters,omitempty"`
-	Expires  string             `json:"expires,omitempty"`
-	Why      string             `json:"why,omitempty"`
-	Comment  string             `json:"comment,omitempty"`
-	Result   *api.CommandResult `json:"result,omitempty"`
-	Approval *api.Approval      `json:"approval,omitempty"`
+	Type         string             `json:"type"`
+	State        string             `json:"state,omitempty"`
+	Target       *api.Target        `json:"target,omitempty"`
+	Params       *api.Params        `json:"params,omitempty"`
+	Meters       int                `json:"meters,omitempty"`
+	Expires      string             `json:"expires,omitempty"`
+	Why          string             `json:"why,omitempty"`
+	Comment      string             `json:"comment,omitempty"`
+	Result       *api.CommandResult `json:"result,omitempty"`
+	Approval     *api.Approval      `json:"approval,omitempty"`
+	Verification *api.Verification  `json:"verification,omitempty"`
 }
 
 // note adds an entry about a command, or about one meter's part in it.

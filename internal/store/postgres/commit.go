@@ -59,6 +59,9 @@ func (s *Store) Commit(ctx context.Context, c *store.Commit) (bool, error) {
 		if err := s.putMasterData(ctx, tx, c); err != nil {
 			return err
 		}
+		if err := s.putAllowances(ctx, tx, c.Allowances); err != nil {
+			return err
+		}
 		return s.putAudit(ctx, tx, c.Audit)
 	})
 	if errors.Is(err, errReplay) {
