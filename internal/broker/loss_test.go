@@ -60,6 +60,28 @@ func TestLossIsTold(t *testing.T) {
 	}
 }
 
+// TestSharedLossIsTold: so is what no member of a shared subscription has room for.
+func TestSharedLossIsTold(t *testing.T) {
+	log := &logLines{}
+	s := start(t, Options{MaxSessionQueueBytes: 2000, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	sub := persistent(t, s, "sub", false)
+	sub.subscribe(1, "$share/g/a")
+	sub.send(bare(mqtt.DISCONNECT))
+	sub.wantClosed()
+	eventually(t, "the end", func() bool { return s.Stats().Connections == 0 })
+	p := s.clean(t, "p")
+	for i := range 200 {
+		p.send(pub(1, uint16(i+1), "a", "x"))
+		p.want(mqtt.Puback{PacketID: uint16(i + 1)})
+	}
+	if s.Stats().Dropped["offline_session_full"] == 0 {
+		t.Fatal("nothing was dropped")
+	}
+	if log.count("no member has room for them") != 1 || log.count("filter=$share/g/a messages=1") != 1 {
+		t.Errorf("%s", log.b.String())
+	}
+}
+
 // TestLossLines: many sessions do not fill the log.
 func TestLossLines(t *testing.T) {
 	var l lossLines

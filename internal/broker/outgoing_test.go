@@ -71,7 +71,7 @@ func TestOutgoing(t *testing.T) {
 	if n := b.Stats(); n.QueuedBytes != 0 || n.OfflineBytes != 0 {
 		t.Errorf("%+v", n)
 	}
-	s = serve(t, b)
+	serve(t, b)
 	for _, w := range waiting {
 		w.Done()
 	}

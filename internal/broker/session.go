@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -336,7 +337,9 @@ func (s *session) end(b *Broker) {
 		j.end(s.nr)
 		s.journal = nil
 	}
-	s.tellLost(b, "session ended, its client has missed messages")
+	if said := s.takeLost(b); said != nil {
+		b.log.LogAttrs(context.Background(), slog.LevelWarn, "session ended, its client has missed messages", said...)
+	}
 	s.unpress(b, true)
 	s.mu.Unlock()
 	b.inParts(len(subs), func(i int) bool {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -107,7 +108,9 @@ func (b *Broker) attach(c *conn, p *mqtt.Connect, ack *mqtt.Connack) mqtt.Reason
 	}
 	b.offlineBytes.Add(-s.bytes)
 	s.conn, c.s = c, s
-	s.tellLost(b, "client is back and has missed messages")
+	if said := s.takeLost(b); said != nil {
+		b.log.LogAttrs(context.Background(), slog.LevelWarn, "client is back and has missed messages", said...)
+	}
 	for _, u := range s.subs {
 		u.setBridge(c.bridge)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/wattbus/wattbus/internal/mqtt"
@@ -25,6 +26,9 @@ type share struct {
 	u       sub                    // what stands in the tree, under the filter without the prefix
 	members atomic.Pointer[[]*sub] // replaced, never changed; guarded by Broker.shareMu for writing
 	turn    atomic.Uint32
+
+	lossMu sync.Mutex
+	loss   loss // what no member took
 }
 
 // splitShare takes a filter apart: "$share/name/filter". shared is false for any other
@@ -112,7 +116,7 @@ func (b *Broker) deliverShared(w *work, g *share, m *message, in *Inbound) bool 
 		return true
 	}
 	if in.QoS > 0 {
-		b.drop(dropOfflineFull, 1)
+		g.lose(b)
 	}
 	return false
 }
