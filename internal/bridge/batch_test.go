@@ -144,7 +144,7 @@ func TestBatchBounds(t *testing.T) {
 		return n
 	}
 	eventually(t, "all, the last for its age", func() bool { return count() == messages })
-	if n := len(got()); n != 125 { // (256-12)/(1+16+2+32) = 4
+	if n := len(got()); n < 125 || n > 250 { // (256-12)/(1+16+2+32) = 4, but where the machine has let some become old
 		t.Errorf("%d batches", n)
 	}
 	if _, err := local.Publish("up/meter/M1/reading", []byte("last"), 1, false); err != nil {
@@ -198,7 +198,7 @@ func TestBatchWhileTheUpstreamIsAway(t *testing.T) {
 	for range meters {
 		<-done
 	}
-	eventually(t, "all arrived", func() bool { return y.count() == meters*each })
+	moving(t, "all arrived", y.count, func() bool { return y.count() == meters*each })
 	t.Logf("%d readings in %d messages", y.count(), b.Stats().Acked)
 }
 

@@ -131,7 +131,7 @@ func TestPreferredUpstreamReturnsUnderLoad(t *testing.T) {
 			return false
 		}
 	})
-	eventually(t, "all arrived", func() bool { return y.count() == sent && b.Stats().Queued == 0 })
+	moving(t, "all arrived", y.count, func() bool { return y.count() == sent && b.Stats().Queued == 0 })
 	// Which of two upstreams hears its word first is between them; each for itself hears them in order.
 	words := map[string]string{}
 	for _, w := range y.status() {

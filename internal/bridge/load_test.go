@@ -128,7 +128,7 @@ func TestCutUnderLoad(t *testing.T) {
 	senders.Wait()
 	close(stop)
 	wg.Wait()
-	eventually(t, "all arrived", func() bool { return arrived.Load() == meters*each })
+	moving(t, "all arrived", func() int { return int(arrived.Load()) }, func() bool { return arrived.Load() == meters*each })
 	if most > bound {
 		t.Errorf("queue of %d bytes, bound %d", most, bound)
 	}

@@ -86,12 +86,18 @@ func testMalformedConnect(t *testing.T, b *target) {
 func testKeepAlive(t *testing.T, b *target) {
 	c := b.client("a")
 	c.keepAlive = 1
+	begin := time.Now() // before the server has heard anything
 	p, lively := b.open(t, c), b.open(t, connect{id: b.id("b"), clean: true, keepAlive: 1})
-	begin := time.Now()
+	late := make(chan bool, 1)
 	go func() { // longer than the other lives
+		slow, last := false, begin
+		defer func() { late <- slow }()
 		for range 6 {
 			time.Sleep(500 * time.Millisecond)
-			if _, err := lively.nc.Write(pingreq); err != nil {
+			_, err := lively.nc.Write(pingreq)
+			slow = slow || time.Since(last) > 1200*time.Millisecond
+			last = time.Now()
+			if err != nil {
 				return
 			}
 		}
@@ -100,8 +106,12 @@ func testKeepAlive(t *testing.T, b *target) {
 	if took := time.Since(begin); took < 1400*time.Millisecond {
 		t.Errorf("closed after %v of a keep alive of 1 s", took)
 	}
-	for range 6 {
-		lively.want(typePingresp)
+	if <-late {
+		t.Log("the machine was too busy for a client that says something all the time")
+	} else {
+		for range 6 {
+			lively.want(typePingresp)
+		}
 	}
 	never := b.client("c") // 0: no limit
 	b.open(t, never).ping()
