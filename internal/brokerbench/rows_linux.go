@@ -81,7 +81,7 @@ func fanIn(qos byte, window int, paced bool) func(m *measurement) error {
 			p.paced = paced
 		}
 		l.limit = inFlight
-		if paced {
+		if m.steady = paced; paced {
 			l.pace(pace)
 		}
 		return m.throughput(l)
