@@ -6,7 +6,7 @@ DATA    ?= wattbus-data
 # golangci-lint is built from source at this version, so that no other program has to be installed.
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: run test race fuzz fuzz-nightly e2e bench bench-broker lint build console
+.PHONY: run test race fuzz fuzz-nightly e2e bench bench-broker schedules lint build console
 
 run: ## the whole system on real household data
 	$(GO) run ./cmd/wattbus up --data $(DATA)
@@ -33,6 +33,9 @@ bench: ## end to end and per package; ratios, CPU seconds per million readings, 
 
 bench-broker: ## the MQTT core beside Mosquitto and NATS, about twelve minutes; BENCH=--quick only sees that nothing is lost
 	$(GO) run ./cmd/wattbus bench broker $(BENCH)
+
+schedules: ## a million random schedules of commands, about a quarter of an hour of one processor; WATTBUS_SEED says from where on
+	WATTBUS_SCHEDULES=$(or $(SCHEDULES),1000000) $(GO) test -count=1 -timeout 0 -v -run TestSchedules ./internal/commandsim
 
 lint:
 	$(GO) run $(LINT) run ./...

@@ -182,6 +182,9 @@ func (e *Engine) restoreCuts(now time.Time) {
 			n = c.Bulk.Total - c.Bulk.States[api.CommandQueued]
 		}
 		for k := range e.budgets {
+			if e.told {
+				break // it was kept to the meter
+			}
 			if b := &e.budgets[k]; now.Sub(last) < b.Per {
 				b.left = max(b.left-float64(n), 0)
 			}

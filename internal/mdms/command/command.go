@@ -233,6 +233,8 @@ type Engine struct {
 	budgets    budgets
 	cuts       map[string][]cut // by who asked, oldest first
 	allowances map[string]*allowance
+	spent      bool               // the budget of all is to be kept
+	told       bool               // it was kept at the last restart
 	held       []*member          // whose disconnection waits for a release
 	feeders    map[string]budgets // of reconnections
 	events     uint64

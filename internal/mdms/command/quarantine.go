@@ -39,6 +39,7 @@ type keptAllowance struct {
 }
 
 const (
+	allKey      = "all" // the budget of all together, which quarantines nobody
 	operatorKey = "operator:"
 	feederKey   = "feeder:"
 )
@@ -285,6 +286,17 @@ func (e *Engine) changedAllowances(now time.Time) (out []store.Allowance) {
 		}
 		out = append(out, store.Allowance{Name: name, Doc: doc})
 	}
+	if e.spent {
+		e.spent = false
+		k := keptAllowance{At: now.UTC()}
+		for i := range e.budgets {
+			e.budgets[i].fill(now)
+			k.Left = append(k.Left, e.budgets[i].left)
+		}
+		if doc, err := json.Marshal(k); err == nil { // plain numbers
+			out = append(out, store.Allowance{Name: allKey, Doc: doc})
+		}
+	}
 	slices.SortFunc(out, func(a, b store.Allowance) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
@@ -297,6 +309,9 @@ func (e *Engine) RestoreAllowances(ks []store.Allowance) {
 		var doc keptAllowance
 		err := json.Unmarshal(k.Doc, &doc)
 		bs := e.bounds(k.Name)
+		if k.Name == allKey {
+			bs = e.o.Budgets
+		}
 		if len(bs) == 0 && doc.Quarantine == nil {
 			continue
 		}
@@ -312,6 +327,10 @@ func (e *Engine) RestoreAllowances(ks []store.Allowance) {
 					b.at = now
 				}
 			}
+		}
+		if k.Name == allKey {
+			e.budgets, e.told = a.budgets, true
+			continue
 		}
 		e.allowances[k.Name] = a
 	}

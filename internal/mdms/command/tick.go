@@ -190,6 +190,7 @@ func (e *Engine) send(m *member, now time.Time) bool {
 		}
 	}
 	if c.op == record.OpDisconnect && m.state == queued {
+		e.spent = len(e.budgets) > 0
 		if !e.budgets.take(1, now) {
 			e.waitForBudget(m, e.budgets, now)
 			return false
@@ -244,6 +245,7 @@ func (e *Engine) send(m *member, now time.Time) bool {
 
 // atOnce reports whether all meters of a disconnection may hear it at once; if so they are taken off all budgets.
 func (e *Engine) atOnce(c *control, now time.Time) bool {
+	e.spent = len(e.budgets) > 0
 	if !e.budgets.take(c.open, now) {
 		return false
 	}
