@@ -266,6 +266,7 @@ const (
 	EventOutage       = "outage"       // data: Outage; opened or closed
 	EventDevice       = "device"       // data: DeviceEvent; a device's own event
 	EventTotals       = "totals"       // data: Totals; kind "centre", id "centre"
+	EventProfile      = "profile"      // data: ProfileEvent; only for targets (docs/connectors.md)
 )
 
 // ReadingEvent is the data of an EventReading.
@@ -276,6 +277,20 @@ type ReadingEvent struct {
 	Interval *Reading  `json:"interval,omitempty"` // null for a read on demand
 	Flags    []string  `json:"flags"`
 	Received time.Time `json:"received"` // wall time
+}
+
+// ProfileEvent is the data of an EventProfile: values of a load profile as a meter sent them, in parts of at most 12; an
+// IntervalBlock of IEC 61968-9. It brings what no reading brought: intervals that were missing, and histories that somebody asked for.
+type ProfileEvent struct {
+	Meter    string    `json:"meter"`
+	Path     string    `json:"path"`
+	Channel  string    `json:"channel"` // import, export
+	Start    time.Time `json:"start"`   // of the first interval
+	Minutes  int       `json:"minutes"` // length of an interval
+	Values   []*int64  `json:"values"`  // Wh; null where the meter holds no value
+	Register *uint64   `json:"register,omitempty"`
+	Command  string    `json:"command,omitempty"` // that asked for it; none: the centre itself, for what was missing
+	Received time.Time `json:"received"`          // wall time
 }
 
 // DeviceEvent is the data of an EventDevice (IEC 61968-9 EndDeviceEvent).

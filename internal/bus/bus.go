@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,9 +31,11 @@ type Bus struct {
 	stream string // this incarnation of WB_UP
 
 	interest interest
-	done     chan struct{}  // closed when Close begins
-	gone     chan struct{}  // closed when the connection is
-	work     sync.WaitGroup // handlers of questions
+	wanted   atomic.Pointer[Wanted] // events for other systems
+	looking  sync.Mutex             // one look at the targets at a time, so that an older one never replaces a newer
+	done     chan struct{}          // closed when Close begins
+	gone     chan struct{}          // closed when the connection is
+	work     sync.WaitGroup         // handlers of questions
 	once     sync.Once
 }
 

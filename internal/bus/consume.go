@@ -65,52 +65,71 @@ func (b *Bus) ConsumeBatches(ctx context.Context, durable string, handler func(c
 
 // consume is one round, until the first error. done counts the batches dealt with.
 func (b *Bus) consume(ctx context.Context, durable string, handler func(context.Context, []Batch) error) (done int, err error) {
+	return consumeStream(ctx, b, pull{StreamUp, durable, consumeMessages, consumeBytes}, b.decode, func(ctx context.Context, batches []Batch) error {
+		err := handler(ctx, batches)
+		if err == nil {
+			b.m.consumed.Add(float64(len(batches)))
+		}
+		return err
+	})
+}
+
+// pull says what is fetched from where, and how much of it at once.
+type pull struct {
+	stream, durable string
+	messages, bytes int
+}
+
+// consumeStream is one round, until the first error: it fetches messages of a durable, has them decoded (nil: passed over) and
+// handled, and acknowledges them. done counts the messages dealt with.
+func consumeStream[T any](ctx context.Context, b *Bus, p pull, decode func(context.Context, jetstream.Msg) (*T, error),
+	handler func(context.Context, []T) error) (done int, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
-	// Back to the first batch that is not done: what an earlier round or process had fetched would otherwise come only
+	// Back to the first message that is not done: what an earlier round or process had fetched would otherwise come only
 	// after what is new, and out of order.
 	setup, cancelSetup := context.WithTimeout(ctx, b.o.Timeout)
 	defer cancelSetup()
-	if _, err := b.js.ResetConsumer(setup, StreamUp, durable); err != nil {
-		return 0, fmt.Errorf("bus: set durable %s back: %w", durable, err)
+	if _, err := b.js.ResetConsumer(setup, p.stream, p.durable); err != nil {
+		return 0, fmt.Errorf("bus: set durable %s back: %w", p.durable, err)
 	}
-	c, err := b.js.Consumer(setup, StreamUp, durable)
+	c, err := b.js.Consumer(setup, p.stream, p.durable)
 	if err != nil {
-		return 0, fmt.Errorf("bus: durable %s: %w", durable, err)
+		return 0, fmt.Errorf("bus: durable %s: %w", p.durable, err)
 	}
 	fetched := make(chan jetstream.Msg)
-	pull, err := c.Consume(func(m jetstream.Msg) {
+	pulling, err := c.Consume(func(m jetstream.Msg) {
 		select {
 		case fetched <- m:
 		case <-ctx.Done():
 		}
-	}, jetstream.PullMaxMessagesWithBytesLimit(consumeMessages, consumeBytes),
+	}, jetstream.PullMaxMessagesWithBytesLimit(p.messages, p.bytes),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { cancel(err) }))
 	if err != nil {
-		return 0, fmt.Errorf("bus: fetch from durable %s: %w", durable, err)
+		return 0, fmt.Errorf("bus: fetch from durable %s: %w", p.durable, err)
 	}
 	defer func() {
 		cancel(nil)
-		pull.Stop()
-		<-pull.Closed()
+		pulling.Stop()
+		<-pulling.Closed()
 	}()
 
-	msgs := make([]jetstream.Msg, 0, consumeMessages)
-	batches := make([]Batch, 0, consumeMessages)
+	msgs := make([]jetstream.Msg, 0, p.messages)
+	batches := make([]T, 0, p.messages)
 	for {
 		msgs, batches = msgs[:0], batches[:0]
 		select {
 		case m := <-fetched:
 			msgs = append(msgs, m)
-		case <-pull.Closed():
+		case <-pulling.Closed():
 			return done, errors.Join(errors.New("bus: fetching ended"), context.Cause(ctx))
 		case <-ctx.Done():
 			return done, context.Cause(ctx)
 		case <-b.done:
 			return done, ErrClosed
 		}
-		for size := len(msgs[0].Data()); len(msgs) < consumeMessages && size < consumeBytes; {
+		for size := len(msgs[0].Data()); len(msgs) < p.messages && size < p.bytes; {
 			select {
 			case m := <-fetched:
 				msgs = append(msgs, m)
@@ -121,12 +140,12 @@ func (b *Bus) consume(ctx context.Context, durable string, handler func(context.
 			break
 		}
 		for _, m := range msgs {
-			batch, err := b.decode(ctx, m)
+			batch, err := decode(ctx, m)
 			if err != nil {
 				return done, err
 			}
-			if batch.data != nil {
-				batches = append(batches, batch)
+			if batch != nil {
+				batches = append(batches, *batch)
 			}
 		}
 		if len(batches) > 0 {
@@ -135,10 +154,9 @@ func (b *Bus) consume(ctx context.Context, durable string, handler func(context.
 			}
 		}
 		if err := acknowledge(ctx, msgs); err != nil {
-			return done, fmt.Errorf("bus: acknowledge to durable %s: %w", durable, err)
+			return done, fmt.Errorf("bus: acknowledge to durable %s: %w", p.durable, err)
 		}
 		done += len(msgs)
-		b.m.consumed.Add(float64(len(batches)))
 	}
 }
 
@@ -159,17 +177,17 @@ func acknowledge(ctx context.Context, msgs []jetstream.Msg) error {
 	return msgs[last].DoubleAck(ctx)
 }
 
-// decode reads a message; what is no batch becomes a dead letter and an empty Batch.
-func (b *Bus) decode(ctx context.Context, m jetstream.Msg) (Batch, error) {
+// decode reads a message; what is no batch becomes a dead letter and nil.
+func (b *Bus) decode(ctx context.Context, m jetstream.Msg) (*Batch, error) {
 	meta, err := m.Metadata()
 	if err != nil {
-		return Batch{}, fmt.Errorf("bus: message without metadata: %w", err)
+		return nil, fmt.Errorf("bus: message without metadata: %w", err)
 	}
 	batch, err := DecodeBatch(m.Data())
 	if err != nil {
-		return Batch{}, b.PublishDead(ctx, DeadLetter{Topic: m.Subject(), Reason: "batch", Detail: err.Error(),
+		return nil, b.PublishDead(ctx, DeadLetter{Topic: m.Subject(), Reason: "batch", Detail: err.Error(),
 			Received: time.Now().UTC(), Payload: m.Data()})
 	}
 	batch.Stream, batch.Sequence, batch.Time = b.stream, meta.Sequence.Stream, meta.Timestamp
-	return batch, nil
+	return &batch, nil
 }

@@ -4,6 +4,7 @@
 //
 //	wb.up.<writer>               stream WB_UP, what devices sent: one message per committed batch (batch.go)
 //	wb.dead.<reason>             stream WB_DEAD, what could not be understood
+//	wb.out                       stream WB_OUT, events for other systems in batches (outbatch.go); empty while nobody wants any
 //	wb.dn                        core: messages on their way down to devices
 //	wb.ev.<kind>.<name>.<id>     core: CloudEvents
 //	wb.q.<name>                  core: questions and answers between roles

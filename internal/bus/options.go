@@ -28,6 +28,10 @@ type Options struct {
 	MaxBytes int64
 	// DeadAge is how long dead letters are kept. 0: as an existing stream has it, else 30 days.
 	DeadAge time.Duration
+	// OutAge and OutBytes are how long, and how much of, the events for other systems are kept for targets that are away and for
+	// replays. 0: as an existing stream has it, else 7 days, and 4 GiB or an eighth of the free disk, whichever is smaller.
+	OutAge   time.Duration
+	OutBytes int64
 	// Replicas of each stream on a cluster. 0: as an existing stream has it, else 1.
 	Replicas int
 	// MinFree is the space on disk that is left untouched: with less, PublishBatch waits. Default 128 MiB.
@@ -63,6 +67,10 @@ func (o *Options) setDefaults() error {
 		return fmt.Errorf("bus: MaxBytes is %d, want 0 or at least %d", o.MaxBytes, MaxMessage)
 	case o.DeadAge < 0 || o.DeadAge > 0 && o.DeadAge < time.Hour:
 		return fmt.Errorf("bus: DeadAge is %v, want 0 or at least an hour", o.DeadAge)
+	case o.OutAge < 0 || o.OutAge > 0 && o.OutAge < time.Minute:
+		return fmt.Errorf("bus: OutAge is %v, want 0 or at least a minute", o.OutAge)
+	case o.OutBytes < 0 || o.OutBytes > 0 && o.OutBytes < MaxMessage:
+		return fmt.Errorf("bus: OutBytes is %d, want 0 or at least %d", o.OutBytes, MaxMessage)
 	case o.Replicas < 0 || o.Replicas > 5 || o.Replicas > 1 && o.URL == "":
 		return fmt.Errorf("bus: Replicas is %d, want 0 to 5, and at most 1 for the embedded server", o.Replicas)
 	case o.InFlight < 1 || o.InFlight > 64:

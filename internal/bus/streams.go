@@ -16,6 +16,7 @@ import (
 const (
 	StreamUp    = "WB_UP"
 	StreamDead  = "WB_DEAD"
+	StreamOut   = "WB_OUT"
 	DurableMDMS = "mdms"
 )
 
@@ -23,6 +24,8 @@ const (
 	defaultMaxBytes = 8 << 30
 	deadMaxBytes    = 256 << 20
 	deadMaxAge      = 30 * 24 * time.Hour
+	outMaxBytes     = 4 << 30
+	outMaxAge       = 7 * 24 * time.Hour
 )
 
 // stream is a row of the table: a stream and the durables that must exist before the first message is published, because
@@ -68,6 +71,19 @@ func table() []stream {
 			Duplicates:  2 * time.Minute,
 			AllowDirect: true,
 		},
+	}, {
+		config: jetstream.StreamConfig{
+			Name:        StreamOut,
+			Description: "events for other systems, in batches; empty while no target is declared",
+			Subjects:    []string{OutSubject},
+			Retention:   jetstream.LimitsPolicy,
+			Discard:     jetstream.DiscardOld, // a target that is away for too long must not hold up the meters; what it missed is told
+			Storage:     jetstream.FileStorage,
+			MaxAge:      outMaxAge,
+			MaxMsgSize:  MaxMessage,
+			Duplicates:  2 * time.Minute,
+			AllowDirect: true,
+		},
 	}}
 }
 
@@ -95,17 +111,20 @@ func (b *Bus) ensure(ctx context.Context) (incarnation string, err error) {
 }
 
 func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) (jetstream.Stream, error) {
-	up := want.Name == StreamUp
+	up, out := want.Name == StreamUp, want.Name == StreamOut
 	s, err := b.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if up {
-			if want.MaxBytes, err = b.maxBytes(); err != nil {
+			if want.MaxBytes, err = b.maxBytes(defaultMaxBytes, 4); err != nil {
 				return nil, err
 			}
 		}
-		if !up && b.o.DeadAge > 0 {
-			want.MaxAge = b.o.DeadAge
+		if out {
+			if want.MaxBytes, err = b.maxBytes(outMaxBytes, 8); err != nil {
+				return nil, err
+			}
 		}
+		b.agreed(&want)
 		want.Replicas = max(b.o.Replicas, 1)
 		if s, err = b.js.CreateStream(ctx, want); err != nil {
 			return nil, fmt.Errorf("bus: create stream %s: %w", want.Name, err)
@@ -139,9 +158,7 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) (je
 	if b.o.Replicas > 0 {
 		changed.Replicas = b.o.Replicas
 	}
-	if !up && b.o.DeadAge > 0 {
-		changed.MaxAge = b.o.DeadAge
-	}
+	b.agreed(&changed)
 	if changed.MaxAge != have.MaxAge || changed.MaxBytes != have.MaxBytes || changed.Replicas != have.Replicas {
 		if s, err = b.js.UpdateStream(ctx, changed); err != nil {
 			return nil, fmt.Errorf("bus: change size, age or replicas of stream %s: %w", want.Name, err)
@@ -187,16 +204,30 @@ func differences(fields map[string][2]any) string {
 	return strings.Join(out, "; ")
 }
 
-func (b *Bus) maxBytes() (int64, error) {
-	if b.o.MaxBytes > 0 {
+// agreed sets what the operator asked for of what is his to change.
+func (b *Bus) agreed(c *jetstream.StreamConfig) {
+	if c.Name == StreamDead && b.o.DeadAge > 0 {
+		c.MaxAge = b.o.DeadAge
+	}
+	if c.Name == StreamOut && b.o.OutAge > 0 {
+		c.MaxAge = b.o.OutAge
+	}
+	if c.Name == StreamOut && b.o.OutBytes > 0 {
+		c.MaxBytes = b.o.OutBytes
+	}
+}
+
+// maxBytes is how large a stream may become where nobody says it: most, but no more than a part of the free disk.
+func (b *Bus) maxBytes(most, part int64) (int64, error) {
+	if most == defaultMaxBytes && b.o.MaxBytes > 0 {
 		return b.o.MaxBytes, nil
 	}
 	if b.srv == nil {
-		return defaultMaxBytes, nil
+		return most, nil
 	}
 	free, err := freeDisk(b.o.Dir)
 	if err != nil {
-		return 0, fmt.Errorf("bus: size of stream %s: %w", StreamUp, err)
+		return 0, fmt.Errorf("bus: size of the streams: %w", err)
 	}
-	return max(min(defaultMaxBytes, free/4), MaxMessage), nil
+	return max(min(most, free/part), MaxMessage), nil
 }

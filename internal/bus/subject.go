@@ -8,6 +8,7 @@ const (
 	deadSubjects  = "wb.dead."
 	DownSubject   = "wb.dn"
 	EventSubjects = "wb.ev."
+	OutSubject    = "wb.out"
 	querySubjects = "wb.q."
 )
 

@@ -22,7 +22,7 @@ func (m *MDMS) enter(w *work, now uint32) {
 	if m.o.Clock.Paused() {
 		speed = 0
 	}
-	listening := m.o.Bus.EventInterest(topic.Meter, api.EventReading)
+	listening := m.outbox.listening(topic.Meter, api.EventReading)
 	for i := range w.batches {
 		b := &w.batches[i]
 		if b.Sequence <= m.position[b.Stream] {
@@ -213,6 +213,9 @@ func (m *MDMS) enterProfile(d *device, x *entry) error {
 		return err
 	}
 	m.noteExpected(d, first)
+	if m.outbox.wanted[api.EventProfile] {
+		m.outbox.profile(d, &p, x.Received)
+	}
 	m.planner.Part(p.Command, filled, x.wall)
 	return nil
 }

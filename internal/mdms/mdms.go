@@ -62,6 +62,7 @@ type MDMS struct {
 	head    audit.Head // of the audit trail, with what the commit under way adds
 	settled audit.Head // of what is committed
 	outbox  outbox
+	sender  sender
 	buried  []bus.DeadLetter
 	due     uint32 // minute up to which was last looked for gaps
 	today   cim.Day
@@ -87,7 +88,7 @@ func New(o Options) (*MDMS, error) {
 }
 
 func build(o Options) (*MDMS, error) {
-	m := &MDMS{o: o, log: o.Logger, work: make(chan *work), byID: map[string]*device{}, outbox: outbox{bus: o.Bus, clock: o.Clock}, position: map[string]uint64{}}
+	m := &MDMS{o: o, log: o.Logger, work: make(chan *work), byID: map[string]*device{}, outbox: outbox{bus: o.Bus, clock: o.Clock}, position: map[string]uint64{}, sender: sender{in: make(chan store.Out, outQueue)}}
 	m.ledger = newLedger(m.loadBlock)
 	m.ledger.setDeadlines(o.Deadlines)
 	m.judge = newJudge(o.VEE.Rules)
@@ -117,6 +118,15 @@ func (m *MDMS) Run(ctx context.Context) error {
 		}
 		return fmt.Errorf("mdms: %w", err)
 	}
+	left, err := m.restoreOut(ctx)
+	if err != nil {
+		return fmt.Errorf("mdms: %w", err)
+	}
+	unwatch, err := m.o.Bus.WatchTargets(ctx)
+	if err != nil {
+		return fmt.Errorf("mdms: %w", err)
+	}
+	defer unwatch()
 	stop, err := m.serve()
 	if err != nil {
 		return fmt.Errorf("mdms: %w", err)
@@ -134,6 +144,7 @@ func (m *MDMS) Run(ctx context.Context) error {
 	wg.Go(func() { m.tellTotals(ctx) })
 	wg.Go(func() { m.runJudge(ctx) })
 	wg.Go(func() { m.retain(ctx) })
+	wg.Go(func() { m.send(ctx, left) })
 	err = m.loop(ctx)
 	cancel()
 	stop() // questions that wait for the loop have seen the context end
@@ -208,6 +219,7 @@ func (m *MDMS) lastTurn() error {
 	m.now, m.ledger.now = now, now
 	c, free := m.collect(now, math.MaxInt)
 	m.mu.Unlock()
+	m.pack(c)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := m.tryCommit(ctx, c); err != nil {
@@ -231,6 +243,7 @@ func (m *MDMS) turn(ctx context.Context, w *work) (time.Duration, error) {
 	m.mu.Lock()
 	now := max(m.o.Clock.Unix(), m.now)
 	m.now, m.ledger.now = now, now
+	m.outbox.wanted = m.o.Bus.Wanted()
 	if w != nil {
 		m.enter(w, now)
 	}
@@ -241,6 +254,7 @@ func (m *MDMS) turn(ctx context.Context, w *work) (time.Duration, error) {
 	}
 	c, free := m.collect(now, quota)
 	m.mu.Unlock()
+	m.pack(c)
 
 	if err := m.commit(ctx, c); err != nil {
 		if w != nil {
@@ -281,6 +295,7 @@ func (m *MDMS) turn(ctx context.Context, w *work) (time.Duration, error) {
 	if w != nil {
 		w.done <- nil
 	}
+	m.handOver(ctx, c.Out)
 	m.publish(out)
 	m.bury(ctx, buried)
 	return next, nil
@@ -381,7 +396,7 @@ func (m *MDMS) collect(now uint32, quota int) (*store.Commit, []*dayRow) {
 // the store may lack what is in RAM.
 func (m *MDMS) commit(ctx context.Context, c *store.Commit) error {
 	if c.Stream == "" && len(c.Devices)+len(c.Chunks)+len(c.Blocks)+len(c.Drafts)+len(c.Moves)+len(c.DropDays)+len(c.Commands)+len(c.Outages)+len(c.Totals)+len(c.Groups)+len(c.Registry)+
-		len(c.Verdicts)+len(c.Findings)+len(c.Edits)+len(c.RuleSets)+len(c.Runs)+len(c.Audit)+len(c.Allowances) == 0 {
+		len(c.Verdicts)+len(c.Findings)+len(c.Edits)+len(c.RuleSets)+len(c.Runs)+len(c.Audit)+len(c.Allowances)+len(c.Out) == 0 && c.OutDone == 0 {
 		return nil
 	}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {

@@ -20,7 +20,13 @@ type outbox struct {
 	clock   *clock.Clock
 	waiting []api.Event
 	ready   []api.Event
-	states  []*device // to be told as events of type state
+	states  []*device  // to be told as events of type state
+	wanted  bus.Wanted // by other systems, in this turn
+}
+
+// listening reports whether somebody wants events of a kind and name.
+func (o *outbox) listening(kind, name string) bool {
+	return o.wanted[name] || o.bus.EventInterest(kind, name)
 }
 
 func (o *outbox) later(evs []api.Event) { o.waiting = append(o.waiting, evs...) }
@@ -45,7 +51,7 @@ func (o *outbox) add(d *device, name string, at time.Time, data any) {
 }
 
 func (o *outbox) deviceEvent(d *device, e record.Event) {
-	if o.bus.EventInterest(d.Kind, api.EventDevice) {
+	if o.listening(d.Kind, api.EventDevice) {
 		o.add(d, api.EventDevice, o.clock.Now(), api.DeviceEvent{Meter: d.ID, Code: int(e.Code), Parameter: e.Parameter, Time: unix(e.Time)})
 	}
 }
@@ -81,7 +87,7 @@ func cellIn(r *dayRow, t uint32) (int, bool) {
 func (m *MDMS) tellStates() {
 	states := m.outbox.states
 	m.outbox.states = states[:0]
-	if !m.o.Bus.EventInterest(topic.Meter, api.EventState) && len(states) > 100 {
+	if !m.outbox.listening(topic.Meter, api.EventState) && len(states) > 100 {
 		return // nobody listens: not worth the work
 	}
 	seen := map[*device]bool{}

@@ -146,6 +146,14 @@ type Commit struct {
 	Registry   [][]byte       // parts of the registry, added behind those that are there (package mdms/registry knows what is in them)
 	Allowances []Allowance    // replace those of the same names; without Doc they are removed
 	Audit      []audit.Record // what follows the last entry that is there; entries are never changed or removed
+	Out        []Out          // for other systems, to be published once the commit is durable
+	OutDone    uint64         // up to which id they have been: these go
+}
+
+// Out is a message for other systems that waits in the store until it is on the bus.
+type Out struct {
+	ID   uint64 // growing, below 2^63
+	Data []byte
 }
 
 // Allowance is what is left to an operator or on a feeder of what may be disconnected. Doc is the command engine's.
@@ -257,6 +265,9 @@ type Store interface {
 	Audit(ctx context.Context, after uint64, limit int) ([]audit.Record, error)
 	// AuditHead returns the last entry's number and hash, zero for none.
 	AuditHead(ctx context.Context) (audit.Head, error)
+
+	// Outbox calls f with every message for other systems that no commit has taken out, by ascending id. Data is f's to keep.
+	Outbox(ctx context.Context, f func(Out) error) error
 
 	// Registry calls f with every part of the registry in the order in which they were added. The part is f's until it returns.
 	Registry(ctx context.Context, f func(part []byte) error) error

@@ -92,6 +92,9 @@ func (s *Store) Commit(ctx context.Context, c *store.Commit) (bool, error) {
 		if err := s.putRuns(ctx, tx, c.Runs); err != nil {
 			return err
 		}
+		if err := s.putOut(ctx, tx, c); err != nil {
+			return err
+		}
 		if err := s.putMasterData(ctx, tx, c); err != nil {
 			return err
 		}
