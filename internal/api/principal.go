@@ -16,7 +16,7 @@ const (
 	RightOperate Right = "operate" // commands to meters
 	RightEdit    Right = "edit"    // groups, registry, values
 	RightApprove Right = "approve" // decide on what somebody else asked for
-	RightAdmin   Right = "admin"   // backups
+	RightAdmin   Right = "admin"   // backups, replays to other systems
 )
 
 // AllRights are all there are.

@@ -29,7 +29,7 @@ var groups = []struct {
 		"internal/tariff", "internal/billing", "internal/export", "internal/exportfile", "internal/backup"}, peers: true},
 	{name: "engines", packages: []string{"internal/mdms/backfill", "internal/mdms/command", "internal/mdms/outage",
 		"internal/mdms/registry", "internal/mdms/vee"}},
-	{name: "roles", packages: []string{"internal/concentrator", "internal/eeb", "internal/mdms", "internal/meter", "internal/web", "web/console"}},
+	{name: "roles", packages: []string{"internal/concentrator", "internal/connector", "internal/eeb", "internal/mdms", "internal/meter", "internal/web", "web/console"}},
 	{name: "SDK", packages: []string{"device"}},
 	{name: "home", packages: []string{"internal/han", "internal/han/hantest"}},
 	{name: "fleet", packages: []string{"internal/fleet"}},

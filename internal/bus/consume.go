@@ -65,7 +65,7 @@ func (b *Bus) ConsumeBatches(ctx context.Context, durable string, handler func(c
 
 // consume is one round, until the first error. done counts the batches dealt with.
 func (b *Bus) consume(ctx context.Context, durable string, handler func(context.Context, []Batch) error) (done int, err error) {
-	return consumeStream(ctx, b, pull{StreamUp, durable, consumeMessages, consumeBytes}, b.decode, func(ctx context.Context, batches []Batch) error {
+	return consumeStream(ctx, b, pull{stream: StreamUp, durable: durable, messages: consumeMessages, bytes: consumeBytes}, b.decode, func(ctx context.Context, batches []Batch) error {
 		err := handler(ctx, batches)
 		if err == nil {
 			b.m.consumed.Add(float64(len(batches)))
@@ -78,6 +78,8 @@ func (b *Bus) consume(ctx context.Context, durable string, handler func(context.
 type pull struct {
 	stream, durable string
 	messages, bytes int
+	// confirm waits until the acknowledgements have arrived: what was handled comes again only if the process or the bus ends.
+	confirm bool
 }
 
 // consumeStream is one round, until the first error: it fetches messages of a durable, has them decoded (nil: passed over) and
@@ -153,7 +155,7 @@ func consumeStream[T any](ctx context.Context, b *Bus, p pull, decode func(conte
 				return done, err
 			}
 		}
-		if err := acknowledge(ctx, msgs); err != nil {
+		if err := acknowledge(ctx, msgs, p.confirm); err != nil {
 			return done, fmt.Errorf("bus: acknowledge to durable %s: %w", p.durable, err)
 		}
 		done += len(msgs)
@@ -162,17 +164,17 @@ func consumeStream[T any](ctx context.Context, b *Bus, p pull, decode func(conte
 
 // acknowledge goes in order, so that the stream shrinks from its front. A lost acknowledgement means a repetition, no more;
 // when the consumer is about to end, it waits until they have arrived, which spares the next one that.
-func acknowledge(ctx context.Context, msgs []jetstream.Msg) error {
+func acknowledge(ctx context.Context, msgs []jetstream.Msg, confirm bool) error {
 	last := len(msgs) - 1
 	for _, m := range msgs[:last] {
 		if err := m.Ack(); err != nil {
 			return err
 		}
 	}
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !confirm {
 		return msgs[last].Ack()
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return msgs[last].DoubleAck(ctx)
 }

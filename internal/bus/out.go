@@ -205,5 +205,5 @@ func (b *Bus) ConsumeOut(ctx context.Context, name string, handler func(context.
 		batch.Sequence, batch.Time = meta.Sequence.Stream, meta.Timestamp
 		return &batch, nil
 	}
-	return consumeStream(ctx, b, pull{StreamOut, outPrefix + name, outMessages, outBytes}, decode, handler)
+	return consumeStream(ctx, b, pull{stream: StreamOut, durable: outPrefix + name, messages: outMessages, bytes: outBytes, confirm: true}, decode, handler)
 }

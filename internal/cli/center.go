@@ -19,6 +19,7 @@ import (
 	"github.com/wattbus/wattbus/internal/bus"
 	"github.com/wattbus/wattbus/internal/clock"
 	"github.com/wattbus/wattbus/internal/config"
+	"github.com/wattbus/wattbus/internal/connector"
 	"github.com/wattbus/wattbus/internal/dirlock"
 	"github.com/wattbus/wattbus/internal/eeb"
 	"github.com/wattbus/wattbus/internal/formats"
@@ -32,20 +33,20 @@ import (
 	"github.com/wattbus/wattbus/web/console"
 )
 
-var allRoles = []string{"eeb", "mdms", "web"}
+var allRoles = []string{"eeb", "mdms", "web", "connect"}
 
 // centerOptions are the flags of the centre, whether it runs alone or within "up".
 type centerOptions struct {
-	data, http, https, busURL, busListen, storeURL, token, tokens, veeRules string
-	roles                                                                   []string
-	calendars                                                               []string
-	doors                                                                   doorFlags
-	formats                                                                 formatFlags
-	backfill                                                                mdms.Backfill
-	vee                                                                     mdms.VEE
-	keep                                                                    keepFlags
-	safety                                                                  safetyFlags
-	deadlines                                                               deadlineFlags
+	data, http, https, busURL, busListen, storeURL, token, tokens, veeRules, targets string
+	roles                                                                            []string
+	calendars                                                                        []string
+	doors                                                                            doorFlags
+	formats                                                                          formatFlags
+	backfill                                                                         mdms.Backfill
+	vee                                                                              mdms.VEE
+	keep                                                                             keepFlags
+	safety                                                                           safetyFlags
+	deadlines                                                                        deadlineFlags
 	// freeHTTP takes a free port where the one of --http is in use, as doorFlags.freePorts does.
 	freeHTTP bool
 }
@@ -108,7 +109,8 @@ meet on a NATS server or cluster of yours, and --roles runs some of them here an
 	f.StringVar(&o.storeURL, "store", "", "sqlite:PATH, or postgres://user:password@host:port/database (default: SQLite below --data)")
 	f.StringSliceVar(&o.calendars, "calendars", nil, "files of tariff calendars, for exports of billing determinants (docs/billing.md)")
 	o.formats.flags(f)
-	f.StringSliceVar(&o.roles, "roles", allRoles, "which roles run here: eeb, mdms, web")
+	f.StringSliceVar(&o.roles, "roles", allRoles, "which roles run here: eeb, mdms, web, connect")
+	f.StringVar(&o.targets, "targets", "", "file of other systems that get events, YAML (docs/connectors.md; default: none)")
 	f.StringVar(&o.token, "token", "", "bearer token that the API wants, for everything; beyond loopback this or --tokens is needed")
 	f.StringVar(&o.tokens, "tokens", "", "file of the API's tokens, each with a name and rights; see wattbus token")
 	f.StringVar(&o.veeRules, "vee-rules", "", "rule set of validation and estimation, YAML (docs/vee.md; default: the built-in one)")
@@ -156,6 +158,9 @@ func (o *centerOptions) check() error {
 		if err := o.checkHTTP(); err != nil {
 			return err
 		}
+	}
+	if o.targets != "" && !slices.Contains(o.roles, "connect") {
+		return usagef("flag --targets: only the role connect delivers to targets, and it does not run here")
 	}
 	if scheme, _, _ := strings.Cut(o.storeURL, ":"); o.storeURL != "" && scheme != "sqlite" && !isPostgres(o.storeURL) {
 		return usagef("flag --store: scheme %q, want sqlite:PATH or postgres://user:password@host:port/database", scheme)
@@ -250,9 +255,7 @@ func (o *centerOptions) assemble(ctx context.Context, acts *actors, log *slog.Lo
 		c.watch = append(c.watch, o.formats.watch(known)...)
 	}
 
-	watch(acts, log, c.watch)
-
-	bo := bus.Options{DeadAge: days(o.keep.dead), URL: o.busURL, Listen: o.busListen, Logger: log, Registerer: registry}
+	bo := bus.Options{DeadAge: days(o.keep.dead), OutAge: days(o.keep.events), URL: o.busURL, Listen: o.busListen, Logger: log, Registerer: registry}
 	if o.busURL == "" {
 		bo.Dir = filepath.Join(o.data, "bus")
 	}
@@ -261,6 +264,18 @@ func (o *centerOptions) assemble(ctx context.Context, acts *actors, log *slog.Lo
 	}
 	holds("bus", c.bus.Close)
 
+	if has("connect") {
+		// Before the MDMS, which makes events only for targets that it knows of.
+		targets, err := connector.New(connector.Options{Bus: c.bus, File: o.targets, Logger: log, Registerer: registry})
+		if err != nil {
+			return nil, fmt.Errorf("flag --targets: %w", err)
+		}
+		acts.addReady("connectors", targets.Run, targets.Ready)
+		if o.targets != "" {
+			c.watch = append(c.watch, reload.Source{Name: "targets", List: targets.Files, Load: targets.Load})
+		}
+	}
+	watch(acts, log, c.watch)
 	if has("eeb") || has("mdms") {
 		st, err := o.openStore(ctx, has("mdms"))
 		if err != nil {

@@ -48,8 +48,11 @@ func askWithin[Req, Resp any](ctx context.Context, s *Server, within time.Durati
 
 // roleOf is the role that answers a question.
 func roleOf(name string) string {
-	if name == api.QueryLocation {
+	switch name {
+	case api.QueryLocation:
 		return "eeb"
+	case api.QueryTargets, api.QueryTargetReplay:
+		return "connect"
 	}
 	return "mdms"
 }

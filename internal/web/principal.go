@@ -51,7 +51,7 @@ func (s *Server) identify(token string) *api.Principal {
 // rightFor is the right that a call needs. A call that is not named here needs the right to look, or to change.
 func rightFor(method, path string) api.Right {
 	switch {
-	case strings.HasPrefix(path, "/v1/backup"):
+	case strings.HasPrefix(path, "/v1/backup"), strings.HasPrefix(path, "/v1/targets/"):
 		return api.RightAdmin
 	case method == http.MethodGet, method == http.MethodHead:
 		return api.RightView

@@ -44,6 +44,7 @@ func (s *Server) routes() (*http.ServeMux, staticFile, error) {
 	s.principalCalls(h)
 	s.registryCalls(h)
 	s.sumCalls(h)
+	s.targetCalls(h)
 	describeMetrics(h)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opt.Gatherer, promhttp.HandlerOpts{ErrorLog: promLog{s.log}}))
 	doc, err := document(h)

@@ -1,0 +1,175 @@
+package connector
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/bus"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a real bus with a connector on it.
+type rig struct {
+	t    testing.TB
+	bus  *bus.Bus
+	file string
+	next uint64 // id of the next message
+	sent int    // events so far
+
+	c    *Connector
+	stop func()
+}
+
+func newRig(t testing.TB, targets string) *rig {
+	t.Helper()
+	b, err := bus.Open(t.Context(), bus.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	r := &rig{t: t, bus: b, file: filepath.Join(t.TempDir(), "targets.yaml"), next: 1}
+	r.declare(targets)
+	r.run()
+	t.Cleanup(func() { r.stop() })
+	return r
+}
+
+func (r *rig) declare(targets string) {
+	r.t.Helper()
+	if err := os.WriteFile(r.file, []byte(targets), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// run starts a connector; stop ends it.
+func (r *rig) run() {
+	r.t.Helper()
+	o := Options{Bus: r.bus, File: r.file, Registerer: prometheus.NewRegistry()}
+	if testing.Verbose() {
+		o.Logger = slog.New(slog.NewTextHandler(r.t.Output(), nil))
+	}
+	c, err := New(o)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.c = c
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	stopped := false
+	r.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-ended; err != nil {
+			r.t.Error(err)
+		}
+	}
+	ready, done := context.WithTimeout(r.t.Context(), 30*time.Second)
+	defer done()
+	if err := c.Ready(ready); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// event is the n-th event: of one of 10 meters, each of which counts its own.
+func event(n int) bus.OutEvent {
+	id := fmt.Sprintf("M%d", n%10)
+	return bus.OutEvent{Kind: "meter", Name: api.EventReading, ID: id, Path: "C1/C7", UID: fmt.Sprintf("u%d", n), Time: 1700000000123 + int64(n),
+		Data: fmt.Appendf(nil, `{"meter":%q,"path":"C1/C7","register":{"import":%d,"export":0,"time":"2026-11-29T00:30:00Z","power":-5,"voltage":230.1},"flags":[],"received":"2026-11-29T00:30:01Z"}`, id, n/10)}
+}
+
+// publish makes n more events.
+func (r *rig) publish(n int) {
+	r.t.Helper()
+	var enc bus.OutEncoder
+	for range n {
+		e := event(r.sent)
+		enc.Append(&e)
+		r.sent++
+	}
+	for _, m := range enc.Take() {
+		if err := r.bus.PublishOut(r.t.Context(), r.next, m); err != nil {
+			r.t.Fatal(err)
+		}
+		r.next++
+	}
+}
+
+func (r *rig) until(what string, ok func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(60 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			all, err := bus.Request[struct{}, api.Page[api.TargetStatus]](context.Background(), r.bus, api.QueryTargets, struct{}{})
+			r.t.Fatalf("not within a minute: %s; targets %+v, %v", what, all.Items, err)
+		}
+	}
+}
+
+func (r *rig) status(name string) api.TargetStatus {
+	r.t.Helper()
+	all, err := bus.Request[struct{}, api.Page[api.TargetStatus]](r.t.Context(), r.bus, api.QueryTargets, struct{}{})
+	if err != nil {
+		return api.TargetStatus{}
+	}
+	for _, s := range all.Items {
+		if s.Name == name {
+			return s
+		}
+	}
+	return api.TargetStatus{}
+}
+
+// ledger checks what a receiver got: every event at least once, those of a meter first seen in their order.
+type ledger struct {
+	seen  map[int]int
+	next  [10]int
+	twice int
+	bad   []string
+}
+
+func (l *ledger) add(n int) {
+	if l.seen == nil {
+		l.seen = map[int]int{}
+	}
+	if l.seen[n]++; l.seen[n] > 1 {
+		l.twice++
+		return
+	}
+	if m := n % 10; n/10 != l.next[m] {
+		l.bad = append(l.bad, fmt.Sprintf("M%d: %d came where %d was due", m, n/10, l.next[m]))
+	}
+	l.next[n%10] = n/10 + 1
+}
+
+func (l *ledger) check(t testing.TB, want int) {
+	t.Helper()
+	if len(l.bad) > 0 {
+		t.Errorf("out of order %d times: %s", len(l.bad), strings.Join(l.bad[:min(len(l.bad), 5)], "; "))
+	}
+	if len(l.seen) != want {
+		t.Errorf("%d events of %d", len(l.seen), want)
+	}
+}
+
+// number is the n of an event's id.
+func number(t testing.TB, uid string) int {
+	var n int
+	if _, err := fmt.Sscanf(uid, "u%d", &n); err != nil {
+		t.Errorf("event id %q", uid)
+	}
+	return n
+}
