@@ -38,6 +38,10 @@ type runner struct {
 		seq uint64 // message that was partly delivered
 		n   int    // so many events of it, after the filter
 	}
+	blamed struct { // event that the other side said is at fault
+		uid   string
+		times int
+	}
 	events []bus.OutEvent
 
 	mu     sync.Mutex
@@ -163,6 +167,10 @@ func (r *runner) deliver(ctx context.Context, s session, b *bus.OutBatch) (n int
 	if len(rest) > 0 {
 		var refused []refusal
 		n, refused, err = s.deliver(ctx, rest)
+		if why := r.blame(err); why != "" && n < len(rest) && rest[n].UID == r.blamed.uid {
+			refused = append(refused, refusal{rest[n], why})
+			n++
+		}
 		if berr := r.bury(ctx, refused); berr != nil {
 			return 0, berr
 		}
@@ -184,6 +192,21 @@ func (r *runner) deliver(ctx context.Context, s session, b *bus.OutBatch) (n int
 	}
 	r.last = max(r.last, b.Sequence)
 	return n, nil
+}
+
+// blame counts how often the same event was at fault. why is not empty when it has been often enough.
+func (r *runner) blame(err error) (why string) {
+	var e *eventError
+	if !errors.As(err, &e) {
+		return ""
+	}
+	if r.blamed.uid != e.uid {
+		r.blamed.uid, r.blamed.times = e.uid, 0
+	}
+	if r.blamed.times++; r.blamed.times < patience {
+		return ""
+	}
+	return e.err.Error()
 }
 
 // bury keeps what was refused.

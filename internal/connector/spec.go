@@ -268,6 +268,7 @@ var kinds map[string]kind
 func init() {
 	kinds = map[string]kind{
 		"files":   filesKind,
+		"stomp":   stompKind,
 		"webhook": webhookKind,
 	}
 }

@@ -71,3 +71,16 @@ func (s *Spec) tlsConfig(secure bool) (*tls.Config, error) {
 	}
 	return c, nil
 }
+
+// eventError is an error that the other side gave for one event. One that comes again and again for the same event means that it
+// refuses the event.
+type eventError struct {
+	uid string
+	err error
+}
+
+func (e *eventError) Error() string { return e.err.Error() }
+func (e *eventError) Unwrap() error { return e.err }
+
+// patience is how often an event is sent of which the other side says each time that it is at fault.
+const patience = 5

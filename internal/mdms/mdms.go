@@ -118,12 +118,11 @@ func (m *MDMS) Run(ctx context.Context) error {
 		}
 		return fmt.Errorf("mdms: %w", err)
 	}
-	left, err := m.restoreOut(ctx)
+	left, unwatch, err := m.restoreOut(ctx)
 	if err != nil {
-		return fmt.Errorf("mdms: %w", err)
-	}
-	unwatch, err := m.o.Bus.WatchTargets(ctx)
-	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return fmt.Errorf("mdms: %w", err)
 	}
 	defer unwatch()

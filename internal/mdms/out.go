@@ -106,17 +106,19 @@ func (m *MDMS) send(ctx context.Context, left []store.Out) {
 	}
 }
 
-// restoreOut returns what an earlier run has kept and not published, or not noted that it has.
-func (m *MDMS) restoreOut(ctx context.Context) (left []store.Out, err error) {
+// restoreOut returns what an earlier run has kept and not published, or not noted that it has, and begins to watch what other
+// systems want, until unwatch is called.
+func (m *MDMS) restoreOut(ctx context.Context) (left []store.Out, unwatch func(), err error) {
 	err = m.o.Store.Outbox(ctx, func(o store.Out) error {
 		left = append(left, o)
 		m.lastID = max(m.lastID, o.ID)
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("events for other systems in the store: %w", err)
+		return nil, nil, fmt.Errorf("events for other systems in the store: %w", err)
 	}
-	return left, nil
+	unwatch, err = m.o.Bus.WatchTargets(ctx)
+	return left, unwatch, err
 }
 
 // profile tells of a part of a load profile.

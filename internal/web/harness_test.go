@@ -123,6 +123,15 @@ func newCentre(t *testing.T) *centre {
 		return api.Completeness{From: q.From, To: q.To, Counts: api.Counts{Expected: 48, Received: 48, Percent: 100}}, nil
 	})
 	c.answerRegistry()
+	answer(c, api.QueryTargets, func(struct{}) (api.Page[api.TargetStatus], error) {
+		return api.Page[api.TargetStatus]{Items: []api.TargetStatus{{Name: "lake", Type: "files", Events: []string{"reading"}, State: api.TargetWaiting, Detail: "disk full", PendingBatches: 2, LagSeconds: 7}}}, nil
+	})
+	answer(c, api.QueryTargetReplay, func(q api.TargetReplay) (api.TargetStatus, error) {
+		if q.Name != "lake" {
+			return api.TargetStatus{}, api.NotFound("no target %s", q.Name)
+		}
+		return api.TargetStatus{Name: q.Name, Events: []string{"reading"}, Since: q.From}, nil
+	})
 	answer(c, api.QueryTotals, func(struct{}) (api.Totals, error) { return api.Totals{Time: noon, Meters: 3}, nil })
 	answer(c, api.QueryGroups, func(p api.Paging) (api.Page[api.Group], error) {
 		c.mu.Lock()

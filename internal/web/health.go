@@ -22,7 +22,7 @@ func (s *Server) healthCalls(h huma.API) {
 		return &out[api.Health]{Body: api.Health{Status: "ok", Version: s.opt.Version}}, nil
 	})
 	ready := withProblem(h, operation("readyz", http.MethodGet, "/readyz", "operations", "Do the roles answer?",
-		"200 when the MDMS and an EEB answer over the bus, else 503 and who does not. A line for each target of events tells how it does; none of them makes the centre unready."))
+		"200 when the MDMS and an EEB answer over the bus, else 503 and who does not. Targets of events that are away are told of, but do not make the centre unready."))
 	ready.Security = []map[string][]string{}
 	huma.Register(h, ready, func(ctx context.Context, _ *struct{}) (*out[api.Health], error) {
 		roles, err := s.askRoles(ctx)

@@ -93,9 +93,10 @@ func TestOpenAPIPathsAnswer(t *testing.T) {
 	bodies := map[string]string{"create-command": `{"target":{"meter":"M1"},"type":"ping"}`, "put-group": `{"members":["M1"]}`,
 		"exchange-meter": `{"meter":"M2"}`, "retire-meter": `{}`, "import-registry": "usage_point\nU1\n",
 		"put-billing-run": `{"what":"intervals","from":"2018-12-01","to":"2018-12-02"}`,
+		"replay-target":   `{"from":"2018-12-12T12:00:00Z"}`,
 		"propose-edit":    `{"meter":"M1","from":"2018-12-12T12:00:00Z","to":"2018-12-12T12:30:00Z","action":"accept","reason":"site-visit"}`}
 	ids := map[string]string{"{id}": "M1", "{n}": "12", "{name}": "march"}
-	for _, order := range []string{"create-command", "put-group", "exchange-meter", "retire-meter", "import-registry", "put-billing-run", ""} { // what the others look at comes first
+	for _, order := range []string{"create-command", "put-group", "exchange-meter", "retire-meter", "import-registry", "put-billing-run", "replay-target", ""} { // what the others look at comes first
 		for path, methods := range doc.Paths {
 			for method, op := range methods {
 				if order != "" && op.OperationID != order || order == "" && bodies[op.OperationID] != "" {
@@ -105,6 +106,8 @@ func TestOpenAPIPathsAnswer(t *testing.T) {
 				switch {
 				case strings.Contains(path, "/commands/"), strings.Contains(path, "/edits/"):
 					real = strings.ReplaceAll(real, "{id}", "100")
+				case strings.Contains(path, "/targets/"):
+					real = strings.ReplaceAll(real, "{name}", "lake")
 				case strings.Contains(path, "/rule-sets/"):
 					real = strings.ReplaceAll(real, "{id}", "0123456789ab")
 				}

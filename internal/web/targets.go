@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -32,24 +31,22 @@ func (s *Server) targetCalls(h huma.API) {
 		})
 }
 
-// targetHealth adds a line for each target: none of them makes the centre unready.
+// targetHealth adds a line about the targets, if there are any: none of them makes the centre unready. Everybody may read it, so it
+// holds no names.
 func (s *Server) targetHealth(ctx context.Context, within time.Duration, roles map[string]string) {
 	got, err := askWithin[struct{}, api.Page[api.TargetStatus]](ctx, s, within, api.QueryTargets, struct{}{})
-	var p *api.Problem
-	if errors.As(err, &p) {
-		return // the role runs nowhere, or does not answer in time
+	if err != nil || len(got.Items) == 0 {
+		return // none, or the role runs nowhere
 	}
+	here, lag := 0, 0.0
 	for _, t := range got.Items {
-		line := "ok"
-		if t.State != api.TargetConnected {
-			line = t.State
+		if t.State == api.TargetConnected || t.State == api.TargetPaused {
+			here++
 		}
-		if t.Detail != "" {
-			line += ": " + t.Detail
-		}
-		if t.PendingBatches > 0 {
-			line += fmt.Sprintf(", %d batches behind, %.0f s", t.PendingBatches, t.LagSeconds)
-		}
-		roles["target "+t.Name] = line
+		lag = max(lag, t.LagSeconds)
+	}
+	roles["targets"] = "ok"
+	if here < len(got.Items) {
+		roles["targets"] = fmt.Sprintf("%d of %d are away; the oldest events that wait are %.0f s old", len(got.Items)-here, len(got.Items), lag)
 	}
 }

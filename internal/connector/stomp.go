@@ -1,0 +1,153 @@
+package connector
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/bus"
+	"github.com/wattbus/wattbus/internal/stomp"
+)
+
+var stompKind = kind{
+	schemes: []string{"stomp", "stomps"}, address: true, addressHelp: "a destination such as /topic/wattbus.{name} or /queue/readings",
+	check: func(*Spec) error { return nil },
+	open:  openStomp,
+}
+
+// stompTarget sends to a broker that speaks STOMP, and so to programs that speak JMS.
+type stompTarget struct {
+	address *address
+	binary  bool
+	options stomp.Options
+	timeout time.Duration
+}
+
+func openStomp(s *Spec, _ *deps) (target, error) {
+	o, err := s.stompOptions()
+	if err != nil {
+		return nil, err
+	}
+	a, err := parseAddress(s.Address)
+	return &stompTarget{address: a, binary: s.Encoding == Binary, options: o, timeout: time.Duration(s.Timeout)}, err
+}
+
+func (s *Spec) stompOptions() (o stomp.Options, err error) {
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		return o, err
+	}
+	o.Addr = hostPort(u, map[string]string{"stomp": "61613", "stomps": "61614"})
+	o.Login = s.Username
+	if o.Passcode, err = secret("password", s.PasswordFile, s.PasswordEnv); err != nil {
+		return o, err
+	}
+	var tc *tls.Config
+	tc, err = s.tlsConfig(u.Scheme == "stomps")
+	o.TLS = tc
+	return o, err
+}
+
+// hostPort is a URL's address, with the scheme's port where it has none.
+func hostPort(u *url.URL, ports map[string]string) string {
+	if u.Port() != "" {
+		return u.Host
+	}
+	return u.Host + ":" + ports[u.Scheme]
+}
+
+func (t *stompTarget) connect(ctx context.Context) (session, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	c, err := stomp.Dial(ctx, t.options)
+	if err != nil {
+		return nil, err
+	}
+	return &stompSession{t: t, c: c}, nil
+}
+
+type stompSession struct {
+	t        *stompTarget
+	c        *stomp.Conn
+	receipts []<-chan error
+}
+
+func (s *stompSession) gone() <-chan struct{} { return s.c.Gone() }
+func (s *stompSession) close() error          { return s.c.Close() }
+
+// deliver sends all, then waits for the receipt of each.
+func (s *stompSession) deliver(ctx context.Context, events []bus.OutEvent) (settled int, refused []refusal, err error) {
+	s.receipts = s.receipts[:0]
+	for i := range events {
+		ch, err := s.c.Send(s.t.frame(&events[i]))
+		if err != nil {
+			break // the receipts of those before tell why
+		}
+		s.receipts = append(s.receipts, ch)
+	}
+	if err := s.c.Flush(); err != nil {
+		return 0, nil, s.why(err)
+	}
+	late := time.NewTimer(s.t.timeout)
+	defer late.Stop()
+	for _, ch := range s.receipts {
+		select {
+		case err := <-ch:
+			if err != nil {
+				return settled, nil, s.blame(err, events, settled)
+			}
+			settled++
+		case <-late.C:
+			return settled, nil, fmt.Errorf("no receipt within %v", s.t.timeout)
+		case <-ctx.Done():
+			return settled, nil, context.Cause(ctx)
+		}
+		late.Reset(s.t.timeout)
+	}
+	if settled < len(events) {
+		return settled, nil, s.why(errors.New("the connection ended"))
+	}
+	return settled, nil, nil
+}
+
+// why prefers what ended the connection to what was noticed of it.
+func (s *stompSession) why(err error) error {
+	if e := s.c.Err(); e != nil {
+		return e
+	}
+	return err
+}
+
+// blame says of an error that the server gave with a receipt which event it is about.
+func (s *stompSession) blame(err error, events []bus.OutEvent, settled int) error {
+	var se *stomp.ServerError
+	if errors.As(err, &se) && se.Receipt != "" && settled < len(events) {
+		return &eventError{uid: events[settled].UID, err: err}
+	}
+	return s.why(err)
+}
+
+// frame is a TextMessage to programs that speak JMS. What selectors may want stands in properties, whose names are Java's; the
+// group keeps messages of one device with one consumer where several share a queue.
+func (t *stompTarget) frame(e *bus.OutEvent) *stomp.Frame {
+	f := &stomp.Frame{Command: "SEND", Text: true, Headers: make([]stomp.Header, 0, 12)}
+	add := func(name, value string) { f.Headers = append(f.Headers, stomp.Header{Name: name, Value: value}) }
+	add("destination", t.address.of(e))
+	add("persistent", "true")
+	add("JMSXGroupID", e.Kind+"/"+e.ID)
+	add("type", e.Type()) // JMSType
+	for _, a := range attributes(e) {
+		add("ce_"+a.name, a.value)
+	}
+	if t.binary {
+		add("content-type", dataType)
+		f.Body = e.Data
+	} else {
+		add("content-type", structuredType)
+		f.Body = appendStructured(make([]byte, 0, len(e.Data)+256), e)
+	}
+	return f
+}
