@@ -88,6 +88,8 @@ type CommandRequest struct {
 	At       *time.Time `json:"at,omitempty" doc:"When it is to go out, by the wall clock, at most 30 days ahead; its expiresIn begins then. When absent at once."`
 	Priority string     `json:"priority,omitempty" enum:"low,normal,high" doc:"When absent high for reconnect, else normal."`
 	By       string     `json:"by,omitempty"` // who asked; set by the server
+	// Key names the request; set by the server. One with the key of a command that there is gets that command, and makes no other.
+	Key string `json:"key,omitempty"`
 }
 
 // Transition is one step in a command's life.
@@ -115,6 +117,7 @@ type Command struct {
 	Target   Target     `json:"target"`
 	Params   Params     `json:"params,omitzero"`
 	By       string     `json:"by,omitempty"`
+	Key      string     `json:"key,omitempty"` // of the request, if it had one
 	State    string     `json:"state"`
 	Created  time.Time  `json:"created"`            // wall time
 	At       *time.Time `json:"at,omitempty"`       // of one that was to go out later, wall time

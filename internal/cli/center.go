@@ -227,13 +227,13 @@ func (o *centerOptions) assemble(ctx context.Context, acts *actors, log *slog.Lo
 	}
 	var pages []net.Listener
 	var tokens *auth.Tokens
-	if has("web") {
-		if o.tokens != "" {
-			if tokens, err = auth.OpenTokens(o.tokens); err != nil {
-				return nil, fmt.Errorf("flag --tokens: %w", err)
-			}
-			c.watch = append(c.watch, reload.Source{Name: "tokens of the API", Files: []string{o.tokens}, Load: tokens.Load})
+	if o.tokens != "" && (has("web") || has("connect")) {
+		if tokens, err = auth.OpenTokens(o.tokens); err != nil {
+			return nil, fmt.Errorf("flag --tokens: %w", err)
 		}
+		c.watch = append(c.watch, reload.Source{Name: "tokens of the API", Files: []string{o.tokens}, Load: tokens.Load})
+	}
+	if has("web") {
 		if pages, err = o.listenHTTP(ctx, c); err != nil {
 			return nil, err
 		}
@@ -266,7 +266,11 @@ func (o *centerOptions) assemble(ctx context.Context, acts *actors, log *slog.Lo
 
 	if has("connect") {
 		// Before the MDMS, which makes events only for targets that it knows of.
-		targets, err := connector.New(connector.Options{Bus: c.bus, File: o.targets, Logger: log, Registerer: registry})
+		co := connector.Options{Bus: c.bus, File: o.targets, Logger: log, Registerer: registry}
+		if tokens != nil {
+			co.Tokens = tokens
+		}
+		targets, err := connector.New(co)
 		if err != nil {
 			return nil, fmt.Errorf("flag --targets: %w", err)
 		}

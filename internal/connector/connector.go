@@ -22,6 +22,7 @@ import (
 // Options are what a Connector needs. Bus is used, not closed.
 type Options struct {
 	Bus        *bus.Bus
+	Tokens     Tokens                // of who may command; nil: no target may send commands
 	File       string                // of targets; "": none, and those of earlier runs are forgotten
 	Logger     *slog.Logger          // default: discards
 	Registerer prometheus.Registerer // nil: no metrics
@@ -78,7 +79,7 @@ func New(o Options) (*Connector, error) {
 		return nil, err
 	}
 	log := o.Logger.With("component", "connector")
-	c := &Connector{o: o, log: log, m: m, deps: &deps{log: log}, ready: make(chan struct{}), changed: make(chan struct{}, 1),
+	c := &Connector{o: o, log: log, m: m, deps: &deps{log: log, tokens: o.Tokens}, ready: make(chan struct{}), changed: make(chan struct{}, 1),
 		do: make(chan func(context.Context)), running: map[string]*running{}}
 	return c, c.Load()
 }
@@ -94,6 +95,9 @@ func (c *Connector) Load() error {
 	}
 	all := make([]loaded, len(specs))
 	for i, s := range specs {
+		if s.Commands != nil && c.o.Tokens == nil {
+			return fmt.Errorf("%s: target %s: commands: whoever sends them needs a token, and the centre knows none: give it --tokens", c.o.File, s.Name)
+		}
 		// Opened to find out what is wrong with it; the runner opens its own.
 		if _, err := kinds[s.Type].open(&s, c.deps); err != nil {
 			return fmt.Errorf("%s: target %s: %w", c.o.File, s.Name, err)
@@ -277,6 +281,12 @@ func (c *Connector) launch(ctx context.Context, l loaded) error {
 	if err != nil {
 		return err
 	}
+	var commands *commander
+	if l.spec.Commands != nil && !l.spec.Paused {
+		if commands, err = newCommander(l.spec, c.deps, c.o.Bus, c.m); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	x := &running{loaded: l, runner: r, cancel: cancel, done: make(chan struct{})}
 	c.mu.Lock()
@@ -284,7 +294,12 @@ func (c *Connector) launch(ctx context.Context, l loaded) error {
 	c.mu.Unlock()
 	go func() {
 		defer close(x.done)
+		var wg sync.WaitGroup
+		if commands != nil {
+			wg.Go(func() { commands.run(ctx) })
+		}
 		r.run(ctx)
+		wg.Wait()
 	}()
 	return nil
 }

@@ -212,3 +212,44 @@ func TestJMS(t *testing.T) {
 	l.check(t, readings)
 	t.Logf("%d readings, %d of them came again", readings, l.twice)
 }
+
+// TestJMSCommands: a Java program asks for a command with JMSReplyTo and JMSCorrelationID and gets the result; a request that comes
+// twice is carried out once, one without a token not at all.
+func TestJMSCommands(t *testing.T) {
+	t.Parallel()
+	a := newActiveMQ(t)
+	classes := a.compile()
+	r := newRig(t, fmt.Sprintf("targets:\n- {name: jms, type: stomp, url: 'stomp://%s', commands: {address: /queue/wattbus.commands}}\n", a.stomp))
+	made := fakeCommands(t, r)
+	const body = `{"target":{"meter":"M1"},"type":"disconnect","expiresIn":60}`
+	ask := func(token, key, body string, times int) *program {
+		return a.client(classes, "request", "tcp://"+a.jms, "wattbus.commands", token, key, body, fmt.Sprint(times))
+	}
+	p := ask("operator", "", body, 1)
+	got := p.expect(t, `^answer (\S+) (\S+) (.*)$`)
+	var cmd api.Command
+	if err := json.Unmarshal([]byte(got[3]), &cmd); err != nil || got[1] != "order-0" || got[2] != api.CommandDone || cmd.ID != "1" || cmd.By != "erp" || cmd.Result == nil || cmd.Result.Breaker != "open" {
+		t.Errorf("%q, %v", got[0], err)
+	}
+	p = ask("operator", "order-4711", body, 2)
+	for range 2 {
+		if got := p.expect(t, `^answer (\S+) (\S+) (.*)$`); got[2] != api.CommandDone || !strings.Contains(got[3], `"id":"2"`) {
+			t.Errorf("%q", got[0])
+		}
+	}
+	for _, tc := range []struct{ token, body, status, detail string }{
+		{"", body, "401", "no property wattbus_token"},
+		{"stranger", body, "401", "nobody's token"},
+		{"viewer", body, "403", "needs the right"},
+		{"operator", `{"target":{"meter":"M1"},"type":"disconnect","force":true}`, "400", "force"},
+		{"operator", `{"target":{"meter":"none"},"type":"ping"}`, "404", "none"},
+	} {
+		p := ask(tc.token, "", tc.body, 1)
+		if got := p.expect(t, `^answer (\S+) (\S+) (.*)$`); got[2] != tc.status || !strings.Contains(got[3], tc.detail) {
+			t.Errorf("%+v: %q", tc, got[0])
+		}
+	}
+	if n := made(); n != 2 {
+		t.Errorf("%d commands were made", n)
+	}
+}

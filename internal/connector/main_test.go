@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,7 +56,7 @@ func (r *rig) declare(targets string) {
 // run starts a connector; stop ends it.
 func (r *rig) run() {
 	r.t.Helper()
-	o := Options{Bus: r.bus, File: r.file, Registerer: prometheus.NewRegistry()}
+	o := Options{Bus: r.bus, File: r.file, Tokens: somebody, Registerer: prometheus.NewRegistry()}
 	if testing.Verbose() {
 		o.Logger = slog.New(slog.NewTextHandler(r.t.Output(), nil))
 	}
@@ -172,4 +173,49 @@ func number(t testing.TB, uid string) int {
 		t.Errorf("event id %q", uid)
 	}
 	return n
+}
+
+// people are whose tokens are known.
+type people map[string]*api.Principal
+
+func (p people) Find(token string) *api.Principal { return p[token] }
+
+var somebody = people{"operator": {Name: "erp", Rights: []api.Right{api.RightOperate}}, "viewer": {Name: "wall", Rights: []api.Right{api.RightView}}}
+
+// fakeCommands answers as the MDMS does, for one meter that carries out everything the third time it is asked for.
+func fakeCommands(t testing.TB, r *rig) (made func() int) {
+	t.Helper()
+	var mu sync.Mutex
+	all, keys, asked := map[string]api.Command{}, map[string]string{}, map[string]int{}
+	s1, err := bus.Serve(r.bus, api.QueryCommandCreate, func(_ context.Context, q api.CommandRequest) (api.Command, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if q.Target.Meter != "M1" {
+			return api.Command{}, api.NotFound("no meter %s is known", q.Target.Meter)
+		}
+		if id := keys[q.Key]; id != "" {
+			return all[id], nil
+		}
+		c := api.Command{ID: fmt.Sprint(len(all) + 1), Type: q.Type, Target: q.Target, By: q.By, State: api.CommandQueued}
+		all[c.ID], keys[q.Key] = c, c.ID
+		return c, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s2, err := bus.Serve(r.bus, api.QueryCommand, func(_ context.Context, q api.ByID) (api.Command, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		c := all[q.ID]
+		if asked[q.ID]++; asked[q.ID] >= 3 {
+			c.State, c.Result = api.CommandDone, &api.CommandResult{Outcome: "done", Breaker: "open"}
+			all[q.ID] = c
+		}
+		return c, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.stop(); s1(); s2() })
+	return func() int { mu.Lock(); defer mu.Unlock(); return len(all) }
 }

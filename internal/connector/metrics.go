@@ -8,6 +8,7 @@ import (
 
 type metrics struct {
 	sent, refused, failures, lost *prometheus.CounterVec
+	commands                      *prometheus.CounterVec
 	up, pending, lag              *prometheus.GaugeVec
 }
 
@@ -23,14 +24,16 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		refused:  counter("refused_total", "Events that a target refused for good; they are dead letters."),
 		failures: counter("failures_total", "Times that a target could not be reached or did not confirm."),
 		lost:     counter("lost_batches_total", "Batches of events that were not kept long enough for a target."),
-		up:       gauge("up", "1 while a target is connected."),
-		pending:  gauge("pending_batches", "Batches of events that a target has not confirmed."),
-		lag:      gauge("lag_seconds", "Age of the oldest events that a target has not confirmed."),
+		commands: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattbus_target_commands_total",
+			Help: "Requests for commands that came from a target, by the command's last state or the status that refused it."}, []string{"target", "result"}),
+		up:      gauge("up", "1 while a target is connected."),
+		pending: gauge("pending_batches", "Batches of events that a target has not confirmed."),
+		lag:     gauge("lag_seconds", "Age of the oldest events that a target has not confirmed."),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.sent, m.refused, m.failures, m.lost, m.up, m.pending, m.lag} {
+	for _, c := range []prometheus.Collector{m.sent, m.refused, m.failures, m.lost, m.commands, m.up, m.pending, m.lag} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("connector: register metrics: %w", err)
 		}

@@ -71,6 +71,11 @@ func (r *runner) run(ctx context.Context) {
 		<-ctx.Done()
 		return
 	}
+	if len(r.spec.Events) == 0 { // it sends commands only
+		r.tell(api.TargetConnected, nil)
+		<-ctx.Done()
+		return
+	}
 	wait := minWait
 	for ctx.Err() == nil {
 		done, err := r.round(ctx)

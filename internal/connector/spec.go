@@ -45,8 +45,9 @@ type Spec struct {
 	// Timeout is how long the other side may take to answer; default 30 s.
 	Timeout Duration `yaml:"timeout"`
 
-	Files   *Files   `yaml:"files"`
-	Webhook *Webhook `yaml:"webhook"`
+	Files    *Files    `yaml:"files"`
+	Commands *Commands `yaml:"commands"` // it sends commands, too
+	Webhook  *Webhook  `yaml:"webhook"`
 }
 
 // Filter selects devices. Every part that is set must match.
@@ -157,7 +158,21 @@ func (s *Spec) check() error {
 	if !ok {
 		return fmt.Errorf("type: %.40q, want one of %s", s.Type, strings.Join(Types(), ", "))
 	}
-	if len(s.Events) == 0 {
+	if s.Commands != nil {
+		if k.source == nil {
+			return fmt.Errorf("commands: type %s sends none", s.Type)
+		}
+		if s.Commands.Address == "" {
+			return errors.New("commands.address: want where requests come from")
+		}
+		if s.Commands.Window == 0 {
+			s.Commands.Window = 100
+		}
+		if s.Commands.Window < 1 || s.Commands.Window > 10_000 {
+			return fmt.Errorf("commands.window: %d, want 1 to 10000", s.Commands.Window)
+		}
+	}
+	if len(s.Events) == 0 && (s.Commands == nil || s.Address != "") {
 		return fmt.Errorf("events: none, want some of %s", strings.Join(Events, ", "))
 	}
 	for i, e := range s.Events {
@@ -200,7 +215,7 @@ func (s *Spec) check() error {
 	if err := s.checkURL(k.schemes); err != nil {
 		return err
 	}
-	if s.Address != "" && !k.address || s.Address == "" && k.address {
+	if s.Address != "" && !k.address || s.Address == "" && k.address && len(s.Events) > 0 {
 		return fmt.Errorf("address: %.40q, want one where the type has them (%s): %s", s.Address, s.Type, k.addressHelp)
 	}
 	if _, err := parseAddress(s.Address); err != nil {
@@ -260,6 +275,7 @@ type kind struct {
 	addressHelp string
 	check       func(*Spec) error
 	open        func(*Spec, *deps) (target, error) // starts nothing and connects to nothing
+	source      func(*Spec, *deps) (source, error) // the same; nil: no commands come from it
 }
 
 // kinds are the types of targets by name. It is filled here, in one place, so that the list can be read.
@@ -267,6 +283,7 @@ var kinds map[string]kind
 
 func init() {
 	kinds = map[string]kind{
+		"amqp":    amqpKind,
 		"files":   filesKind,
 		"stomp":   stompKind,
 		"webhook": webhookKind,

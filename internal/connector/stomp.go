@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/bus"
@@ -14,8 +15,9 @@ import (
 
 var stompKind = kind{
 	schemes: []string{"stomp", "stomps"}, address: true, addressHelp: "a destination such as /topic/wattbus.{name} or /queue/readings",
-	check: func(*Spec) error { return nil },
-	open:  openStomp,
+	check:  func(*Spec) error { return nil },
+	open:   openStomp,
+	source: openStompSource,
 }
 
 // stompTarget sends to a broker that speaks STOMP, and so to programs that speak JMS.
@@ -150,4 +152,104 @@ func (t *stompTarget) frame(e *bus.OutEvent) *stomp.Frame {
 		f.Body = appendStructured(make([]byte, 0, len(e.Data)+256), e)
 	}
 	return f
+}
+
+// stompSource takes requests from a destination.
+type stompSource struct {
+	address string
+	options stomp.Options
+	timeout time.Duration
+}
+
+func openStompSource(s *Spec, _ *deps) (source, error) {
+	o, err := s.stompOptions()
+	return &stompSource{address: s.Commands.Address, options: o, timeout: time.Duration(s.Timeout)}, err
+}
+
+func (s *stompSource) receive(ctx context.Context, window int, ready func(), handle func(*request)) error {
+	// ActiveMQ sends no more than the window without acknowledgements; a broker that does not know the header ends here.
+	frames := make(chan *stomp.Frame, 4*window)
+	full := make(chan struct{}, 1)
+	o := s.options
+	o.Message = func(f *stomp.Frame) {
+		select {
+		case frames <- f:
+		default:
+			select {
+			case full <- struct{}{}:
+			default:
+			}
+		}
+	}
+	dial, cancel := context.WithTimeout(ctx, s.timeout)
+	c, err := stomp.Dial(dial, o)
+	cancel()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }() // what is not acknowledged comes again
+	got, err := c.Send(&stomp.Frame{Command: "SUBSCRIBE", Headers: []stomp.Header{{Name: "id", Value: "commands"}, {Name: "destination", Value: s.address},
+		{Name: "ack", Value: "client-individual"}, {Name: "activemq.prefetchSize", Value: strconv.Itoa(window)}}})
+	if err == nil {
+		err = c.Flush()
+	}
+	if err != nil {
+		return err
+	}
+	for subscribed := false; ; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.Gone():
+			return c.Err()
+		case <-full:
+			return fmt.Errorf("the other side sends more than %d messages that are not acknowledged", cap(frames))
+		case err := <-got:
+			if err != nil {
+				return err
+			}
+			if !subscribed {
+				subscribed = true
+				ready()
+			}
+		case f := <-frames:
+			handle(s.request(c, f))
+		}
+	}
+}
+
+func (s *stompSource) request(c *stomp.Conn, f *stomp.Frame) *request {
+	q := &request{id: f.Get("message-id"), key: f.Get(keyProperty), token: f.Get(tokenProperty), body: f.Body}
+	confirmed := func(ctx context.Context, out *stomp.Frame) error {
+		ch, err := c.Send(out)
+		if err == nil {
+			err = c.Flush()
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case err := <-ch:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(s.timeout):
+			return fmt.Errorf("no receipt within %v", s.timeout)
+		}
+	}
+	q.done = func(ctx context.Context) error {
+		return confirmed(ctx, &stomp.Frame{Command: "ACK", Headers: []stomp.Header{{Name: "id", Value: f.Get("ack")}}})
+	}
+	if to := f.Get("reply-to"); to != "" {
+		correlation := f.Get("correlation-id")
+		if correlation == "" {
+			correlation = f.Get("message-id") // as JMS programs expect it of those that answer
+		}
+		q.answer = func(ctx context.Context, status, contentType string, body []byte) error {
+			return confirmed(ctx, &stomp.Frame{Command: "SEND", Text: true, Body: body, Headers: []stomp.Header{{Name: "destination", Value: to},
+				{Name: "correlation-id", Value: correlation}, {Name: "content-type", Value: contentType}, {Name: "persistent", Value: "true"},
+				{Name: statusProperty, Value: status}}})
+		}
+	}
+	return q
 }

@@ -41,7 +41,8 @@ type refusal struct {
 
 // deps is what targets may use.
 type deps struct {
-	log *slog.Logger
+	log    *slog.Logger
+	tokens Tokens // of who may command; nil: nobody
 }
 
 // tlsConfig is that of a client, nil where the URL's scheme asks for none.

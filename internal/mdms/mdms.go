@@ -63,6 +63,7 @@ type MDMS struct {
 	settled audit.Head // of what is committed
 	outbox  outbox
 	sender  sender
+	keys    keys
 	buried  []bus.DeadLetter
 	due     uint32 // minute up to which was last looked for gaps
 	today   cim.Day
@@ -526,6 +527,9 @@ func (m *MDMS) restoreRegister(r *store.Row) {
 }
 
 func (m *MDMS) restoreEngines(ctx context.Context) error {
+	if err := m.restoreKeys(ctx); err != nil {
+		return err
+	}
 	newest, err := m.o.Store.Commands(ctx, 0, 1, false)
 	if err != nil {
 		return err

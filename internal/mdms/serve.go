@@ -197,10 +197,6 @@ func change[T any](ctx context.Context, m *MDMS, f func() (T, error)) (T, error)
 	return out, refused
 }
 
-func (m *MDMS) createCommand(ctx context.Context, q api.CommandRequest) (api.Command, error) {
-	return change(ctx, m, func() (api.Command, error) { return m.commands.Create(q) })
-}
-
 func (m *MDMS) cancelCommand(ctx context.Context, q api.CommandCancel) (api.Command, error) {
 	id, err := command.ParseID(q.ID)
 	if err != nil {

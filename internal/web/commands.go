@@ -34,6 +34,7 @@ type WaitIn struct {
 
 type createIn struct {
 	WaitIn
+	Key string `header:"Idempotency-Key" maxLength:"200" doc:"Names the request: one with the same key, from the same caller, gets the command that the first one made."`
 	Body api.CommandRequest
 }
 
@@ -60,7 +61,10 @@ func (s *Server) commandCalls(h huma.API) {
 		if err := checkCommand(&in.Body); err != nil {
 			return nil, s.asError(err)
 		}
-		in.Body.By = principal(ctx).Name
+		in.Body.By, in.Body.Key = principal(ctx).Name, ""
+		if in.Key != "" {
+			in.Body.Key = "api/" + in.Body.By + "/" + in.Key
+		}
 		cmd, err := ask[api.CommandRequest, api.Command](ctx, s, api.QueryCommandCreate, in.Body)
 		if err != nil {
 			return nil, s.asError(err)

@@ -326,7 +326,7 @@ func (e *Engine) add(p plan) (*control, error) {
 	c.deadline = now.Add(p.expires)
 	c.end = c.deadline.Add(e.o.Grace)
 	until := c.deadline.UTC()
-	c.doc = api.Command{ID: formatID(c.id), Type: p.req.Type, Target: p.req.Target, Params: p.req.Params, By: p.req.By,
+	c.doc = api.Command{ID: formatID(c.id), Type: p.req.Type, Target: p.req.Target, Params: p.req.Params, By: p.req.By, Key: p.req.Key,
 		State: queued.String(), Created: now.UTC(), Expires: &until,
 		History: []api.Transition{{State: queued.String(), Time: now.UTC()}}}
 	if c.verifies != 0 {

@@ -1,0 +1,76 @@
+package mdms
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/mdms/command"
+)
+
+// keptKeys is how many requests with a key are known, and restoredKeys how many commands are searched for keys after a restart.
+const (
+	keptKeys     = 10_000
+	restoredKeys = 1_000
+)
+
+// keys tell a request that comes again, with the key that it had before, from a new one: requests over message brokers come at least
+// once, and a breaker must not be switched twice.
+type keys struct {
+	ids   map[string]uint64
+	order []string // oldest first
+}
+
+// add notes the command of a key. An older one of the same key stays.
+func (k *keys) add(key string, id uint64) {
+	if _, known := k.ids[key]; key == "" || known {
+		return
+	}
+	if len(k.order) == keptKeys {
+		delete(k.ids, k.order[0])
+		k.order = k.order[1:]
+	}
+	k.ids[key] = id
+	k.order = append(k.order, key)
+}
+
+// restoreKeys reads the keys of the newest commands. What else is wrong with them is told by the command engine.
+func (m *MDMS) restoreKeys(ctx context.Context) error {
+	m.keys = keys{ids: map[string]uint64{}}
+	newest, err := m.o.Store.Commands(ctx, 0, restoredKeys, false)
+	if err != nil {
+		return fmt.Errorf("keys of commands: %w", err)
+	}
+	for i := len(newest) - 1; i >= 0; i-- {
+		var doc struct {
+			Key string `json:"key"`
+		}
+		if json.Unmarshal(newest[i].Doc, &doc) == nil {
+			m.keys.add(doc.Key, newest[i].ID)
+		}
+	}
+	return nil
+}
+
+func (m *MDMS) createCommand(ctx context.Context, q api.CommandRequest) (api.Command, error) {
+	if len(q.Key) > 300 {
+		return api.Command{}, api.BadRequest("key", "%d bytes, want at most 300", len(q.Key))
+	}
+	return change(ctx, m, func() (api.Command, error) {
+		if id, ok := m.keys.ids[q.Key]; ok && q.Key != "" {
+			if c, err := m.commands.Get(id); err == nil {
+				return c, nil
+			} // else it was kept for long enough
+		}
+		c, err := m.commands.Create(q)
+		if err != nil {
+			return c, err
+		}
+		id, err := command.ParseID(c.ID)
+		if err == nil {
+			m.keys.add(q.Key, id)
+		}
+		return c, err
+	})
+}
