@@ -34,7 +34,7 @@ type WaitIn struct {
 
 type createIn struct {
 	WaitIn
-	Key string `header:"Idempotency-Key" maxLength:"200" doc:"Names the request: one with the same key, from the same caller, gets the command that the first one made."`
+	Key  string `header:"Idempotency-Key" maxLength:"200" doc:"Names the request: one with the same key, from the same caller, gets the command that the first one made."`
 	Body api.CommandRequest
 }
 
