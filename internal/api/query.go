@@ -4,7 +4,6 @@ import "time"
 
 // The names of the questions that the MDMS answers over the bus (package bus, Request and Serve): request -> response.
 const (
-<<<<<<< HEAD
 	QueryMeters            = "meters"             // MeterQuery -> Page[Meter]
 	QueryMeter             = "meter"              // ByID -> Meter
 	QueryReadings          = "readings"           // ReadingQuery -> Page[Reading]
@@ -31,34 +30,6 @@ const (
 	QueryEdits             = "edits"              // EditQuery -> Page[Edit]
 	QueryRuleSet           = "rule-set"           // ByID -> RuleSet
 	QueryLocation          = "location"           // LocationQuery -> Location; answered by the EEB
-=======
-	QueryMeters        = "meters"         // MeterQuery -> Page[Meter]
-	QueryMeter         = "meter"          // ByID -> Meter
-	QueryReadings      = "readings"       // ReadingQuery -> Page[Reading]
-	QueryConcentrators = "concentrators"  // Paging -> Page[Concentrator]
-	QueryOutages       = "outages"        // OutageQuery -> Page[Outage]
-	QueryCompleteness  = "completeness"   // Span -> Completeness
-	QueryTotals        = "totals"         // struct{} -> Totals
-	QueryCommandCreate = "command-create" // CommandRequest -> Command
-	QueryCommandCancel = "command-cancel" // CommandCancel -> Command
-	QueryCommandDecide = "command-decide" // CommandDecision -> Command
-	QueryCommand       = "command"        // ByID -> Command
-	QueryCommands      = "commands"       // CommandQuery -> Page[Command]
-	QueryGroups        = "groups"         // Paging -> Page[Group]
-	QueryGroupPut      = "group-put"      // GroupPut -> Group
-	QueryAudit         = "audit"          // AuditQuery -> Page[AuditRecord]
-	QueryAuditHead     = "audit-head"     // struct{} -> AuditHead
-	QueryExplain       = "explain"        // ExplainQuery -> Explanation
-	QueryFindings      = "findings"       // FindingQuery -> Page[Finding]
-	QueryEditPropose   = "edit-propose"   // EditRequest -> Edit
-	QueryEditDecide    = "edit-decide"    // EditDecision -> Edit
-	QueryEdit          = "edit"           // ByID -> Edit
-	QueryEdits         = "edits"          // EditQuery -> Page[Edit]
-	QueryRuleSet       = "rule-set"       // ByID -> RuleSet
-	QueryTargets       = "targets"        // struct{} -> Page[TargetStatus]; answered by the role connect
-	QueryTargetReplay  = "target-replay"  // TargetReplay -> TargetStatus; answered by the role connect
-	QueryLocation      = "location"       // LocationQuery -> Location; answered by the EEB
->>>>>>> 103464d (Connectors: events to files and webhooks, declared in a file of targets; list, check, replay)
 )
 
 // ByID asks for one thing.

@@ -2,6 +2,12 @@ package api
 
 import "time"
 
+// The names of the questions that the role connect answers.
+const (
+	QueryTargets      = "targets"       // struct{} -> Page[TargetStatus]
+	QueryTargetReplay = "target-replay" // TargetReplay -> TargetStatus
+)
+
 // The states of a target.
 const (
 	TargetConnecting = "connecting"
