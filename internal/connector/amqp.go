@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/Azure/go-amqp"
@@ -218,16 +219,65 @@ func (a *amqpSource) receive(ctx context.Context, window int, ready func(), hand
 		return fmt.Errorf("address %s: %w", a.address, err)
 	}
 	ready()
+	replies := &amqpReplies{s: s, senders: map[string]*amqp.Sender{}}
 	for {
 		m, err := r.Receive(ctx, nil)
 		if err != nil {
 			return err
 		}
-		handle(a.request(s, r, m))
+		handle(a.request(replies, r, m))
 	}
 }
 
-func (a *amqpSource) request(s *amqp.Session, r *amqp.Receiver, m *amqp.Message) *request {
+// amqpReplies keeps the links to where answers go: RabbitMQ takes its time to end one, and a request is not done before.
+type amqpReplies struct {
+	s       *amqp.Session
+	mu      sync.Mutex
+	senders map[string]*amqp.Sender
+	order   []string // oldest first
+}
+
+const maxReplies = 64
+
+func (a *amqpReplies) sender(ctx context.Context, address string) (*amqp.Sender, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.senders[address]; s != nil {
+		return s, nil
+	}
+	s, err := a.s.NewSender(ctx, address, nil)
+	if err != nil {
+		return nil, fmt.Errorf("reply to %.80s: %w", address, err)
+	}
+	if len(a.order) == maxReplies {
+		a.drop(ctx, a.order[0])
+	}
+	a.senders[address] = s
+	a.order = append(a.order, address)
+	return s, nil
+}
+
+// forget ends a link that failed.
+func (a *amqpReplies) forget(ctx context.Context, address string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.drop(ctx, address)
+}
+
+// drop is called with a.mu held.
+func (a *amqpReplies) drop(ctx context.Context, address string) {
+	s := a.senders[address]
+	if s == nil {
+		return
+	}
+	delete(a.senders, address)
+	a.order = slices.DeleteFunc(a.order, func(x string) bool { return x == address })
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_ = s.Close(ctx) // the session ends with the connection at the latest
+}
+
+func (a *amqpSource) request(replies *amqpReplies, r *amqp.Receiver, m *amqp.Message) *request {
 	q := &request{body: m.GetData()}
 	if v, ok := m.Value.(string); ok && q.body == nil { // a TextMessage of JMS
 		q.body = []byte(v)
@@ -255,14 +305,17 @@ func (a *amqpSource) request(s *amqp.Session, r *amqp.Receiver, m *amqp.Message)
 		q.answer = func(ctx context.Context, status, contentType string, body []byte) error {
 			ctx, cancel := context.WithTimeout(ctx, a.link.timeout)
 			defer cancel()
-			out, err := s.NewSender(ctx, replyTo, nil)
+			out, err := replies.sender(ctx, replyTo)
 			if err != nil {
-				return fmt.Errorf("reply to %.80s: %w", replyTo, err)
+				return err
 			}
 			err = out.Send(ctx, &amqp.Message{Header: &amqp.MessageHeader{Durable: true}, Data: [][]byte{body},
 				Properties:            &amqp.MessageProperties{CorrelationID: correlation, ContentType: &contentType, To: &replyTo},
 				ApplicationProperties: map[string]any{statusProperty: status}}, nil)
-			return errors.Join(err, out.Close(ctx))
+			if err != nil {
+				replies.forget(ctx, replyTo)
+			}
+			return err
 		}
 	}
 	return q

@@ -26,6 +26,14 @@ func foreign(t *testing.T, what string) {
 	t.Skipf("not tested: %s is missing", what)
 }
 
+// long skips what -short leaves out: tests against servers of others, which the race detector sees nothing of.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts the servers of others")
+	}
+}
+
 // classPath is that of ActiveMQ and of programs that use it, as Debian's libactivemq-java has them.
 func classPath(t *testing.T) string {
 	t.Helper()
@@ -164,6 +172,7 @@ func (a *activeMQ) client(classes string, args ...string) *program {
 // TestJMS: a Java program that is a durable subscriber of ActiveMQ gets 10,000 readings that the centre sends by STOMP, those of a
 // meter in order, and misses none while it, and then ActiveMQ, is killed and started again.
 func TestJMS(t *testing.T) {
+	long(t)
 	t.Parallel()
 	const readings = 10_000
 	a := newActiveMQ(t)
@@ -216,6 +225,7 @@ func TestJMS(t *testing.T) {
 // TestJMSCommands: a Java program asks for a command with JMSReplyTo and JMSCorrelationID and gets the result; a request that comes
 // twice is carried out once, one without a token not at all.
 func TestJMSCommands(t *testing.T) {
+	long(t)
 	t.Parallel()
 	a := newActiveMQ(t)
 	classes := a.compile()
