@@ -225,7 +225,7 @@ func (m *MDMS) enterLocation(d *device, x *entry) error {
 	if err != nil {
 		return err
 	}
-	before := d.Sequence
+	before, first := d.Sequence, !d.registered()
 	if !m.outages.OnLocation(&d.EndDevice, x.Path, l, x.at) {
 		return nil
 	}
@@ -241,7 +241,10 @@ func (m *MDMS) enterLocation(d *device, x *entry) error {
 	if l.Oldest == 0 || l.Oldest > x.now {
 		from = x.now // it holds nothing yet
 	}
-	first := d.imp.from
+	if first {
+		m.firstWord(d, from)
+	}
+	expected := d.imp.from
 	for _, s := range []*series{&d.imp, d.exp} {
 		if s == nil {
 			continue
@@ -251,7 +254,7 @@ func (m *MDMS) enterLocation(d *device, x *entry) error {
 			return err
 		}
 	}
-	m.noteExpected(d, first)
+	m.noteExpected(d, expected)
 	m.commands.Wake(&d.EndDevice)
 	m.wake(d, x.now, l.Sequence != before)
 	return nil

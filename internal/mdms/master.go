@@ -339,6 +339,7 @@ func (m *MDMS) placesChanged() {
 	for _, d := range m.devices {
 		m.takePlace(d)
 	}
+	m.lookForUnheard()
 }
 
 // takePlace takes over what the registry says of a device. m.mu is held.
@@ -362,6 +363,9 @@ func (m *MDMS) takePlace(d *device) {
 	}
 	d.span = span
 	d.each(func(s *series) { m.ledger.bound(s, span.From, span.Until) })
+	if !d.heard() {
+		m.placeUnheard(d, m.o.Clock.Unix())
+	}
 	if d.Expected != d.imp.from {
 		d.Expected = d.imp.from
 		m.markDirty(d)

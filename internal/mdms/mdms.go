@@ -45,8 +45,9 @@ type MDMS struct {
 	grid     gridNames
 	position map[string]uint64 // per stream, committed
 	lastID   uint64
-	moves    uint64 // of meters, in this run
-	power    int64  // W, sum over the devices
+	moves    uint64   // of meters, in this run
+	unheard  []string // meters that are installed and have no account yet
+	power    int64    // W, sum over the devices
 	rate     rate
 
 	stored     storage
@@ -55,6 +56,8 @@ type MDMS struct {
 	now        uint32 // of the turn under way; never falls
 	closed     uint32 // whatever is recorded from now on is recorded later than this
 	closedHour uint32
+
+	unheardHour uint32
 
 	// Of the turn under way.
 	pending store.Commit // what engines handed out since the last commit
@@ -323,8 +326,12 @@ func (m *MDMS) watch(now uint32) time.Time {
 			}
 		}
 	}
+	more := m.expectUnheard(now)
 	m.lookForGaps(now)
 	m.closeGaps(now)
+	if more {
+		return time.Now() // at once
+	}
 	if next.IsZero() || m.o.Clock.Paused() {
 		return time.Time{}
 	}

@@ -36,9 +36,13 @@ func TestSums(t *testing.T) {
 	c.flush()
 	c.until("all collected", 60*time.Second, func() bool {
 		tot, ok := c.totals()
-		return ok && tot.Completeness.Expected == 5*slots && tot.Completeness.Missing == 0
+		return ok && tot.Completeness.Expected == 6*slots && tot.Completeness.Missing == slots // all of the one
 	})
 	w.stop()
+	silent := ask[api.SumQuery, api.Page[api.MissingMeter]](c, api.QueryMissing, api.SumQuery{Day: cim.DayOf(t0 + 86400).String()})
+	if len(silent.Items) != 1 || silent.Items[0].ID != w.ids[5] || silent.Items[0].Missing != 48 || silent.Items[0].State != api.StateNeverSeen || silent.Items[0].Feeder != "F1" {
+		t.Fatalf("a meter that is installed and was never heard: %+v", silent)
+	}
 	for _, slot := range []int{slots - 1, slots - 40, slots - 60, 3} {
 		c.checkSlot(w.ids[:5], unix(t0+uint32(slot)*1800))
 	}
@@ -57,7 +61,7 @@ func TestSums(t *testing.T) {
 	}
 	m := ask[api.SumQuery, api.Page[api.MissingMeter]](c, api.QueryMissing, api.SumQuery{Paging: api.Paging{Limit: 4}})
 	m2 := ask[api.SumQuery, api.Page[api.MissingMeter]](c, api.QueryMissing, api.SumQuery{Paging: api.Paging{Limit: 4, Cursor: m.Next}})
-	if len(m.Items) != 4 || len(m2.Items) != 1 || m.Items[0].ID != w.ids[0] || m.Items[0].Missing != 1 {
+	if len(m.Items) != 4 || len(m2.Items) != 2 || m.Items[0].ID != w.ids[0] || m.Items[0].Missing != 1 {
 		t.Fatalf("%+v, %+v", m, m2)
 	}
 	by := ask[api.CompleteByQuery, api.CompleteBy](c, api.QueryCompleteBy, api.CompleteByQuery{By: "feeder"})
@@ -65,7 +69,7 @@ func TestSums(t *testing.T) {
 		t.Fatalf("%+v", by)
 	}
 	age := ask[api.CompleteByQuery, api.CompleteBy](c, api.QueryCompleteBy, api.CompleteByQuery{By: "age"})
-	if age.Items[0].Missing != 5 || age.Items[0].Meters != 5 || age.Items[1].Missing != 0 {
+	if age.Items[0].Missing != 6 || age.Items[0].Meters != 6 || age.Items[1].Missing != 11 || age.Items[1].Meters != 1 {
 		t.Fatalf("%+v", age)
 	}
 	hours := ask[api.CompleteHoursQuery, api.CompleteHours](c, api.QueryCompleteHours, api.CompleteHoursQuery{By: "feeder", Minutes: 30, Paging: api.Paging{Limit: 1}})
@@ -79,7 +83,7 @@ func TestSums(t *testing.T) {
 			expected, missing = expected+k.Expected[i], missing+k.Missing[i]
 		}
 	}
-	if expected != 5*(slots+1) || missing != 5 {
+	if expected != 6*(slots+1) || missing != 5+slots+1 {
 		t.Fatalf("%d expected and %d missing of %+v", expected, missing, hours)
 	}
 	for _, q := range []api.CompleteHoursQuery{{By: "age"}, {By: "feeder", Minutes: 7}, {By: "feeder", Minutes: 1, Span: api.Span{From: unix(t0)}}} {
@@ -92,7 +96,7 @@ func TestSums(t *testing.T) {
 	day := api.SumQuery{Day: cim.DayOf(t0 + 86400).String()}
 	before := ask[api.SumQuery, api.Sums](c, api.QuerySums, day)
 	ask[api.MeterRetirement, api.Retired](c, api.QueryMeterRetire, api.MeterRetirement{ID: w.ids[4]})
-	if after := ask[api.SumQuery, api.Sums](c, api.QuerySums, day); before.Total.Meters != 5 || after.Total != before.Total {
+	if after := ask[api.SumQuery, api.Sums](c, api.QuerySums, day); before.Total.Meters != 6 || before.Total.Missing != 48 || after.Total != before.Total {
 		t.Fatalf("the sum of a day was %+v, and is %+v once a meter is retired", before.Total, after.Total)
 	}
 }
@@ -114,7 +118,7 @@ func (c *centre) checkSlot(ids []string, start time.Time) {
 		}
 	}
 	s := ask[api.SumQuery, api.Sums](c, api.QuerySums, api.SumQuery{At: start.Add(time.Minute), By: "feeder"})
-	if s.Total.Wh != want || s.Total.Meters != 5 || s.Total.Values != 5 || len(s.Items) != 2 || s.Items[0].Key != "F0" || s.Items[0].Wh != even {
+	if s.Total.Wh != want || s.Total.Meters != 6 || s.Total.Missing != 1 || s.Total.Values != 5 || len(s.Items) != 2 || s.Items[0].Key != "F0" || s.Items[0].Wh != even {
 		t.Fatalf("%v: %+v, want %d and %d", start, s, want, even)
 	}
 	for feeder, wh := range map[string]int64{"F0": even, "F1": want - even} {
@@ -131,7 +135,7 @@ func (c *centre) checkSlot(ids []string, start time.Time) {
 	}
 	p1 := ask[api.SumQuery, api.Sums](c, api.QuerySums, api.SumQuery{At: start, By: "transformer", Paging: api.Paging{Limit: 3}})
 	p2 := ask[api.SumQuery, api.Sums](c, api.QuerySums, api.SumQuery{At: start, By: "transformer", Paging: api.Paging{Limit: 3, Cursor: p1.Next}})
-	if len(p1.Items) != 3 || len(p2.Items) != 2 || p2.Next != "" || p2.Items[0].Key != "T3" {
+	if len(p1.Items) != 3 || len(p2.Items) != 3 || p2.Next != "" || p2.Items[0].Key != "T3" {
 		t.Fatalf("pages: %+v, %+v", p1, p2)
 	}
 	tops := ask[api.SumQuery, api.Page[api.TopMeter]](c, api.QueryTop, api.SumQuery{At: start, Paging: api.Paging{Limit: 2}})

@@ -1,6 +1,8 @@
 package storebench
 
 import (
+	"math/rand/v2"
+
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/dataset"
 	"github.com/wattbus/wattbus/internal/store"
@@ -52,13 +54,29 @@ func (l *load) chunk(c *curves, slot, from, to int) store.Chunk {
 	return k
 }
 
+// came is when the values of meters were committed: each some seconds to a minute behind the end of its interval, which vary by some.
+func (l *load) came(day cim.Day) [][]byte {
+	r := rand.New(rand.NewPCG(uint64(day), 5))
+	out := make([][]byte, 1009)
+	for i := range out {
+		c := store.Came{Value: make([]uint32, l.slots()+1)}
+		for s := range c.Value {
+			c.Value[s] = day.Start() + uint32(s)*uint32(l.length)*60 + 5 + uint32(i%50) + r.Uint32N(8)
+		}
+		c.Register = c.Value
+		out[i] = store.PackCame(&c, day.Start(), uint32(l.length)*60)
+	}
+	return out
+}
+
 // blocks seals the day of the meters [from, to), every step-th of them. One in a thousand lacks an interval.
 func (l *load) blocks(c *curves, quality []cim.Quality, from, to, step int) []store.Block {
 	var out []store.Block
+	came := l.came(c.day)
 	for m := from; m < to; m += step {
 		h := m % len(c.wh)
 		b := store.Block{Device: uint32(m), Day: c.day, Length: l.length, Version: 1, Recorded: c.day.Start() + 90000, Register: c.regs[h][0] - uint64(c.wh[h][0]), HasReg: true,
-			Wh: c.wh[h], Quality: quality}
+			Wh: c.wh[h], Quality: quality, Came: came[m%len(came)]}
 		if m%1000 == 7 {
 			b.Wh, b.Quality = append([]uint32(nil), b.Wh...), append([]cim.Quality(nil), quality...)
 			b.Wh[9], b.Quality[9], b.Missing = cim.NoValue, cim.Missing, 1

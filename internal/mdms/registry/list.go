@@ -84,6 +84,17 @@ func (r *Registry) Expected(id string) Span {
 	return s
 }
 
+// EachInstalled calls f with every meter that the registry ever saw installed, until f returns false. f must not ask the registry.
+func (r *Registry) EachInstalled(f func(id string) bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for i := uint32(1); i <= r.meters.n; i++ {
+		if m := r.meters.at(i); m.installs != 0 && !f(r.names.text(m.id)) {
+			return
+		}
+	}
+}
+
 // Grid is where a meter hangs in the grid now.
 type Grid struct{ UsagePoint, Substation, Feeder, Lateral, Transformer string }
 
