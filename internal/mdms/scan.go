@@ -71,7 +71,10 @@ func (m *MDMS) scan(ctx context.Context, x *slice, list []*device, f func(d *dev
 		return nil
 	}
 	m.mu.RUnlock()
-	all, err := m.readSealed(ctx, x, sealed, verdicts)
+	all, done, err := m.readLacking(ctx, x, sealed)
+	if err == nil && !done {
+		all, err = m.readSealed(ctx, x, sealed, verdicts)
+	}
 	m.mu.RLock()
 	if err != nil {
 		return err
@@ -92,6 +95,36 @@ func (m *MDMS) telling(ctx context.Context, x *slice) (map[uint32]*store.Verdict
 		return nil
 	})
 	return out, err
+}
+
+// fewLacking is up to how many blocks with gaps are read one by one, found by their index.
+const fewLacking = 4000
+
+// readLacking reads the blocks that lack something, if only these are of interest and they are few; done says so.
+func (m *MDMS) readLacking(ctx context.Context, x *slice, of []sealedSpan) (out []sealedPart, done bool, err error) {
+	if !x.lacking {
+		return nil, false, nil
+	}
+	var devices []uint32
+	if err := m.o.Store.BlockInfos(ctx, store.InfoQuery{From: x.day, To: x.day + 1, Incomplete: true}, func(b store.BlockInfo) error {
+		if b.Channel == x.channel && int(b.Device) < len(of) && of[b.Device].s != nil {
+			devices = append(devices, b.Device)
+		}
+		return nil
+	}); err != nil || len(devices) > fewLacking {
+		return nil, false, err
+	}
+	for _, n := range devices {
+		q := store.BlockQuery{Device: n, Channel: x.channel, From: x.day, To: x.day + 1}
+		if err := m.o.Store.Blocks(ctx, q, func(b *store.Block) error {
+			p, err := x.ofBlock(b, of[n].begin, of[n].end, nil)
+			out = append(out, sealedPart{n, p})
+			return err
+		}); err != nil {
+			return nil, false, err
+		}
+	}
+	return out, true, nil
 }
 
 type sealedPart struct {

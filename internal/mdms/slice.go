@@ -17,6 +17,7 @@ type slice struct {
 	path    string
 	place   place // of which 0 is any
 	raw     bool  // as the meters told it, without verdicts
+	lacking bool  // only who lacks something is of interest
 }
 
 // sliceOf reads what a question is about. m.mu is held.

@@ -123,6 +123,7 @@ func (m *MDMS) queryMissing(ctx context.Context, q api.SumQuery) (api.Page[api.M
 	if err != nil {
 		return out, err
 	}
+	x.lacking = true
 	type lack struct {
 		d *device
 		n int64

@@ -13,6 +13,8 @@ import (
 	"github.com/wattbus/wattbus/internal/bus"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/clock"
+	"github.com/wattbus/wattbus/internal/store"
+	"github.com/wattbus/wattbus/internal/store/sqlite"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -209,6 +211,62 @@ func BenchmarkSlot(b *testing.B) {
 			begin := cpuTime(b)
 			for range b.N {
 				if err := c.f(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64((cpuTime(b)-begin).Microseconds())/1000/float64(b.N), "cpu-ms/op")
+		})
+	}
+}
+
+// BenchmarkSealedDay asks 200,000 meters about a day of 96 quarter hours that lies in the store.
+func BenchmarkSealedDay(b *testing.B) {
+	const n, slots = 200_000, 96
+	day := cim.DayOf(t0)
+	m := bare(b, clock.New(time.Unix(int64((day+2).Start()), 0), 1))
+	st, err := sqlite.Open(b.Context(), sqlite.Options{Path: b.TempDir() + "/wattbus.db"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = st.Close() }() // of a bench
+	m.o.Store = st
+	c := &store.Commit{}
+	for i := range n {
+		d := m.add(cim.EndDevice{Ordinal: uint32(i), Kind: topic.Meter, ID: fmt.Sprintf("M%07d", i), Path: fmt.Sprintf("C%d/C%d", i/20000, i/500), Interval: 15,
+			Expected: day.Start(), Complete: (day + 1).Start()})
+		d.place.feeder = m.grid.number(fmt.Sprintf("F%d", i/2000))
+		k := store.Block{Device: d.Ordinal, Day: day, Length: 15, Version: 1, Recorded: (day + 1).Start(), Wh: make([]uint32, slots), Quality: make([]cim.Quality, slots)}
+		for s := range k.Wh {
+			k.Wh[s], k.Quality[s] = uint32(i*31+s*17)%900, cim.Raw
+		}
+		if i%1000 == 7 {
+			k.Wh[9], k.Quality[9], k.Missing = cim.NoValue, cim.Missing, 1
+		}
+		if c.Blocks = append(c.Blocks, k); len(c.Blocks) == 10_000 {
+			if _, err := st.Commit(b.Context(), c); err != nil {
+				b.Fatal(err)
+			}
+			c.Blocks = c.Blocks[:0]
+		}
+	}
+	m.ids.all()
+	for name, f := range map[string]func() error{
+		"sum-of-a-day": func() error {
+			_, err := m.querySums(b.Context(), api.SumQuery{Day: day.String(), By: "feeder"})
+			return err
+		},
+		"missing": func() error {
+			got, err := m.queryMissing(b.Context(), api.SumQuery{Day: day.String(), Paging: api.Paging{Limit: 1000}})
+			if err == nil && len(got.Items) != n/1000 {
+				err = fmt.Errorf("%d items", len(got.Items))
+			}
+			return err
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			begin := cpuTime(b)
+			for range b.N {
+				if err := f(); err != nil {
 					b.Fatal(err)
 				}
 			}
