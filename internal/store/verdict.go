@@ -141,7 +141,7 @@ func Merge(wh []uint32, quality []cim.Quality, version uint32, v *Verdict) (Know
 			}
 		case cim.Edited:
 		default:
-			if !current {
+			if !current || c.Quality == cim.Missing && raw != cim.NoValue { // judged before anything came
 				continue
 			}
 		}
