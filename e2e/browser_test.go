@@ -139,7 +139,7 @@ func (b *browser) eval(expression string) string {
 // waitFor waits until the expression is true; a failure keeps a picture of the page.
 func (b *browser) waitFor(what, expression string) {
 	b.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for b.eval(expression) != "true" {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("the page does not show %s; picture in %s; text:\n%s", what, b.picture(), b.eval("document.body.innerText"))

@@ -1,6 +1,6 @@
 // What can be asked of many meters, and what is wrong with a request before it is sent.
 import type { CommandRequest, Params, Target } from '../api/shapes';
-import { t } from '../lang/lang.svelte';
+import { t } from '../lang/lang';
 import { idsIn } from '../state/commands';
 
 export type Kind = 'meter' | 'list' | 'path' | 'group' | 'query';

@@ -1,5 +1,5 @@
 // Times as people read them: in the browser's zone, with UTC at hand.
-import { language, locale, t } from '../lang/lang.svelte';
+import { language, locale, t } from '../lang/lang';
 import { dash } from './number';
 
 interface Formats {

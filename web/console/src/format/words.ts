@@ -1,5 +1,5 @@
 // The words and signs for what the API names.
-import { t } from '../lang/lang.svelte';
+import { t } from '../lang/lang';
 import type { IconName } from '../parts/icons';
 
 export interface Sign {

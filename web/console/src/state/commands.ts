@@ -1,6 +1,6 @@
 // Commands and outages as lists, newest first, and a command's way as steps.
 import type { Command, Outage, Target, TargetQuery } from '../api/shapes';
-import { t } from '../lang/lang.svelte';
+import { t } from '../lang/lang';
 
 export const kept = 500; // of a list that grows by events
 

@@ -1,0 +1,213 @@
+package e2e
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/apiclient"
+)
+
+// pages are the addresses of every page, with what shows that it is there.
+var pages = []struct{ name, hash, ready string }{
+	{"overview", "#/", `!!document.querySelector('[role=grid] [role=row] a')`},
+	{"network", "#/network?at=C1/C11", `document.querySelectorAll('[role=treeitem]').length > 4`},
+	{"grid", "#/network?view=grid&at=S1", `document.querySelectorAll('[role=treeitem]').length > 3`},
+	{"meter", "#/meter/METER?compare=1&at=2018-12-10T10:00:00Z", `!!document.querySelector('canvas') && !!document.querySelector('.explain ol li')`},
+	{"meter-table", "#/meter/METER?as=table&span=month", `document.querySelectorAll('table.plain tbody tr').length > 20`},
+	{"commands", "#/commands?new=1", `!!document.querySelector('#compose-title') && !!document.querySelector('table.plain tbody tr')`},
+	{"outages", "#/outages", `!!document.querySelector('#page-title')`},
+	{"quality", "#/quality", `document.querySelectorAll('[role=gridcell]').length > 20 && !!document.querySelector('#level-title')`},
+	{"missing", "#/quality?view=missing", `!!document.querySelector('#missing-title')`},
+	{"findings", "#/quality?view=findings&severity=failed", `!!document.querySelector('#findings-title')`},
+	{"edits", "#/quality?view=edits", `!!document.querySelector('#edits-title')`},
+	{"dead-letters", "#/dead-letters", `!!document.querySelector('#page-title')`},
+	{"audit", "#/audit", `document.querySelectorAll('table.plain tbody tr').length > 2`},
+	{"settings", "#/settings", `!!document.querySelector('#me-title')`},
+	{"about", "#/about", `document.querySelectorAll('details').length > 2`},
+}
+
+// TestConsole works with the console as people do: one asks for a disconnection of many, another approves it, a value is
+// explained, all pages are reached by keyboard alone, and none of them has a fault of accessibility that axe-core can find.
+func TestConsole(t *testing.T) {
+	began := time.Now()
+	lap := func(what string) { t.Logf("%-22s %.1f s", what, time.Since(began).Seconds()) }
+	chromium := need(t, "chromium")
+	axe := axeCore(t)
+	dir := t.TempDir()
+	tokens := filepath.Join(dir, "tokens")
+	person := func(name, rights string) string {
+		p := launch(t, "token", wattbus, "token", tokens, name, "--rights", rights)
+		p.done <- <-p.done // whoever stops it waits for it, too
+		lines := strings.Fields(p.out.String())
+		if len(lines) == 0 {
+			t.Fatalf("no token for %s", name)
+		}
+		return lines[len(lines)-1]
+	}
+	alice, bob := person("alice", "operate,edit"), person("bob", "approve,edit")
+	const meters = 100
+	c := startUp(t, filepath.Join(dir, "data"), "--meters", fmt.Sprint(meters), "--tokens", tokens, "--speed", "600")
+	var err error
+	if c.api, err = apiclient.New(apiclient.Options{Server: "http://" + c.http, Token: alice}); err != nil {
+		t.Fatal(err)
+	}
+	c.completeUpTo(t, t0.Add(45*24*time.Hour), meters*45*48, 90*time.Second)
+	ids := c.meterIDs(t, meters)
+
+	lap("collected")
+	b := startBrowser(t, chromium)
+	b.open("about:blank")
+	b.as(c, alice, "#/meter/"+ids[0])
+	b.waitFor("the meter's register", `!!document.querySelector('.reading')`)
+	register := b.eval(`document.querySelector('.reading').innerText`)
+	b.waitFor("a reading that arrives", `document.querySelector('.reading').innerText !== `+register)
+
+	lap("a reading arrived")
+	// A value is explained without a mouse.
+	b.waitFor("the chart", `(() => { const e = document.querySelector('.chart'); if (!e || !document.querySelector('canvas')) return false; e.focus(); return true; })()`)
+	for _, key := range []string{"End", "ArrowLeft", "Enter"} {
+		b.press(key)
+	}
+	b.waitFor("the explanation of a value", `!!document.querySelector('.explain ol li')`)
+
+	// alice asks for more than one person may do; she cannot approve it, bob can.
+	b.as(c, alice, "#/commands?new=1&to=list&type=disconnect&list="+strings.Join(ids, ","))
+	b.click("Review")
+	b.waitFor("a question that names how many", `document.querySelector('dialog[open]')?.innerText.includes('100 meters')`)
+	b.waitFor("that the number has to be typed", `document.querySelector('dialog[open] button.danger').disabled`)
+	b.eval(`(() => { const f = document.querySelector('dialog[open] input'); f.value = '100'; f.dispatchEvent(new Event('input', {bubbles: true})); })()`)
+	b.clickIn("dialog[open]", "Disconnect")
+	b.waitFor("that it needs approval", `/needs approval/i.test(document.body.innerText) && /another person decides/i.test(document.body.innerText)`)
+	b.as(c, bob, "#/commands")
+	b.clickIn("section.queue", "Approve")
+	b.clickIn("dialog[open]", "Approve")
+	b.waitFor("that all are done", `!document.querySelector('section.queue') && /100 Done/.test(document.body.innerText)`)
+	if m, err := c.api.Meter(t.Context(), ids[len(ids)-1]); err != nil || m.State != api.StateDisconnected {
+		t.Fatalf("after the approval: %+v, %v", m, err)
+	}
+
+	lap("approved")
+	b.as(c, bob, "#/")
+	b.waitFor("the overview", pages[0].ready)
+	for _, page := range []string{"#/network", "#/commands", "#/outages", "#/quality", "#/dead-letters", "#/audit", "#/settings", "#/about", "#/"} {
+		b.tabTo(page)
+		b.press("Enter")
+		b.waitFor("the page "+page+", by keyboard", fmt.Sprintf(`location.hash === %q && document.querySelector('nav a[aria-current=page]')?.getAttribute('href') === %q`, page, page))
+	}
+
+	lap("all pages by keyboard")
+	shots := os.Getenv("WATTBUS_SHOTS") // a folder for pictures of every page
+	b.eval(axe + "; true")
+	for _, page := range pages {
+		b.eval(fmt.Sprintf(`location.hash = %q`, strings.ReplaceAll(page.hash, "METER", ids[0])))
+		b.waitFor("the page "+page.name, page.ready)
+		for _, scheme := range []string{"light", "dark"} {
+			b.call(b.page, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}}})
+			b.waitFor(scheme+" colours", fmt.Sprintf(`document.documentElement.dataset.theme === %q`, scheme))
+			var found []struct{ ID, Where, Why string }
+			only := `['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']`
+			if scheme == "dark" { // the colours are what differs
+				only = `{type: 'rule', values: ['color-contrast']}`
+			}
+			said := b.eval(`axe.run(document, {resultTypes: ['violations'], preload: false, iframes: false, runOnly: ` + only + `}).then(r =>
+				r.violations.map(v => ({id: v.id, where: v.nodes[0].target.join(' '), why: v.nodes[0].failureSummary})))`)
+			if err := json.Unmarshal([]byte(said), &found); err != nil {
+				t.Fatalf("axe on %s: %s", page.name, said)
+			}
+			for _, v := range found {
+				t.Errorf("%s, %s: %s at %s: %s", page.name, scheme, v.ID, v.Where, v.Why)
+			}
+			if shots != "" {
+				for width, name := range map[int]string{1400: "wide", 800: "narrow"} {
+					b.shot(filepath.Join(shots, fmt.Sprintf("%s-%s-%s.png", page.name, scheme, name)), width)
+				}
+			}
+		}
+	}
+	lap("all pages looked at")
+}
+
+// axeCore is the text of axe-core, from the console's own node_modules or those of WATTBUS_CONSOLE_MODULES.
+func axeCore(t *testing.T) string {
+	t.Helper()
+	modules := os.Getenv("WATTBUS_CONSOLE_MODULES")
+	if modules == "" {
+		modules = filepath.Join("..", "web", "console", "node_modules")
+	}
+	text, err := os.ReadFile(filepath.Join(modules, "axe-core", "axe.min.js"))
+	if err == nil {
+		return string(text)
+	}
+	if os.Getenv("WATTBUS_CI") != "" {
+		t.Fatal(err)
+	}
+	t.Skipf("axe-core is not there (npm ci in web/console): %v", err)
+	return ""
+}
+
+// as opens the console anew as the person with a token.
+func (b *browser) as(c *centre, token, hash string) {
+	b.t.Helper()
+	b.call(b.page, "Page.navigate", map[string]any{"url": "http://" + c.http + "/favicon.svg"}) // of the same origin, without the console
+	b.waitFor("the origin", fmt.Sprintf(`location.host === %q && (sessionStorage.setItem('wattbus-token', %q), true)`, c.http, token))
+	b.call(b.page, "Page.navigate", map[string]any{"url": "http://" + c.http + "/" + hash})
+	b.waitFor("the live link", `!!document.querySelector('header .link') && /live/i.test(document.querySelector('header .link').innerText)`)
+}
+
+var keys = map[string]struct {
+	code int
+	text string
+}{"Tab": {9, ""}, "Enter": {13, "\r"}, "End": {35, ""}, "ArrowLeft": {37, ""}}
+
+// press presses a key and lets it go.
+func (b *browser) press(key string) {
+	b.t.Helper()
+	k := keys[key]
+	down := map[string]any{"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": k.code}
+	if k.text != "" {
+		down["text"] = k.text
+	}
+	b.call(b.page, "Input.dispatchKeyEvent", down)
+	b.call(b.page, "Input.dispatchKeyEvent", map[string]any{"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": k.code})
+}
+
+// tabTo presses Tab until a link of the pages has the focus.
+func (b *browser) tabTo(href string) {
+	b.t.Helper()
+	for range 200 {
+		b.press("Tab")
+		if b.eval(fmt.Sprintf(`document.activeElement?.getAttribute('href') === %q && !!document.activeElement.closest('nav')`, href)) == "true" {
+			return
+		}
+	}
+	b.t.Fatalf("no Tab leads to %s; text:\n%s", href, b.eval("document.activeElement.outerHTML"))
+}
+
+// shot keeps a picture of the page at a width.
+func (b *browser) shot(file string, width int) {
+	b.t.Helper()
+	b.call(b.page, "Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": false})
+	b.eval(`new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))`)
+	var shot struct {
+		Data string `json:"data"`
+	}
+	b.decode(b.call(b.page, "Page.captureScreenshot", map[string]any{"format": "png"}), &shot)
+	b.call(b.page, "Emulation.clearDeviceMetricsOverride", nil)
+	png, err := base64.StdEncoding.DecodeString(shot.Data)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, png, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}

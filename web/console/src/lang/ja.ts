@@ -1,1 +1,0 @@
-export const ja: Readonly<Record<string, string>> = {};
