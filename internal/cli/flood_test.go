@@ -24,7 +24,9 @@ func TestLoginFlood(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "passwords")
 	passwd(t, file, "alice", "of alice")
-	passwd(t, file, "bob", "of bob")
+	for _, user := range []string{"bob", "carl", "dora", "emil"} {
+		passwd(t, file, user, "of "+user)
+	}
 	// Behind a trusted proxy the flood and the others have addresses of their own.
 	b := serve(t, "broker", "--mqtt", "127.0.0.1:0", "--passwords", file, "--proxy-protocol", "127.0.0.1")
 	from := func(last byte) string {
@@ -74,17 +76,31 @@ func TestLoginFlood(t *testing.T) {
 	}
 	for end := time.Now().Add(30 * time.Second); tried.Load() < 10 && time.Now().Before(end); time.Sleep(time.Millisecond) {
 	}
-	code, cached, err := login(1, "alice", "of alice")
-	if code != 0 || err != nil || cached > 2*time.Second {
-		t.Errorf("who was in before: code %d after %v, %v", code, cached, err)
+	// How long something takes says little on a machine that is busy; how many guesses are answered meanwhile says how many it had
+	// to wait for. A single queue is 40 long for everybody, each time. That one of four gets in before many is enough: the
+	// guesses go on, too, while the one who is in waits for a processor to notice.
+	waits := func(who string, last byte, users ...string) int64 {
+		least := int64(1 << 30)
+		for _, user := range users {
+			before := tried.Load()
+			code, _, err := login(last, user, "of "+user)
+			if code != 0 || err != nil {
+				t.Errorf("%s: code %d, %v", who, code, err)
+			}
+			if least = min(least, tried.Load()-before); least < 20 {
+				break
+			}
+		}
+		if least >= 20 {
+			t.Errorf("%s waits for %d guesses", who, least)
+		}
+		return least
 	}
-	code, fresh, err := login(2, "bob", "of bob")
-	if code != 0 || err != nil || fresh > 5*time.Second { // in one queue with the flood it would wait behind all of it
-		t.Errorf("who is new: code %d after %v, %v", code, fresh, err)
-	}
+	cached := waits("who was in before", 1, "alice", "alice", "alice", "alice")
+	fresh := waits("who is new", 2, "bob", "carl", "dora", "emil")
 	close(stop)
 	wg.Wait()
-	t.Logf("%d guesses; in before: %v, new: %v", tried.Load(), cached, fresh)
+	t.Logf("%d guesses; in before behind %d, new behind %d", tried.Load(), cached, fresh)
 }
 
 // TestSilentClients: 300 connections that say nothing to the TLS and WebSocket doors hold up nobody, and are cut after
