@@ -150,7 +150,7 @@ func (e *EEB) finish(ctx context.Context, f flight) error {
 		}
 	}
 	broker.Acknowledge(b.acks)
-	e.acknowledgeLocations(b.replies)
+	e.pacer.acknowledge(b.replies, time.Now())
 	for _, a := range b.answers {
 		e.send(a.to, a.to.String(), a.payload, 1)
 	}

@@ -49,11 +49,9 @@ func (e *EEB) send(t topic.Topic, name string, payload []byte, qos byte) {
 	}
 }
 
-// acknowledgeLocations answers registrations over the way they came. [contract 2, Location]
-func (e *EEB) acknowledgeLocations(rs []registration) {
-	for _, r := range rs {
-		t := topic.Topic{Direction: topic.Down, Path: r.path, Kind: r.kind, ID: r.id, Event: record.TypeLocationAck.Event()}
-		ack := record.LocationAck{Header: record.Header{Time: e.o.Clock.Unix()}, Sequence: r.seq, Interval: e.o.Interval}
-		e.send(t, t.String(), ack.Append(nil), 0)
-	}
+// acknowledgeLocation answers a registration over the way it came. [contract 2, Location]
+func (e *EEB) acknowledgeLocation(r registration) {
+	t := topic.Topic{Direction: topic.Down, Path: r.path, Kind: r.kind, ID: r.id, Event: record.TypeLocationAck.Event()}
+	ack := record.LocationAck{Header: record.Header{Time: e.o.Clock.Unix()}, Sequence: r.seq, Interval: e.o.Interval}
+	e.send(t, t.String(), ack.Append(nil), 0)
 }

@@ -31,6 +31,8 @@ type EEB struct {
 	uncommitted int64     // bytes of open, full and everything under way
 	limit       *limiter
 
+	pacer *pacer
+
 	wake chan struct{} // tells the committer to look
 }
 
@@ -44,8 +46,9 @@ func New(o Options) (*EEB, error) {
 	e := &EEB{o: o, log: o.Logger, table: newTable(), open: &batch{}, limit: newLimiter(o.DeadRate, o.DeadBurst),
 		wake: make(chan struct{}, 1)}
 	e.room.L = &e.mu
+	e.pacer = newPacer(o.AckRate, o.AckBurst, o.MaxAcksWaiting, e.acknowledgeLocation)
 	var err error
-	if e.m, err = newMetrics(o.Registerer, e.table, e.uncommittedBytes); err != nil {
+	if e.m, err = newMetrics(o.Registerer, e.table, e.pacer, e.uncommittedBytes); err != nil {
 		return nil, err
 	}
 	e.lanes = newLanes(func(l letter) {
@@ -87,6 +90,11 @@ func (e *EEB) Run(ctx context.Context) error {
 	}
 	defer e.lanes.close()
 	defer stopDown()
+	pacing, stopPacing := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { e.pacer.run(pacing) })
+	defer wg.Wait()
+	defer stopPacing()
 
 	e.mu.Lock()
 	e.loaded = true
@@ -126,5 +134,5 @@ func (e *EEB) answer(_ context.Context, q api.LocationQuery) (api.Location, erro
 	if !ok {
 		return api.Location{}, api.NotFound("%s %.32q has not registered", q.Kind, q.ID)
 	}
-	return api.Location{Kind: q.Kind, ID: q.ID, Path: path, Sequence: seq, Seen: seen}, nil
+	return api.Location{Kind: q.Kind, ID: q.ID, Path: path, Sequence: seq, Epoch: e.table.epochOf(q.Kind, q.ID), Seen: seen}, nil
 }

@@ -19,7 +19,7 @@ type metrics struct {
 	stalled  prometheus.Gauge
 }
 
-func newMetrics(r prometheus.Registerer, t *table, uncommitted func() int64) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, t *table, p *pacer, uncommitted func() int64) (*metrics, error) {
 	vec := func(name, help, label string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattbus_" + name, Help: help}, []string{label})
 	}
@@ -56,6 +56,10 @@ func newMetrics(r prometheus.Registerer, t *table, uncommitted func() int64) (*m
 	for _, c := range []prometheus.Collector{m.readings, m.messages, m.ignored, m.unkept, m.commit, m.size, m.down, m.stalled,
 		locations("devices", func() float64 { n, _ := t.count(); return float64(n) }),
 		locations("concentrators", func() float64 { _, n := t.count(); return float64(n) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "wattbus_location_acks_waiting",
+			Help: "Registrations that wait for their turn to be acknowledged."}, func() float64 { n, _ := p.counts(); return float64(n) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "wattbus_location_acks_unsent_total",
+			Help: "Registrations that were not acknowledged because too many waited; they come again."}, func() float64 { _, n := p.counts(); return float64(n) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "wattbus_uncommitted_bytes",
 			Help: "Bytes taken from publishers and not committed."}, func() float64 { return float64(uncommitted()) }),
 	} {

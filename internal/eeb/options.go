@@ -48,6 +48,11 @@ type Options struct {
 	Linger         time.Duration // how long a batch waits for more under load; default 5 ms
 	Grace          time.Duration // for what is taken to be committed when Run's ctx ends; default 10 s
 
+	// AckRate and AckBurst bound how many registrations of devices on one concentrator are acknowledged, per second and at once;
+	// the rest waits its turn. Defaults 500 and 1000. MaxAcksWaiting bounds those that wait in all; default 200,000.
+	AckRate, AckBurst float64
+	MaxAcksWaiting    int
+
 	// DeadRate and DeadBurst bound how many dead letters of one client are kept, per second and at once; all are counted.
 	// Defaults 5 and 50.
 	DeadRate, DeadBurst float64
@@ -81,6 +86,9 @@ func (o *Options) setDefaults() error {
 	def(&o.Linger, 5*time.Millisecond)
 	def(&o.Grace, 10*time.Second)
 	def(&o.DeadRate, 5)
+	def(&o.AckRate, 500)
+	def(&o.AckBurst, 1000)
+	def(&o.MaxAcksWaiting, 200_000)
 	def(&o.DeadBurst, 50)
 	switch {
 	case o.MaxEntries < 1:
@@ -91,6 +99,8 @@ func (o *Options) setDefaults() error {
 		return fmt.Errorf("eeb: MaxUncommitted is %d, want at least MaxBatchBytes, which is %d", o.MaxUncommitted, o.MaxBatchBytes)
 	case o.MaxDevices < 1 || o.Linger < 0 || o.Grace < 0 || o.DeadRate < 0 || o.DeadBurst < 1:
 		return errors.New("eeb: MaxDevices, Linger, Grace, DeadRate and DeadBurst cannot be negative, DeadBurst not below 1")
+	case o.AckRate < 0.1 || o.AckBurst < 1 || o.MaxAcksWaiting < 1:
+		return fmt.Errorf("eeb: AckRate is %v, AckBurst %v, MaxAcksWaiting %d, want at least 0.1, 1 and 1", o.AckRate, o.AckBurst, o.MaxAcksWaiting)
 	case o.Interval > 1440:
 		return fmt.Errorf("eeb: Interval is %d minutes, want at most a day (1440)", o.Interval)
 	}

@@ -26,6 +26,7 @@ type table struct {
 	devices map[deviceKey]device
 	numbers map[string]uint32 // of concentrators, index into nodes
 	nodes   []node            // 0 is the centre
+	epoch   int64             // the newest of all
 	agreed  map[string]bool   // paths that agree with the table as it is: true; that contradict and change nothing: false
 }
 
@@ -37,7 +38,7 @@ type deviceKey struct {
 type device struct {
 	parent uint32 // index into nodes
 	seq    uint32
-	seen   int64 // milliseconds, wall time, of the registration
+	seen   int64 // milliseconds, wall time, of the registration, and the epoch of its place: see table.next
 }
 
 type node struct {
@@ -101,10 +102,19 @@ func (t *table) number(id string) uint32 {
 	return n
 }
 
+// next numbers a change of the table: the wall time in milliseconds, or one more than the newest where that is not less, so
+// that a later change always has the greater number, also after a restart and when the clock was set back. The epoch of a
+// path is the greatest of the device's own and those of the concentrators on it. t.mu is held.
+func (t *table) next(now int64) int64 {
+	t.epoch = max(now, t.epoch+1)
+	return t.epoch
+}
+
 // load takes what the store kept.
 func (t *table) load(l store.Location) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.epoch = max(t.epoch, l.Seen)
 	if l.Kind == topic.Concentrator {
 		n, p := t.number(l.ID), t.number(l.Parent)
 		t.nodes[n].parent, t.nodes[n].known, t.nodes[n].seen = p, true, l.Seen
@@ -164,7 +174,7 @@ func (t *table) learn(path string, now int64, changed func(l store.Location, out
 
 func (t *table) move(n, parent uint32, now int64) {
 	c := &t.nodes[n]
-	c.parent, c.known, c.seen = parent, true, now
+	c.parent, c.known, c.seen = parent, true, t.next(now)
 	clear(t.agreed)
 }
 
@@ -233,8 +243,9 @@ func (t *table) register(kind, id, path string, seq uint32, now int64, most int,
 	if !ok {
 		k.id = strings.Clone(id)
 	}
-	t.devices[k] = device{p, seq, now}
-	return newer, seq, store.Location{Kind: strings.Clone(kind), ID: strings.Clone(id), Parent: t.nodes[p].id, Sequence: seq, Seen: now}
+	epoch := t.next(now)
+	t.devices[k] = device{p, seq, epoch}
+	return newer, seq, store.Location{Kind: strings.Clone(kind), ID: strings.Clone(id), Parent: t.nodes[p].id, Sequence: seq, Seen: epoch}
 }
 
 // follow takes a message of a device that speaks a format without registrations: it is where its newest message came from,
@@ -281,6 +292,30 @@ func (t *table) find(kind, id string) (path string, seq uint32, seen time.Time, 
 	}
 	path, ok = t.walk(parent)
 	return path, seq, time.UnixMilli(ms).UTC(), ok
+}
+
+// epochOf is that of a device's path; 0 where the device is not known.
+func (t *table) epochOf(kind, id string) (epoch uint64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var n uint32
+	if kind == topic.Concentrator {
+		n = t.numbers[id]
+	} else {
+		d, known := t.devices[deviceKey{kindNumber(kind), id}]
+		if !known {
+			return 0
+		}
+		n, epoch = d.parent, uint64(max(d.seen, 0))
+	}
+	for range topic.MaxPathLength {
+		if n == 0 {
+			break
+		}
+		epoch = max(epoch, uint64(max(t.nodes[n].seen, 0)))
+		n = t.nodes[n].parent
+	}
+	return epoch
 }
 
 // walk puts the path to a concentrator together, itself included. t.mu is held.

@@ -300,6 +300,11 @@ func (e *EEB) place(u *uplink, now time.Time) uplink {
 			return u.bad(reasonTable, errFull)
 		case newer:
 			e.open.location(where)
+		case same:
+			if e.pacer.waits(t.Kind, t.ID, t.Path, current) { // it is committed, and acknowledged when it is its turn
+				e.m.ignored.WithLabelValues("waiting_location").Inc()
+				return *u
+			}
 		case older:
 			keep = false
 			e.m.ignored.WithLabelValues("old_location").Inc()

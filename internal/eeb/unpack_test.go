@@ -20,7 +20,8 @@ func alone(tb testing.TB) *EEB {
 	e.o = Options{MaxEntries: 100, MaxBatchBytes: 64 << 10, MaxUncommitted: 1 << 30, MaxDevices: 1000}
 	e.room.L = &e.mu
 	var err error
-	if e.m, err = newMetrics(prometheus.NewRegistry(), e.table, e.uncommittedBytes); err != nil {
+	e.pacer = newPacer(1, 1, 1, func(registration) {})
+	if e.m, err = newMetrics(prometheus.NewRegistry(), e.table, e.pacer, e.uncommittedBytes); err != nil {
 		tb.Fatal(err)
 	}
 	return e
