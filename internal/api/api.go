@@ -113,6 +113,8 @@ type Meter struct {
 	Substation  string `json:"substation,omitempty"`
 	Feeder      string `json:"feeder,omitempty"`
 	Transformer string `json:"transformer,omitempty"`
+	// Verdict is what is thought of its supply; with its evidence when one meter is asked for.
+	Verdict *Verdict `json:"verdict,omitempty"`
 }
 
 // Reading is one interval. Import and Export are Wh, null where there is no value; Register is the import register at the end.
@@ -141,17 +143,32 @@ type Concentrator struct {
 	States map[string]int `json:"states"` // of the meters on it and below, by state
 }
 
-// Outage is one outage of one meter or, with Concentrator set, of everything below a concentrator.
+// Outage is one outage of one meter or of an element of the grid or, with Concentrator set, that a concentrator is gone with
+// everything below it.
 type Outage struct {
 	ID           string     `json:"id"`
-	Kind         string     `json:"kind"` // power-lost, comm-lost, unreachable
+	Kind         string     `json:"kind"` // power-lost, comm-lost, unreachable, maintenance
 	Meter        string     `json:"meter,omitempty"`
 	Concentrator string     `json:"concentrator,omitempty"`
 	Path         string     `json:"path"`
 	Start        time.Time  `json:"start"`
 	End          *time.Time `json:"end"`
-	Affected     int        `json:"affected"`
+	Affected     int        `json:"affected"` // meters
 	Evidence     []Evidence `json:"evidence"`
+	// Of outages of supply:
+	Scope       string     `json:"scope,omitempty"`   // meter, transformer, lateral, feeder
+	Element     string     `json:"element,omitempty"` // its name, or what maintenance is on
+	Grid        *GridPlace `json:"grid,omitempty"`
+	Cause       string     `json:"cause,omitempty"`      // transformer, partial-transformer, lateral, feeder, planned
+	Confidence  float64    `json:"confidence,omitempty"` // 0 to 1
+	Class       string     `json:"class,omitempty"`      // momentary, sustained; none while it goes on and is short
+	Restored    int        `json:"restored,omitempty"`   // of the affected meters
+	Inferred    int        `json:"inferred,omitempty"`   // of the affected meters, those that sent no last gasp
+	Partial     bool       `json:"partial,omitempty"`    // not all of the transformer
+	Signs       *Signs     `json:"signs,omitempty"`
+	Merged      string     `json:"merged,omitempty"`      // the outage that this one turned out to be a part of
+	Retracted   bool       `json:"retracted,omitempty"`   // it was none
+	Maintenance string     `json:"maintenance,omitempty"` // the window
 }
 
 // Evidence is one observation that a verdict rests on.
@@ -205,6 +222,7 @@ type Totals struct {
 	PowerW         int64          `json:"power"`             // sum of the meters' last active power
 	CommandsOpen   int            `json:"commandsOpen"`
 	OutagesOpen    int            `json:"outagesOpen"`
+	Storm          bool           `json:"storm,omitempty"` // alarms are consolidated
 	Backfill       Backfill       `json:"backfill"`
 	DeadLetters    int64          `json:"deadLetters"`
 	Store          Storage        `json:"store"`
@@ -264,6 +282,7 @@ const (
 	EventConcentrator = "concentrator" // data: Concentrator
 	EventCommand      = "command"      // data: Command; a command's state changed
 	EventOutage       = "outage"       // data: Outage; opened or closed
+	EventStorm        = "storm"        // data: Storm; began or ended; kind "centre", id "centre"
 	EventDevice       = "device"       // data: DeviceEvent; a device's own event
 	EventTotals       = "totals"       // data: Totals; kind "centre", id "centre"
 	EventProfile      = "profile"      // data: ProfileEvent; only for targets (docs/connectors.md)

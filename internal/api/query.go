@@ -30,6 +30,13 @@ const (
 	QueryEdits             = "edits"              // EditQuery -> Page[Edit]
 	QueryRuleSet           = "rule-set"           // ByID -> RuleSet
 	QueryLocation          = "location"           // LocationQuery -> Location; answered by the EEB
+	QueryInterruptions     = "interruptions"      // InterruptionQuery -> Page[Interruption]
+	QueryIndices           = "indices"            // IndicesQuery -> IndicesAnswer
+	QueryStorm             = "storm"              // struct{} -> Storm
+	QueryMaintenance       = "maintenance"        // MaintenanceQuery -> Page[Maintenance]
+	QueryMaintain          = "maintain"           // MaintenanceRequest -> Maintenance
+	QueryMaintainEnd       = "maintain-end"       // MaintenanceEnd -> Maintenance
+	QueryOutage            = "outage"             // ByID -> Outage
 )
 
 // ByID asks for one thing.
@@ -55,10 +62,20 @@ type ReadingQuery struct {
 	AsKnownAt time.Time `json:"asKnownAt,omitzero"`
 }
 
-// OutageQuery selects outages; Open only those that go on.
+// OutageQuery selects outages; Open only those that go on. Kinds are those of Outage.Kind, none: all. Merged and retracted ones
+// are left out unless All is set.
 type OutageQuery struct {
 	Paging
-	Open bool `json:"open,omitempty"`
+	Open   bool     `json:"open,omitempty"`
+	Kinds  []string `json:"kinds,omitempty"`
+	Feeder string   `json:"feeder,omitempty"`
+	All    bool     `json:"all,omitempty"`
+}
+
+// MaintenanceQuery selects windows: those that are planned or under way or, with Past, those that are over, newest first.
+type MaintenanceQuery struct {
+	Paging
+	Past bool `json:"past,omitempty"`
 }
 
 // CommandQuery selects commands; Open only those that have not ended.
@@ -81,9 +98,12 @@ type LocationQuery struct {
 
 // Location is where a device is.
 type Location struct {
-	Kind     string    `json:"kind"`
-	ID       string    `json:"id"`
-	Path     string    `json:"path"`
-	Sequence uint32    `json:"sequence"`
-	Seen     time.Time `json:"seen"`
+	Kind     string `json:"kind"`
+	ID       string `json:"id"`
+	Path     string `json:"path"`
+	Sequence uint32 `json:"sequence"`
+	// Epoch numbers the path: it grows with each change of it, by a registration of the device or by a move of a concentrator
+	// above it, also over restarts. Of two paths of a device the one with the greater epoch is the newer.
+	Epoch uint64    `json:"epoch"`
+	Seen  time.Time `json:"seen"`
 }

@@ -33,7 +33,7 @@ var groups = []struct {
 	{name: "SDK", packages: []string{"device"}},
 	{name: "home", packages: []string{"internal/han", "internal/han/hantest"}},
 	{name: "fleet", packages: []string{"internal/fleet"}},
-	{name: "bench", packages: []string{"internal/brokerbench", "internal/veebench", "internal/storebench", "internal/commandsim"}},
+	{name: "bench", packages: []string{"internal/brokerbench", "internal/veebench", "internal/storebench", "internal/commandsim", "internal/outagebench"}},
 	{name: "door", packages: []string{"internal/cli", "cmd/wattbus", "examples/meter", "e2e", "internal/archtest"}, peers: true},
 }
 

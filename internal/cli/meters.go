@@ -145,6 +145,12 @@ func showMeter(a *app, m api.Meter) error {
 	line("kind", "%s", m.Kind)
 	line("path", "%s", orDash(m.Path))
 	line("state", "%s", m.State)
+	if v := m.Verdict; v != nil {
+		line("verdict", "%s, %.0f%% sure", v.State, 100*v.Confidence)
+		for _, g := range v.Evidence {
+			line("", "%-19s %+5.1f  %s%s", g.What, g.Weight, map[bool]string{true: stamp(g.Time) + "  "}[g.Time != nil], g.Detail)
+		}
+	}
 	line("link", "%s", fact(m.Link))
 	line("power", "%s", fact(m.Power))
 	line("breaker", "%s", fact(m.Breaker))

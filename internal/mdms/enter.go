@@ -100,6 +100,9 @@ func (m *MDMS) enterEntry(x *entry) {
 			if e.Code == record.EventSleeps && d.meters() {
 				m.outages.OnSleeps(&d.EndDevice, e, x.at)
 			}
+			if e.Code == record.EventRestarts && d.meters() {
+				m.outages.OnRestarts(&d.EndDevice, e.Parameter, x.at)
+			}
 			m.outbox.deviceEvent(d, e)
 		}
 	default:

@@ -345,6 +345,7 @@ func (m *MDMS) placesChanged() {
 // takePlace takes over what the registry says of a device. m.mu is held.
 func (m *MDMS) takePlace(d *device) {
 	if !d.meters() {
+		m.placed(d)
 		return
 	}
 	g := m.registry.GridOf(d.ID, m.o.Clock.Unix())
@@ -357,6 +358,7 @@ func (m *MDMS) takePlace(d *device) {
 			m.outages.Add(&d.EndDevice)
 		}
 	}
+	m.placed(d)
 	span := m.registry.Expected(d.ID)
 	if d.span == span {
 		return

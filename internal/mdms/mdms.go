@@ -289,7 +289,7 @@ func (m *MDMS) turn(ctx context.Context, w *work) (time.Duration, error) {
 	}
 	next = sooner(next, nextJudge, wall)
 	m.handOut()
-	if len(m.pending.Commands)+len(m.pending.Outages)+len(m.pending.Groups)+len(m.pending.Runs)+len(m.pending.Allowances)+len(m.trail) > 0 {
+	if len(m.pending.Commands)+len(m.pending.Outages)+len(m.pending.Groups)+len(m.pending.Runs)+len(m.pending.Allowances)+len(m.trail)+len(m.pending.Interruptions)+len(m.pending.Maintenance) > 0 {
 		next = shortestTurn
 	}
 	out, buried := m.outbox.take(), m.buried
@@ -315,6 +315,7 @@ func sooner(d time.Duration, at, now time.Time) time.Duration {
 func (m *MDMS) watch(now uint32) time.Time {
 	at := m.o.Clock.Now()
 	next := m.outages.Tick(at)
+	m.verify()
 	if day := cim.DayOf(now); day != m.today {
 		m.today = day
 		m.forgetFlags(day)
@@ -350,6 +351,8 @@ func (m *MDMS) handOut() {
 	m.outbox.later(cc.Events)
 	oc := m.outages.Changed()
 	m.pending.Outages = append(m.pending.Outages, oc.Outages...)
+	m.pending.Interruptions = append(m.pending.Interruptions, oc.Interruptions...)
+	m.pending.Maintenance = append(m.pending.Maintenance, oc.Maintenance...)
 	m.outbox.later(oc.Events)
 	for _, e := range oc.Devices {
 		d := m.devices[e.Ordinal]
@@ -403,7 +406,7 @@ func (m *MDMS) collect(now uint32, quota int) (*store.Commit, []*dayRow) {
 // the store may lack what is in RAM.
 func (m *MDMS) commit(ctx context.Context, c *store.Commit) error {
 	if c.Stream == "" && len(c.Devices)+len(c.Chunks)+len(c.Blocks)+len(c.Drafts)+len(c.Moves)+len(c.DropDays)+len(c.Commands)+len(c.Outages)+len(c.Totals)+len(c.Groups)+len(c.Registry)+
-		len(c.Verdicts)+len(c.Findings)+len(c.Edits)+len(c.RuleSets)+len(c.Runs)+len(c.Audit)+len(c.Allowances)+len(c.Out) == 0 && c.OutDone == 0 {
+		len(c.Verdicts)+len(c.Findings)+len(c.Edits)+len(c.RuleSets)+len(c.Runs)+len(c.Audit)+len(c.Allowances)+len(c.Out)+len(c.Interruptions)+len(c.Maintenance) == 0 && c.OutDone == 0 {
 		return nil
 	}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
@@ -564,12 +567,8 @@ func (m *MDMS) restoreEngines(ctx context.Context) error {
 	if err := m.o.Store.Groups(ctx, func(g store.GroupMember) error { members = append(members, g); return nil }); err != nil {
 		return err
 	}
-	openCases, err := m.o.Store.Outages(ctx, 0, math.MaxInt32, true)
-	if err != nil {
+	if err := m.restoreOutages(ctx); err != nil {
 		return err
-	}
-	if err := m.outages.Restore(openCases); err != nil {
-		m.log.Warn("outages not restored", "error", err)
 	}
 	if err := m.commands.Restore(open, members); err != nil {
 		m.log.Warn("commands not restored", "error", err)

@@ -103,6 +103,18 @@ func (m *MDMS) newMetrics() (*metrics, error) {
 		count("wattbus_breaker_readings_total", "Readings behind a switch, by what they said of the breaker.", prometheus.Labels{"state": api.VerifyUnanswered},
 			func() float64 { return float64(m.commands.Stats().Unanswered) }),
 		read("wattbus_devices", "Devices known, concentrators left out.", nil, func() float64 { return float64(m.outages.Devices()) }),
+		read("wattbus_outages_open", "Outage cases that go on, communication faults included.", nil, func() float64 { return float64(m.outages.Open()) }),
+		read("wattbus_interruptions_open", "Meters without supply, by verdict.", nil, func() float64 { return float64(m.outages.Interruptions()) }),
+		read("wattbus_storm", "1 while alarms are consolidated.", nil, func() float64 {
+			if m.outages.InStorm() {
+				return 1
+			}
+			return 0
+		}),
+		count("wattbus_alarms_total", "News that devices are gone: last gasps, wills, silences.", nil, func() float64 { return float64(m.outages.Stats().Alarms) }),
+		count("wattbus_verification_pings_total", "Meters asked whether they are there.", nil, func() float64 { return float64(m.outages.Stats().Pings) }),
+		count("wattbus_verification_unanswered_total", "Of these, those that did not answer.", nil, func() float64 { return float64(m.outages.Stats().Unanswered) }),
+		count("wattbus_storm_shed_total", "Communication cases that were not opened and pings that were not sent.", nil, func() float64 { return float64(m.outages.Shed()) }),
 		read("wattbus_vee_waiting", "Days of a device and channel that wait to be judged.", nil, func() float64 { return float64(m.judge.waiting()) }),
 		read("wattbus_backfill_waiting", "Meters with gaps and no request under way.", nil,
 			func() float64 { return float64(m.planner.Stats().Waiting) }),

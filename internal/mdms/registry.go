@@ -101,8 +101,8 @@ func (m *MDMS) add(e cim.EndDevice) *device {
 	m.outages.Add(&d.EndDevice)
 	if d.meters() {
 		m.ids.add(d)
-		m.takePlace(d)
 	}
+	m.takePlace(d)
 	return d
 }
 

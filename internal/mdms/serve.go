@@ -2,7 +2,6 @@ package mdms
 
 import (
 	"context"
-	"strconv"
 	"strings"
 	"time"
 
@@ -51,7 +50,6 @@ func (m *MDMS) serve() (stop func(), err error) {
 	add(bus.Serve(b, api.QueryRun, m.queryRun))
 	add(bus.Serve(b, api.QueryRuns, m.queryRuns))
 	add(bus.Serve(b, api.QueryConcentrators, m.queryConcentrators))
-	add(bus.Serve(b, api.QueryOutages, m.queryOutages))
 	add(bus.Serve(b, api.QueryCompleteness, m.queryCompleteness))
 	add(bus.Serve(b, api.QueryTotals, func(ctx context.Context, _ struct{}) (api.Totals, error) { return m.totals(ctx), nil }))
 	add(bus.Serve(b, api.QueryCommandCreate, m.createCommand))
@@ -65,6 +63,7 @@ func (m *MDMS) serve() (stop func(), err error) {
 	add(bus.Serve(b, api.QueryQuarantineRelease, m.releaseQuarantine))
 	add(bus.Serve(b, api.QueryAudit, m.queryAudit))
 	add(bus.Serve(b, api.QueryAuditHead, m.queryAuditHead))
+	m.serveOutages(add)
 	m.serveRegistry(add)
 	m.serveSums(add)
 	if err != nil {
@@ -138,7 +137,9 @@ func (m *MDMS) queryMeter(_ context.Context, q api.ByID) (api.Meter, error) {
 	if err != nil {
 		return api.Meter{}, err
 	}
-	return m.view(d), nil
+	v := m.view(d)
+	v.Verdict = m.outages.Verdict(&d.EndDevice, true)
+	return v, nil
 }
 
 func (m *MDMS) queryConcentrators(_ context.Context, q api.Paging) (api.Page[api.Concentrator], error) {
@@ -151,36 +152,6 @@ func (m *MDMS) queryConcentrators(_ context.Context, q api.Paging) (api.Page[api
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.outages.Concentrators(q), nil
-}
-
-func (m *MDMS) queryOutages(ctx context.Context, q api.OutageQuery) (api.Page[api.Outage], error) {
-	out := api.Page[api.Outage]{Items: []api.Outage{}}
-	limit, err := page(q.Paging, maxPage)
-	if err != nil {
-		return out, err
-	}
-	var before uint64
-	if q.Cursor != "" {
-		if before, err = strconv.ParseUint(q.Cursor, 10, 63); err != nil || before == 0 {
-			return out, api.BadRequest("cursor", "%.40q is no cursor of this list", q.Cursor)
-		}
-	}
-	kept, err := m.o.Store.Outages(ctx, before, limit+1, q.Open)
-	if err != nil {
-		return out, err
-	}
-	for i, k := range kept {
-		if i == limit {
-			out.Next = out.Items[limit-1].ID
-			break
-		}
-		doc, err := decodeOutage(k)
-		if err != nil {
-			return out, err
-		}
-		out.Items = append(out.Items, doc)
-	}
-	return out, nil
 }
 
 // change has the loop call f, and returns when what it changed is committed.

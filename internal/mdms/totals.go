@@ -25,6 +25,7 @@ func (m *MDMS) totals(ctx context.Context) api.Totals {
 	return api.Totals{Time: m.o.Clock.Now().Truncate(time.Second), Speed: m.o.Clock.Speed(), Paused: m.o.Clock.Paused(), Meters: m.outages.Devices(),
 		Concentrators: m.outages.ConcentratorCount(), States: m.outages.States(), Completeness: m.counts(),
 		ReadingsPerSec: m.rate.perSecond(time.Now()), PowerW: m.power, CommandsOpen: m.commands.Stats().Open, OutagesOpen: m.outages.Open(),
+		Storm:    m.outages.InStorm(),
 		Backfill: api.Backfill{Waiting: p.Waiting, InFlight: p.InFlight}, DeadLetters: dead, Store: size}
 }
 
@@ -68,12 +69,12 @@ func sameTotals(a, b api.Totals) bool {
 		api.Backfill
 		api.Storage
 		t                 time.Time
-		paused            bool
+		paused, storm     bool
 		numbers           [6]int64
 		readings, running float64
 	}
 	f := func(t api.Totals) flat {
-		return flat{t.Completeness, t.Backfill, t.Store, t.Time, t.Paused,
+		return flat{t.Completeness, t.Backfill, t.Store, t.Time, t.Paused, t.Storm,
 			[6]int64{int64(t.Meters), int64(t.Concentrators), t.PowerW, int64(t.CommandsOpen), int64(t.OutagesOpen), t.DeadLetters}, t.ReadingsPerSec, t.Speed}
 	}
 	return f(a) == f(b)

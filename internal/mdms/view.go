@@ -82,6 +82,7 @@ func (m *MDMS) view(d *device) api.Meter {
 	if d.Breaker.State == cim.BreakerUnknown && d.Sequence != 0 && d.Capabilities&uint16(record.CapBreaker) == 0 {
 		v.Breaker.State = cim.BreakerNone.String()
 	}
+	v.Verdict = m.outages.Verdict(&d.EndDevice, false)
 	return v
 }
 

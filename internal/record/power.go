@@ -50,6 +50,9 @@ const (
 	// EventSleeps: from now on the device sleeps, and wakes to fetch what waits for it at the event's time and every so many
 	// seconds behind it, which is the parameter; 0: it stays awake. It counts until the next registration.
 	EventSleeps uint16 = 2
+	// EventRestarts: the device restarts, as after the activation of new firmware, and is back within as many seconds as the
+	// parameter says; the centre believes up to 15 minutes.
+	EventRestarts uint16 = 3
 )
 
 // Event (0x07) is anything else a device wants to tell.

@@ -10,7 +10,7 @@ const (
 	ExpireVersions  Expiry = iota // versions of blocks, by when they were superseded; the newest one always stays
 	ExpireIntervals               // all versions of blocks, by the end of their day
 	ExpireCommands                // that are not open, by when they were created
-	ExpireOutages                 // that have ended, by when they did
+	ExpireOutages                 // and interruptions and maintenance that have ended, by when they did
 )
 
 // Expiries are all kinds.

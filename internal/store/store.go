@@ -111,6 +111,41 @@ type Outage struct {
 	Doc   []byte
 }
 
+// Interruption is one interruption of one device's supply.
+type Interruption struct {
+	ID         uint64
+	Case       uint64 // the outage it is a part of, 0: none
+	Device     uint32 // ordinal
+	Start, End uint32 // seconds since the epoch; End 0: it goes on
+	Flags      uint8
+}
+
+// The flags of an interruption.
+const (
+	InterruptionInferred  uint8 = 1 << iota // without a last gasp
+	InterruptionPlanned                     // in a maintenance window
+	InterruptionRetracted                   // it was none
+	InterruptionOpened                      // the breaker was open before: nobody was interrupted
+	InterruptionAssumed                     // its end is that of its neighbours
+	InterruptionWilled                      // the device's link is lost, whatever its concentrators do
+)
+
+// InterruptionQuery selects interruptions: those that go on, or of a case, or those that start in [From, To).
+type InterruptionQuery struct {
+	Open     bool
+	Case     uint64
+	From, To uint32
+	After    uint64 // only with higher ids
+	Limit    int    // 0: all
+}
+
+// Maintenance is a maintenance window; Doc is its API form as JSON.
+type Maintenance struct {
+	ID         uint64
+	Start, End uint32
+	Doc        []byte
+}
+
 // GroupMember is a device's membership in a group.
 type GroupMember struct {
 	Group     uint32
@@ -148,6 +183,9 @@ type Commit struct {
 	Audit      []audit.Record // what follows the last entry that is there; entries are never changed or removed
 	Out        []Out          // for other systems, to be published once the commit is durable
 	OutDone    uint64         // up to which id they have been: these go
+
+	Interruptions []Interruption // replace those with the same id
+	Maintenance   []Maintenance  // replace those with the same id
 }
 
 // Out is a message for other systems that waits in the store until it is on the bus.
@@ -249,6 +287,14 @@ type Store interface {
 	Commands(ctx context.Context, before uint64, limit int, open bool) ([]Command, error)
 	// Outages returns up to limit outages with ids below before (0: the newest), newest first; only open ones if open.
 	Outages(ctx context.Context, before uint64, limit int, open bool) ([]Outage, error)
+
+	// Outage returns one outage, or ErrNotFound.
+	Outage(ctx context.Context, id uint64) (Outage, error)
+	// Interruptions calls f with every interruption of the query, by ascending id.
+	Interruptions(ctx context.Context, q InterruptionQuery, f func(Interruption) error) error
+	// Maintenance returns up to limit windows with ids below before (0: the newest), newest first; only those that end after
+	// a time if that is not 0.
+	Maintenance(ctx context.Context, before uint64, limit int, endsAfter uint32) ([]Maintenance, error)
 
 	// Groups calls f with every membership by ascending group.
 	Groups(ctx context.Context, f func(GroupMember) error) error

@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -182,6 +183,47 @@ func TestGroups(t *testing.T) {
 	s.refused(400, "members", "reserved", "PUT", "/v1/groups/12", `{"members":["M1","all"]}`)
 }
 
+func TestOutages(t *testing.T) {
+	c := newCentre(t)
+	s := serve(t, Options{Bus: c.bus})
+	s.do("GET", "/v1/outages?kind=power-lost,maintenance&feeder=F1&all=true", "")
+	if q := c.lastAsked(api.QueryOutages); !reflect.DeepEqual(q, api.OutageQuery{Paging: api.Paging{Limit: 100}, Kinds: []string{"power-lost", "maintenance"}, Feeder: "F1", All: true}) {
+		t.Errorf("asked %+v", q)
+	}
+	if o := want[api.Outage](s, 200, "GET", "/v1/outages/5", ""); o.ID != "5" {
+		t.Errorf("%+v", o)
+	}
+	list := want[api.Page[api.Interruption]](s, 200, "GET", "/v1/outages/5/interruptions?limit=1", "")
+	if q := c.lastAsked(api.QueryInterruptions).(api.InterruptionQuery); len(list.Items) != 1 || list.Next == "" || q.Case != "5" {
+		t.Errorf("%+v, asked %+v", list, q)
+	}
+	resp, text := s.do("GET", "/v1/end-device-events?limit=2", "")
+	xml := `<?xml version="1.0" encoding="UTF-8"?>
+<EndDeviceEvents xmlns="http://iec.ch/TC57/2011/EndDeviceEvents#">
+<EndDeviceEvent><mRID>7.85</mRID><createdDateTime>2018-12-12T12:00:00Z</createdDateTime><issuerID>wattbus</issuerID><issuerTrackingID>5</issuerTrackingID><reason>inferred from what the meter and its neighbours show</reason><severity>high</severity><Assets><mRID>M1</mRID></Assets><EndDeviceEventDetails><name>inferred</name><value>true</value></EndDeviceEventDetails><EndDeviceEventType ref="3.26.0.85"/></EndDeviceEvent>
+<EndDeviceEvent><mRID>7.216</mRID><createdDateTime>2018-12-12T12:10:00Z</createdDateTime><issuerID>wattbus</issuerID><issuerTrackingID>5</issuerTrackingID><reason>the meter is back</reason><severity>low</severity><Assets><mRID>M1</mRID></Assets><EndDeviceEventDetails><name>class</name><value>sustained</value></EndDeviceEventDetails><EndDeviceEventDetails><name>duration</name><value>PT600S</value></EndDeviceEventDetails><EndDeviceEventType ref="3.26.0.216"/></EndDeviceEvent>
+<EndDeviceEvent><mRID>8.85</mRID><createdDateTime>2018-12-12T12:00:00Z</createdDateTime><issuerID>wattbus</issuerID><reason>last gasp of the meter</reason><severity>high</severity><Assets><mRID>M&lt;2&gt;</mRID></Assets><EndDeviceEventType ref="3.26.0.85"/></EndDeviceEvent>
+</EndDeviceEvents>
+`
+	if resp.Header.Get("Content-Type") != "application/xml; charset=utf-8" || string(text) != xml {
+		t.Errorf("%v\n%s", resp.Header, text)
+	}
+	if _, text := s.do("GET", "/v1/end-device-events?format=json&limit=1", ""); !strings.HasPrefix(string(text), `{"EndDeviceEvents":{"EndDeviceEvent":[{"mRID":"7.85"`) {
+		t.Errorf("%s", text)
+	}
+	if w := want[api.Maintenance](s, 201, "POST", "/v1/maintenance", `{"scope":"feeder","name":"F1","to":"2018-12-12T14:00:00Z"}`); w.Name != "F1" || w.By != "api" {
+		t.Errorf("%+v", w)
+	}
+	s.refused(400, "scope", "", "POST", "/v1/maintenance", `{"scope":"house","to":"2018-12-12T14:00:00Z"}`)
+	if w := want[api.Maintenance](s, 200, "POST", "/v1/maintenance/9/end", ""); w.ID != "9" {
+		t.Errorf("%+v", w)
+	}
+	if got := want[api.IndicesAnswer](s, 200, "GET", "/v1/indices?from=2018-12-01T00:00:00Z", ""); got.All.Customers != 3 {
+		t.Errorf("%+v", got)
+	}
+	want[api.Storm](s, 200, "GET", "/v1/storm", "")
+}
+
 func TestNetwork(t *testing.T) {
 	c := newCentre(t)
 	s := serve(t, Options{Bus: c.bus})
@@ -192,7 +234,7 @@ func TestNetwork(t *testing.T) {
 	if strings.TrimSpace(string(text)) != `{"items":[]}` {
 		t.Errorf("outages %s", text)
 	}
-	if q := c.lastAsked(api.QueryOutages); q != (api.OutageQuery{Paging: api.Paging{Limit: 100}, Open: true}) {
+	if q := c.lastAsked(api.QueryOutages); !reflect.DeepEqual(q, api.OutageQuery{Paging: api.Paging{Limit: 100}, Open: true}) {
 		t.Errorf("asked %+v", q)
 	}
 	if got := want[api.Completeness](s, 200, "GET", "/v1/completeness?from=2018-12-01T00:00:00Z", ""); got.Percent != 100 || !got.To.IsZero() {

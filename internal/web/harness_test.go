@@ -119,6 +119,26 @@ func newCentre(t *testing.T) *centre {
 	answer(c, api.QueryOutages, func(q api.OutageQuery) (api.Page[api.Outage], error) {
 		return api.Page[api.Outage]{}, nil // items null on the bus
 	})
+	answer(c, api.QueryOutage, func(q api.ByID) (api.Outage, error) {
+		return api.Outage{ID: q.ID, Kind: "power-lost", Start: noon, Evidence: []api.Evidence{}}, nil
+	})
+	end := noon.Add(10 * time.Minute)
+	answer(c, api.QueryInterruptions, func(q api.InterruptionQuery) (api.Page[api.Interruption], error) {
+		return paged([]api.Interruption{{ID: "7", Meter: "M1", Case: "5", Start: noon, End: &end, Class: "sustained", Inferred: true}, {ID: "8", Meter: "M<2>", Start: noon}}, q.Paging)
+	})
+	answer(c, api.QueryIndices, func(q api.IndicesQuery) (api.IndicesAnswer, error) {
+		return api.IndicesAnswer{From: q.From, To: q.To, All: api.Indices{Feeder: "all", Customers: 3}, Feeders: []api.Indices{}}, nil
+	})
+	answer(c, api.QueryStorm, func(struct{}) (api.Storm, error) { return api.Storm{}, nil })
+	answer(c, api.QueryMaintenance, func(q api.MaintenanceQuery) (api.Page[api.Maintenance], error) {
+		return paged([]api.Maintenance{{ID: "9", Scope: "all", From: noon, To: end}}, q.Paging)
+	})
+	answer(c, api.QueryMaintain, func(q api.MaintenanceRequest) (api.Maintenance, error) {
+		return api.Maintenance{ID: "9", Scope: q.Scope, Name: q.Name, From: noon, To: q.To, By: q.By}, nil
+	})
+	answer(c, api.QueryMaintainEnd, func(q api.MaintenanceEnd) (api.Maintenance, error) {
+		return api.Maintenance{ID: q.ID, EndedBy: q.By}, nil
+	})
 	answer(c, api.QueryCompleteness, func(q api.Span) (api.Completeness, error) {
 		return api.Completeness{From: q.From, To: q.To, Counts: api.Counts{Expected: 48, Received: 48, Percent: 100}}, nil
 	})

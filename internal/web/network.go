@@ -10,11 +10,6 @@ import (
 	"github.com/wattbus/wattbus/internal/api"
 )
 
-type outagesIn struct {
-	PageIn
-	Open bool `query:"open" doc:"Only outages that go on."`
-}
-
 type spanIn struct {
 	From time.Time `query:"from" doc:"Start of the span; default the oldest interval."`
 	To   time.Time `query:"to" doc:"End of the span, not included; default now."`
@@ -26,10 +21,6 @@ func (s *Server) networkCalls(h huma.API) {
 		"The tree with its state, by path: a concentrator comes after the one it hangs on.")),
 		func(ctx context.Context, in *struct{ PageIn }) (*out[api.Page[api.Concentrator]], error) {
 			return page[api.Paging, api.Concentrator](ctx, s, s.opt.AskTimeout, api.QueryConcentrators, in.paging())
-		})
-	huma.Register(h, withProblem(h, operation("list-outages", http.MethodGet, "/v1/outages", "network", "List outages", "Open and past ones, newest first.")),
-		func(ctx context.Context, in *outagesIn) (*out[api.Page[api.Outage]], error) {
-			return page[api.OutageQuery, api.Outage](ctx, s, s.opt.AskTimeout, api.QueryOutages, api.OutageQuery{Paging: in.paging(), Open: in.Open})
 		})
 	huma.Register(h, withProblem(h, operation("get-completeness", http.MethodGet, "/v1/completeness", "network", "Get completeness",
 		"Expected, received, recovered and missing intervals of the span, by day, and the meters that lack some.")),

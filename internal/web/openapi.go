@@ -45,6 +45,7 @@ func newAPI(mux *http.ServeMux, version string, token bool) huma.API {
 			{Name: "commands", Description: "What meters are told to do."},
 			{Name: "groups", Description: "Meters that are addressed together."},
 			{Name: "network", Description: "Concentrators, outages, completeness."},
+			{Name: "outages", Description: "Outages, interruptions, reliability indices, maintenance."},
 			{Name: "events", Description: "Live events."},
 			{Name: "operations", Description: "Health, metrics, dead letters."},
 		},

@@ -36,6 +36,8 @@ func (s *Server) routes() (*http.ServeMux, staticFile, error) {
 	s.auditCalls(h)
 	s.groupCalls(h)
 	s.networkCalls(h)
+	s.outageCalls(h)
+	s.maintenanceCalls(h)
 	s.eventCalls(h)
 	s.exportCalls(h)
 	s.runCalls(h)

@@ -19,19 +19,30 @@ const (
 	kindPower       = "power-lost"
 	kindComm        = "comm-lost"
 	kindUnreachable = "unreachable"
+	kindMaintenance = "maintenance"
 )
 
 // maxEvidence bounds the observations kept with one case.
 const maxEvidence = 32
 
-// outage is a case: of a device, at most one open at a time, or of a concentrator.
+// outage is a case: of a device, at most one open at a time; of a concentrator; of an element of the grid, at most one open at
+// a time; or of a maintenance window.
 type outage struct {
-	id    uint64
-	doc   api.Outage
-	kind  string // of the device, for its event
-	start uint32
-	end   uint32
-	dirty bool
+	id      uint64
+	doc     api.Outage
+	kind    string // of the device, for its event; "centre" for that of an element or a window
+	start   uint32
+	end     uint32
+	dirty   bool
+	told    bool // it was handed out once
+	dropped bool // it ended before that: nobody need hear of it
+	toldAt  uint32
+
+	x        *element // whose case it is
+	w        *window
+	cuts     []*cut // interruptions of an element's or a window's case, those that are over too
+	standing int    // of these, those that go on
+	overAt   uint32 // when it is over unless somebody goes out again, 0: it is not
 }
 
 func utc(s uint32) time.Time { return time.Unix(int64(s), 0).UTC() }
@@ -50,6 +61,13 @@ func (e *Engine) judge(t *track, at uint32, what string, when uint32) {
 	o := e.cases[t]
 	switch {
 	case o == nil && want == "":
+		return
+	case t.cut != nil && t.cut.o != nil && t.cut.o != o:
+		return // it is a part of a larger case
+	case o == nil && e.covered(t, at) != nil:
+		return // planned; the interruption is recorded
+	case o == nil && want == kindComm && e.storm.on:
+		e.shed("communication-cases")
 		return
 	case o == nil:
 		e.openCase(t, want, at, what, when)
@@ -81,7 +99,10 @@ func (e *Engine) openCase(t *track, kind string, at uint32, what string, when ui
 	if kind == kindPower {
 		o.start = t.dev.Power.Since
 	}
-	o.doc = api.Outage{ID: strconv.FormatUint(o.id, 10), Kind: kind, Meter: t.dev.ID, Path: t.dev.Path, Start: utc(o.start), Affected: 1}
+	o.doc = api.Outage{ID: strconv.FormatUint(o.id, 10), Kind: kind, Meter: t.dev.ID, Path: t.dev.Path, Start: utc(o.start), Affected: 1, Scope: scopes[0]}
+	if t.grid != nil {
+		o.doc.Grid = e.placeOf(t.grid)
+	}
 	e.evidence(o, what, when)
 	e.cases[t] = o
 	e.open++
@@ -105,6 +126,13 @@ func (e *Engine) closeCase(o *outage, end uint32) {
 	o.end = max(end, o.start, 1)
 	t := utc(o.end)
 	o.doc.End = &t
+	if o.doc.Kind == kindPower && o.x == nil {
+		o.doc.Class = api.OutageMomentary
+		if o.end > o.start+momentary {
+			o.doc.Class = api.OutageSustained
+		}
+	}
+	delete(e.standing, o)
 	e.open--
 	e.touch(o)
 }
@@ -134,12 +162,17 @@ type Changes struct {
 	Devices []*cim.EndDevice // facts, place or registration changed: to be kept. LastSeen and Flags alone do not count
 	States  []*cim.EndDevice // State changed: to be told
 	Outages []store.Outage
-	Events  []api.Event // of types outage and concentrator, to be published after the commit
+	Events  []api.Event // of types outage, concentrator and storm, to be published after the commit
+
+	Interruptions []store.Interruption
+	Maintenance   []store.Maintenance
 }
 
 // Changed hands out what changed since the last call.
 func (e *Engine) Changed() Changes {
 	var out Changes
+	at := e.now()
+	e.correlate(at)
 	for _, t := range e.changed.tracks {
 		t.dirty = false
 		out.Devices = append(out.Devices, t.dev)
@@ -151,8 +184,22 @@ func (e *Engine) Changed() Changes {
 	clear(e.changed.tracks)
 	e.changed.tracks = e.changed.tracks[:0]
 	now := e.o.Clock.Now()
+	var held []*outage
 	for _, o := range e.changed.outages {
+		if e.held(o, at) {
+			held = append(held, o)
+			continue
+		}
 		o.dirty = false
+		if o.dropped {
+			continue
+		}
+		if o.x != nil || o.w != nil {
+			if o.end == 0 {
+				e.counted(o)
+			}
+		}
+		o.told, o.toldAt = true, at
 		doc, err := json.Marshal(o.doc)
 		if err != nil { // cannot happen: years are within 0 to 9999, and nothing else can fail
 			e.log.Error("outage not encoded", "outage", o.id, "error", err)
@@ -161,14 +208,17 @@ func (e *Engine) Changed() Changes {
 		out.Outages = append(out.Outages, store.Outage{ID: o.id, Start: o.start, End: o.end, Doc: doc})
 		id := o.doc.Meter
 		path := o.doc.Path
-		if o.doc.Concentrator != "" {
+		switch {
+		case o.doc.Concentrator != "":
 			id = o.doc.Concentrator
 			path, _ = topic.Parent(path)
+		case o.kind == "centre":
+			id = "centre"
 		}
 		out.Events = append(out.Events, e.event(api.EventOutage, path, o.kind, id, now, doc))
 	}
 	clear(e.changed.outages)
-	e.changed.outages = e.changed.outages[:0]
+	e.changed.outages = append(e.changed.outages[:0], held...)
 	for _, n := range e.changed.nodes {
 		n.dirty = false
 		if doc, err := json.Marshal(n.view()); err == nil {
@@ -177,6 +227,13 @@ func (e *Engine) Changed() Changes {
 	}
 	clear(e.changed.nodes)
 	e.changed.nodes = e.changed.nodes[:0]
+	if e.storm.dirty {
+		e.storm.dirty = false
+		if doc, err := json.Marshal(e.Storm()); err == nil {
+			out.Events = append(out.Events, e.event(api.EventStorm, "", "centre", "centre", now, doc))
+		}
+	}
+	out.Interruptions, out.Maintenance = e.cutsChanged(), e.windowsChanged()
 	return out
 }
 
@@ -192,9 +249,17 @@ func (e *Engine) Restore(open []store.Outage) error {
 	var errs []error
 	e.started = max(e.started, e.now())
 	for _, k := range open {
-		o := &outage{id: k.ID, start: k.Start}
-		if err := json.Unmarshal(k.Doc, &o.doc); err != nil {
+		o, err := decodeCase(k)
+		if err != nil {
 			errs = append(errs, fmt.Errorf("open outage %d in the store: %w", k.ID, err))
+			continue
+		}
+		if o.doc.Meter == "" && o.doc.Concentrator == "" {
+			if !e.restoreGrid(o) && !e.restoreWindow(o) { // the grid was changed, or the work is over
+				o.kind, o.told = "centre", true
+				e.open++
+				e.closeCase(o, e.now())
+			}
 			continue
 		}
 		will := slices.IndexFunc(o.doc.Evidence, func(v api.Evidence) bool { return v.What == "will" })

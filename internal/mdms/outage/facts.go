@@ -77,6 +77,9 @@ func (e *Engine) rehang(t *track, n *node) {
 func (e *Engine) lastSeen(t *track, at uint32) {
 	t.heard = e.signs
 	t.dev.LastSeen = at
+	if x := t.grid; x != nil && (x.signs.onset != 0 || x.out || x.implied) {
+		e.grid.touch(x) // what was made since may show that there is power
+	}
 	if t.dev.FirstSeen == 0 {
 		t.dev.FirstSeen = at
 		e.mark(t)
@@ -136,6 +139,9 @@ func (e *Engine) mains(t *track, h record.Header, made, at uint32) bool {
 }
 
 func (e *Engine) powerOn(t *track, made uint32) bool {
+	if p := t.dev.Power; p.State == cim.PowerLost && t.cut == nil && t.slot >= 0 {
+		e.passed(t, p.Since, made, 0) // it went and came before anybody looked
+	}
 	t.dev.Power = cim.Fact[cim.Supply]{State: cim.PowerOn, Since: made}
 	t.aliveAt = max(t.aliveAt, made)
 	t.seqKnown = false
@@ -187,6 +193,10 @@ func (e *Engine) OnLocation(dev *cim.EndDevice, path string, m record.Location, 
 		return false
 	}
 	newer := m.Sequence > dev.Sequence
+	if newer {
+		t.joinedAt = at
+		t.restartAt, t.restartEnd = 0, 0
+	}
 	e.rehang(t, n)
 	if newer && dev.SleepEvery != 0 { // it has connected anew, and is awake until it says otherwise
 		dev.SleepFrom, dev.SleepEvery = 0, 0
@@ -199,6 +209,7 @@ func (e *Engine) OnLocation(dev *cim.EndDevice, path string, m record.Location, 
 	if newer && t.earlyAt != 0 && t.earlySeq == m.Sequence {
 		t.willed, t.willSeq, t.willAt = true, m.Sequence, t.earlyAt
 		t.own = cim.Fact[cim.Link]{State: cim.LinkLost, Since: t.earlyAt}
+		t.left(byWill, t.earlyAt)
 		e.refresh(t, at, "will", t.earlyAt)
 	}
 	if !t.willed || t.willSeq != m.Sequence { // else its connection has ended already
@@ -246,6 +257,8 @@ func (e *Engine) OnLost(dev *cim.EndDevice, path string, m record.Lost, at uint3
 		return
 	}
 	t.willed, t.willSeq, t.willAt = true, m.Sequence, at
+	t.left(byWill, at)
+	e.alarmed(at)
 	if t.own.State != cim.LinkLost {
 		t.own = cim.Fact[cim.Link]{State: cim.LinkLost, Since: at}
 	}
@@ -264,6 +277,7 @@ func (e *Engine) OnPower(dev *cim.EndDevice, path string, m record.Power, at uin
 		return
 	case record.PowerRestored:
 		if !e.olderPower(t, m, made) {
+			e.toldOutage(t, m, made, at)
 			if dev.Power.State != cim.PowerOn {
 				e.powerOn(t, made)
 			}
@@ -304,6 +318,8 @@ func (e *Engine) gasp(t *track, m record.Power, made, at uint32, here bool) {
 		return
 	}
 	t.gaspAt, t.gaspSeq = max(t.gaspAt, made), t.dev.Sequence
+	t.left(byGasp, at)
+	e.alarmed(at)
 	t.powerSeq, t.seqKnown = m.Sequence, true
 	if t.dev.Power.State != cim.PowerLost {
 		t.dev.Power = cim.Fact[cim.Supply]{State: cim.PowerLost, Since: made}

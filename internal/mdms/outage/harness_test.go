@@ -29,6 +29,9 @@ type world struct {
 	kept   map[uint32]cim.EndDevice
 	cases  map[uint64]store.Outage
 	told   map[string]string // last state told of a device
+	cuts   map[uint64]store.Interruption
+	works  map[uint64]store.Maintenance
+	placed func() // tells again where devices hang in the grid, as the registry does after a restart
 	events []api.Event
 }
 
@@ -39,7 +42,7 @@ func (w *world) Deadline(d time.Duration) time.Time {
 
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, at: noon, speed: 1, byID: map[string]*cim.EndDevice{}, kept: map[uint32]cim.EndDevice{}, cases: map[uint64]store.Outage{},
-		told: map[string]string{}}
+		told: map[string]string{}, cuts: map[uint64]store.Interruption{}, works: map[uint64]store.Maintenance{}}
 	w.o = Options{Clock: w, NewID: func() uint64 { w.ids++; return w.ids }, Device: func(kind, id string) (*cim.EndDevice, bool) {
 		d := w.byID[id]
 		return d, d != nil && d.Kind == kind
@@ -74,6 +77,12 @@ func (w *world) keep() Changes {
 	for _, o := range ch.Outages {
 		w.cases[o.ID] = o
 	}
+	for _, c := range ch.Interruptions {
+		w.cuts[c.ID] = c
+	}
+	for _, m := range ch.Maintenance {
+		w.works[m.ID] = m
+	}
 	w.events = append(w.events, ch.Events...)
 	return ch
 }
@@ -106,9 +115,28 @@ func (w *world) restart() {
 			open = append(open, o)
 		}
 	}
+	if w.placed != nil {
+		w.placed()
+	}
+	var works []store.Maintenance
+	for _, id := range slices.Sorted(maps.Keys(w.works)) {
+		if w.works[id].End > w.at {
+			works = append(works, w.works[id])
+		}
+	}
+	if err := w.e.RestoreMaintenance(works); err != nil {
+		w.t.Fatal(err)
+	}
 	if err := w.e.Restore(open); err != nil {
 		w.t.Fatal(err)
 	}
+	var cuts []store.Interruption
+	for _, id := range slices.Sorted(maps.Keys(w.cuts)) {
+		if c := w.cuts[id]; c.End == 0 || c.Case != 0 && w.cases[c.Case].End == 0 {
+			cuts = append(cuts, c)
+		}
+	}
+	w.e.RestoreInterruptions(cuts, func(ordinal uint32) *cim.EndDevice { return w.list[ordinal] })
 }
 
 func (w *world) head(flags record.Flags) record.Header {

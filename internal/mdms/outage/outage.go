@@ -28,6 +28,8 @@ type Options struct {
 	Settle    time.Duration // wall time that devices below a concentrator that came back have to come back too; default 60 s
 
 	MaxConcentrators int // default 200,000; what hangs on one more is taken to hang on the last known one above it
+
+	Wall func() time.Time // of the budget of pings; default time.Now
 }
 
 // Engine holds what is known. Its methods must not be called concurrently.
@@ -50,8 +52,31 @@ type Engine struct {
 		tracks  []*track
 		outages []*outage
 		nodes   []*node
+		cuts    []*cut
+		windows []*window
 	}
 	stats Stats
+
+	grid     grid
+	looks    uint64   // counts looks at transformers, see node.look
+	visit    uint32   // counts correlations, see element.visit
+	scratch  []uint32 // of a look
+	answer   uint32   // business seconds that a ping may take
+	company  uint32   // from the first will to the last of meters that went together
+	touched  []*track
+	later    []*track         // whose cases are looked at in the next tick
+	standing map[*outage]bool // open cases of elements and windows
+	ending   []*outage        // of these, those whose last interruption is over
+	cutsOpen int
+	tally    [verdicts]int64
+	windows  []*window
+	pings    []*track
+	tokens   float64
+	tokensAt time.Time
+	waits    timers // for answers to pings
+	waitsEnd []*track
+	alarms   []alarm
+	storm    storm
 }
 
 // Stats are counters since the start.
@@ -63,6 +88,10 @@ type Stats struct {
 	OldGasps         int64 // last gasps after which the device was known to have power
 	Silences         int64
 	Overflows        int64 // concentrators beyond MaxConcentrators, counted each time they are met
+	Alarms           int64 // news that a device is gone: last gasps, wills, silences
+	Found            int64 // transformers, laterals and feeders that went out
+	Pings            int64 // asked to verify
+	Unanswered       int64 // of these
 }
 
 // track is what the engine keeps of a device beside the device itself.
@@ -85,6 +114,20 @@ type track struct {
 	earlyAt  uint32 // when; 0: none
 
 	breakerAt uint32 // device time of the newest word on the breaker
+
+	grid                  *element // the transformer it hangs on, nil for not known
+	gridSlot              int      // in its meters
+	goneAt                uint32   // when the newest news came that it is gone; 0: never
+	joinedAt              uint32   // when its newest registration came, or its word that power is back
+	restartAt, restartEnd uint32   // it said that it would be away
+	asked                 uint32   // when it was pinged last
+	verdictAt             uint32
+	lastCut               uint32 // end of its last interruption
+	cut                   *cut   // its interruption, while that goes on
+	confidence            float32
+	goneBy, tries         uint8
+	verdict               uint8
+	touched               bool // in Engine.touched
 
 	due    uint32 // in timers; 0: not there
 	state  uint8
@@ -145,9 +188,14 @@ func New(o Options) *Engine {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{o: o, log: o.Logger.With("component", "outage"), nodes: map[string]*node{}, cases: map[*track]*outage{}}
+	if o.Wall == nil {
+		o.Wall = time.Now
+	}
+	e := &Engine{o: o, log: o.Logger.With("component", "outage"), nodes: map[string]*node{}, cases: map[*track]*outage{},
+		grid: grid{elements: map[gridKey]*element{}}, standing: map[*outage]bool{}, tokens: pingBurst, tokensAt: o.Wall(), visit: 1}
 	e.root = &node{status: nodeOnline}
 	e.started = e.now()
+	e.timeWire()
 	return e
 }
 
@@ -169,8 +217,12 @@ func (e *Engine) Add(dev *cim.EndDevice) {
 	if t.own.State == cim.LinkUnreachable || t.own.State == cim.LinkSleeping {
 		t.own.State = cim.LinkUp // what it was before is not kept, but for an open case: see Restore
 	}
+	if t.own.State == cim.LinkLost {
+		t.left(byWill, t.own.Since)
+	}
 	if dev.Power.State == cim.PowerLost {
 		t.gaspAt, t.gaspSeq = dev.Power.Since, dev.Sequence
+		t.left(byGasp, max(t.goneAt, dev.Power.Since))
 	} else {
 		t.aliveAt = dev.Power.Since
 	}
@@ -236,7 +288,8 @@ func (e *Engine) mark(t *track) {
 // evidence for it.
 func (e *Engine) refresh(t *track, at uint32, what string, when uint32) {
 	if t.slot < 0 {
-		return // a concentrator's link is its status
+		e.grid.touch(t.grid) // a concentrator's link is its status, but its mains are its own
+		return
 	}
 	link := e.seen(t)
 	if dev := t.dev; link != dev.Link.State {
@@ -257,6 +310,18 @@ func (e *Engine) refresh(t *track, at uint32, what string, when uint32) {
 	}
 	e.judge(t, at, what, when)
 	e.arm(t)
+	e.touchTrack(t)
+}
+
+// touchTrack has a device's verdict looked at anew, and those of its neighbours.
+func (e *Engine) touchTrack(t *track) {
+	if t.grid != nil {
+		e.grid.touch(t.grid)
+	}
+	if !t.touched {
+		t.touched = true
+		e.touched = append(e.touched, t)
+	}
 }
 
 // seen is the device's link as the centre sees it:

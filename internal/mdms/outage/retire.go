@@ -13,6 +13,12 @@ func (e *Engine) Retire(dev *cim.EndDevice) {
 		e.closeCase(o, e.now())
 		delete(e.cases, t)
 	}
+	e.endCut(t, e.now(), 0)
+	if t.grid != nil {
+		t.grid.leave(t)
+		e.grid.touch(t.grid)
+		t.grid = nil
+	}
 	t.node.detach(t)
 	t.node.counts[t.state]--
 	e.counts[t.state]--

@@ -122,11 +122,13 @@ func (e *Engine) Tick(now time.Time) (next time.Time) {
 			continue
 		}
 		e.stats.Silences++
+		t.left(bySilence, at)
+		e.alarmed(at)
 		t.own = cim.Fact[cim.Link]{State: cim.LinkLost, Since: at}
 		e.refresh(t, at, "silence", max(t.dev.LastSeen, 1))
 	}
-	var due uint32
-	if len(e.timers) > 0 {
+	due := e.tickGrid(at)
+	if len(e.timers) > 0 && (due == 0 || e.timers[0].due < due) {
 		due = e.timers[0].due
 	}
 	for _, n := range e.settles {

@@ -46,6 +46,10 @@ type node struct {
 	backSign  uint64 // Engine.signs when it came back
 	backAt    uint32
 
+	// Of the look at a transformer that is under way, see Engine.look:
+	look                       uint64
+	here, hereGone, hereGasped int // devices of that transformer on this concentrator
+
 	// Of itself and everything above it:
 	blocked  bool   // one is lost or offline
 	settling bool   // one is settling

@@ -59,6 +59,9 @@ func (s *Store) Commit(ctx context.Context, c *store.Commit) (bool, error) {
 		if err := s.putOut(ctx, tx, c); err != nil {
 			return err
 		}
+		if err := s.putInterruptions(ctx, tx, c); err != nil {
+			return err
+		}
 		if err := s.putMasterData(ctx, tx, c); err != nil {
 			return err
 		}

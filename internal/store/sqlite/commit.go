@@ -16,7 +16,7 @@ const deviceColumns = `ordinal, kind, id, path, sequence, firmware, interval, ca
 
 // statements are those of a commit, prepared once on the writing connection.
 type statements struct {
-	sequence, device, chunk, block, drop, command, outage, total, location, verdict, finding, supersede, audit *sql.Stmt
+	sequence, device, chunk, block, drop, command, outage, total, location, verdict, finding, supersede, audit, interruption *sql.Stmt
 }
 
 func (s *statements) each() map[string]**sql.Stmt {
@@ -32,12 +32,13 @@ func (s *statements) each() map[string]**sql.Stmt {
 		`INSERT OR IGNORE INTO finding (id, day, channel, device, version, rule, severity, start, finish, recorded, superseded, doc)
 			VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`: &s.finding,
 		`UPDATE finding SET superseded = ?1 WHERE day = ?2 AND channel = ?3 AND device = ?4 AND version < ?5 AND superseded = 0`: &s.supersede,
-		`DELETE FROM chunk WHERE day = ?`:                                                           &s.drop,
-		`INSERT OR REPLACE INTO command (id, created, open, doc) VALUES (?, ?, ?, ?)`:               &s.command,
-		`INSERT OR REPLACE INTO outage (id, start, finish, doc) VALUES (?, ?, ?, ?)`:                &s.outage,
-		`INSERT OR REPLACE INTO day_total (day, received, recovered, arrivals) VALUES (?, ?, ?, ?)`: &s.total,
-		`INSERT OR IGNORE INTO audit (sequence, hash, doc) VALUES (?, ?, ?)`:                        &s.audit,
-		`INSERT OR REPLACE INTO location (kind, id, parent, sequence, seen) VALUES (?,?,?,?,?)`:     &s.location,
+		`DELETE FROM chunk WHERE day = ?`:                                                                          &s.drop,
+		`INSERT OR REPLACE INTO command (id, created, open, doc) VALUES (?, ?, ?, ?)`:                              &s.command,
+		`INSERT OR REPLACE INTO outage (id, start, finish, doc) VALUES (?, ?, ?, ?)`:                               &s.outage,
+		`INSERT OR REPLACE INTO day_total (day, received, recovered, arrivals) VALUES (?, ?, ?, ?)`:                &s.total,
+		`INSERT OR IGNORE INTO audit (sequence, hash, doc) VALUES (?, ?, ?)`:                                       &s.audit,
+		`INSERT OR REPLACE INTO location (kind, id, parent, sequence, seen) VALUES (?,?,?,?,?)`:                    &s.location,
+		`INSERT OR REPLACE INTO interruption (id, outage, device, start, finish, flags) VALUES (?, ?, ?, ?, ?, ?)`: &s.interruption,
 	}
 }
 
@@ -93,6 +94,9 @@ func (s *Store) Commit(ctx context.Context, c *store.Commit) (bool, error) {
 			return err
 		}
 		if err := s.putOut(ctx, tx, c); err != nil {
+			return err
+		}
+		if err := s.putInterruptions(ctx, tx, c); err != nil {
 			return err
 		}
 		if err := s.putMasterData(ctx, tx, c); err != nil {

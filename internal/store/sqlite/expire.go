@@ -30,7 +30,9 @@ func expiries() map[store.Expiry][]string {
 			`DELETE FROM finding WHERE id IN (SELECT id FROM finding WHERE day < ?1 / 86400 LIMIT ?2)`,
 			`DELETE FROM draft WHERE (day, channel, device, recorded) IN (SELECT day, channel, device, recorded FROM draft WHERE day < ?1 / 86400 LIMIT ?2)`},
 		store.ExpireCommands: {`DELETE FROM command WHERE id IN (SELECT id FROM command WHERE open = 0 AND created < ?1 LIMIT ?2)`},
-		store.ExpireOutages:  {`DELETE FROM outage WHERE id IN (SELECT id FROM outage WHERE finish <> 0 AND finish < ?1 LIMIT ?2)`},
+		store.ExpireOutages: {`DELETE FROM outage WHERE id IN (SELECT id FROM outage WHERE finish <> 0 AND finish < ?1 LIMIT ?2)`,
+			`DELETE FROM interruption WHERE id IN (SELECT id FROM interruption WHERE start < ?1 AND finish <> 0 AND finish < ?1 LIMIT ?2)`,
+			`DELETE FROM maintenance WHERE id IN (SELECT id FROM maintenance WHERE finish < ?1 LIMIT ?2)`},
 	}
 }
 

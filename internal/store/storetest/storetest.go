@@ -21,7 +21,7 @@ func Run(t *testing.T, open Opener) {
 		run  func(*testing.T, *bench)
 	}{
 		{"locations", locations}, {"devices", devices}, {"replay", replay}, {"chunks", chunks}, {"versions", versions},
-		{"infos", infos}, {"totals", totals}, {"commands", commands}, {"outages", outages}, {"groups", groups}, {"registry", registry}, {"atomic", atomic},
+		{"infos", infos}, {"totals", totals}, {"commands", commands}, {"outages", outages}, {"interruptions", interruptions}, {"maintenance", maintenance}, {"groups", groups}, {"registry", registry}, {"atomic", atomic},
 		{"verdicts", verdicts}, {"unjudged", unjudged}, {"findings", findings}, {"edits", edits}, {"rule sets", ruleSets},
 		{"readers", readers}, {"size", size}, {"expire", expire}, {"runs", runs}, {"outbox", outbox}, {"channels", channels}, {"tallies", tallies}, {"audit", auditTrail}, {"allowances", allowances}, {"then", then}, {"kill", kill},
 	} {
