@@ -146,7 +146,7 @@ func TestGateway(t *testing.T) {
 	node.Put(echonet.Object{0x02, 0x88, 1}, 0xE0, 0, 0, 0, 0)
 	moved := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.3"), there.Port())
 	n := NewNetwork(NetworkOptions{Listen: here, Nodes: []netip.AddrPort{there, netip.AddrPortFrom(moved.Addr(), 0)}, Wait: time.Second})
-	g, err := NewGateway(Options{Meter: "M1", Network: n, Data: t.TempDir(), Search: 200 * time.Millisecond, Gone: 5 * time.Second,
+	g, err := NewGateway(Options{Meter: "M1", Network: n, Data: t.TempDir(), Search: 200 * time.Millisecond, Gone: 2 * time.Second,
 		Device: device.Options{Concentrator: "mqtt://127.0.0.1:1", Interval: 30 * time.Minute}})
 	if err != nil {
 		t.Fatal(err)
