@@ -191,13 +191,9 @@ func (o *formatChoice) codec(unit echonet.Scale) (codec, error) {
 func (o *formatChoice) opener() (func([]byte) ([]byte, error), error) {
 	var keys *dlms.Keys
 	if o.keys != "" {
-		in, err := os.Open(o.keys)
-		if err != nil {
+		var err error
+		if keys, err = formats.LoadKeys(o.keys); err != nil {
 			return nil, fmt.Errorf("flag --dlms-keys: %w", err)
-		}
-		defer in.Close()
-		if keys, err = dlms.ReadKeys(in); err != nil {
-			return nil, fmt.Errorf("flag --dlms-keys: %s: %w", o.keys, err)
 		}
 	}
 	return keys.OpenAny, nil

@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/format"
 )
 
 // OBIS is a logical name: A-B:C.D.E*F (IEC 62056-6-1).
@@ -134,11 +135,9 @@ func Parse(b []byte) (*Layout, error) {
 		return nil, bad("lists: %d, want 1 to 100", len(f.Lists))
 	}
 	if f.Zone != "" {
-		if t, err := time.Parse("-07:00", f.Zone); err == nil {
-			_, off := t.Zone()
-			l.zone = time.FixedZone(f.Zone, off)
-		} else if l.zone, err = time.LoadLocation(f.Zone); err != nil {
-			return nil, bad("zone: %q, want an offset such as +09:00, or a name such as Europe/Zurich", f.Zone)
+		var err error
+		if l.zone, err = format.Zone(f.Zone); err != nil {
+			return nil, bad("zone: %v", err)
 		}
 	}
 	for i, list := range f.Lists {

@@ -112,17 +112,26 @@ func (s *Set) loadKeys() error {
 	if s.keyFile == "" {
 		return nil
 	}
-	in, err := os.Open(s.keyFile)
+	keys, err := LoadKeys(s.keyFile)
 	if err != nil {
 		return fmt.Errorf("keys of DLMS meters: %w", err)
+	}
+	s.keys.Store(keys)
+	return nil
+}
+
+// LoadKeys reads a key file; see dlms.ReadKeys. Errors name the file.
+func LoadKeys(name string) (*dlms.Keys, error) {
+	in, err := os.Open(name)
+	if err != nil {
+		return nil, err
 	}
 	defer in.Close()
 	keys, err := dlms.ReadKeys(in)
 	if err != nil {
-		return fmt.Errorf("keys of DLMS meters: %s: %w", s.keyFile, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	s.keys.Store(keys)
-	return nil
+	return keys, nil
 }
 
 // Files are what to watch for changes: the key file, the directory, in which files come and go, and those in it.

@@ -89,11 +89,9 @@ func Parse(b []byte) (*Mapping, error) {
 		return nil, bad("paths: %d, want 1 to 100", len(f.Paths))
 	}
 	if f.Zone != "" {
-		if t, err := time.Parse("-07:00", f.Zone); err == nil {
-			_, off := t.Zone()
-			m.zone = time.FixedZone(f.Zone, off)
-		} else if m.zone, err = time.LoadLocation(f.Zone); err != nil {
-			return nil, bad("zone: %q, want an offset such as +09:00, or a name such as Europe/Zurich", f.Zone)
+		var err error
+		if m.zone, err = format.Zone(f.Zone); err != nil {
+			return nil, bad("zone: %v", err)
 		}
 	}
 	m.each = split(f.Each)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/format"
 )
 
 type compiler struct {
@@ -67,13 +68,9 @@ func (c *compiler) location(name, s string) *time.Location {
 	if s == "" {
 		return c.zone
 	}
-	if t, err := time.Parse("-07:00", s); err == nil {
-		_, off := t.Zone()
-		return time.FixedZone(s, off)
-	}
-	loc, err := time.LoadLocation(s)
-	if err != nil || s == "Local" {
-		c.bad(name, "zone", "%q, want an offset such as +09:00, or a name such as Europe/Zurich", s)
+	loc, err := format.Zone(s)
+	if err != nil {
+		c.bad(name, "zone", "%v", err)
 		return time.UTC
 	}
 	return loc
