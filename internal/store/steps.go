@@ -12,9 +12,9 @@ import (
 // ErrNewer is returned for a database whose schema has steps that this program does not know.
 var ErrNewer = errors.New("this database was made by a newer program")
 
-// Step is one change of a backend's schema. A database has the version of the last step that was applied to it.
+// Step is one change of a backend's schema. A database has the version of the highest step that was applied to it.
 type Step struct {
-	Number int // from 1, without gaps
+	Number int // from 1; numbers may be left out, for steps that are made at the same time and finished in another order
 	Name   string
 	SQL    string
 }
@@ -29,14 +29,14 @@ func Steps(files fs.FS, dir string) ([]Step, error) {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	var out []Step
-	for i, e := range entries { // by name
+	for _, e := range entries { // by name
 		m := stepName.FindStringSubmatch(e.Name())
 		if m == nil {
 			return nil, fmt.Errorf("schema: file %s, want a name like 0001-first.sql", e.Name())
 		}
 		n, err := strconv.Atoi(m[1])
-		if err != nil || n != i+1 {
-			return nil, fmt.Errorf("schema: file %s has number %s, want %04d: each number once, without gaps", e.Name(), m[1], i+1)
+		if err != nil || n < 1 || len(out) > 0 && n == out[len(out)-1].Number {
+			return nil, fmt.Errorf("schema: file %s has number %s, want each number once, from 0001 on", e.Name(), m[1])
 		}
 		text, err := fs.ReadFile(files, path.Join(dir, e.Name()))
 		if err != nil {
@@ -47,17 +47,30 @@ func Steps(files fs.FS, dir string) ([]Step, error) {
 	return out, nil
 }
 
-// StepsLeft returns the steps that a database of the version lacks. applied are the names of those that it has, by number, as
-// far as it knows them: databases from before names were kept know none.
+// StepsLeft returns the steps that a database of the version lacks, in their order. applied are the names of those that it has, by
+// number, as far as it knows them: databases from before names were kept know none, and have all below the first that they know. A
+// step with a number below others that were applied is applied all the same.
 func StepsLeft(steps []Step, version int, applied map[int]string) ([]Step, error) {
-	if version > len(steps) || version < 0 {
-		return nil, fmt.Errorf("schema version %d, this program knows versions up to %d: run the program that wrote it, or a newer one: %w",
-			version, len(steps), ErrNewer)
+	last, named := 0, version+1
+	known := make(map[int]string, len(steps))
+	for _, s := range steps {
+		known[s.Number] = s.Name
+		last = max(last, s.Number)
 	}
-	for _, s := range steps[:version] {
-		if name, known := applied[s.Number]; known && name != s.Name {
-			return nil, fmt.Errorf("schema step %d is %q, this program's is %q: run the program that wrote it: %w", s.Number, name, s.Name, ErrNewer)
+	if version > last || version < 0 {
+		return nil, fmt.Errorf("schema version %d, this program knows versions up to %d: run the program that wrote it, or a newer one: %w", version, last, ErrNewer)
+	}
+	for n, name := range applied {
+		named = min(named, n)
+		if ours, ok := known[n]; !ok || ours != name {
+			return nil, fmt.Errorf("schema step %d is %q, this program's is %q: run the program that wrote it, or a newer one: %w", n, name, ours, ErrNewer)
 		}
 	}
-	return steps[version:], nil
+	var left []Step
+	for _, s := range steps {
+		if _, done := applied[s.Number]; !done && s.Number >= named {
+			left = append(left, s)
+		}
+	}
+	return left, nil
 }

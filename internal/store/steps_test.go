@@ -14,11 +14,10 @@ func TestSteps(t *testing.T) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for want, files := range map[string]fstest.MapFS{
-		"file does not exist":         {},
-		"want a name like":            {"m/first.sql": file("A")},
-		"has number 0002, want 0001":  {"m/0002-first.sql": file("A")},
-		"b.sql has number 0001":       {"m/0001-a.sql": file("A"), "m/0001-b.sql": file("B")},
-		"d.sql has number 0004, want": {"m/0001-a.sql": file("A"), "m/0002-b.sql": file("B"), "m/0004-d.sql": file("B")},
+		"file does not exist":   {},
+		"want a name like":      {"m/first.sql": file("A")},
+		"b.sql has number 0001": {"m/0001-a.sql": file("A"), "m/0001-b.sql": file("B")},
+		"b.sql has number 0000": {"m/0000-b.sql": file("A")},
 	} {
 		if _, err := Steps(files, "m"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
@@ -28,6 +27,17 @@ func TestSteps(t *testing.T) {
 
 func TestStepsLeft(t *testing.T) {
 	steps := []Step{{1, "a", ""}, {2, "b", ""}, {3, "c", ""}}
+	gap := []Step{{1, "a", ""}, {2, "b", ""}, {5, "e", ""}}
+	filled := []Step{{1, "a", ""}, {2, "b", ""}, {4, "d", ""}, {5, "e", ""}}
+	if left, err := StepsLeft(gap, 2, map[int]string{2: "b"}); err != nil || len(left) != 1 || left[0].Number != 5 {
+		t.Errorf("over a gap: %v, %v", left, err)
+	}
+	if left, err := StepsLeft(filled, 5, map[int]string{2: "b", 5: "e"}); err != nil || len(left) != 1 || left[0].Number != 4 {
+		t.Errorf("a gap that was filled: %v, %v", left, err)
+	}
+	if _, err := StepsLeft(gap, 5, map[int]string{2: "b", 4: "d", 5: "e"}); !errors.Is(err, ErrNewer) {
+		t.Errorf("a step that is not known: %v", err)
+	}
 	for _, tc := range []struct {
 		version int
 		applied map[int]string

@@ -42,7 +42,7 @@ func (s *Store) migrateTo(ctx context.Context, steps []store.Step) error {
 			if done = len(left) == 0; done {
 				return nil
 			}
-			if err := apply(ctx, tx, left[0]); err != nil {
+			if err := apply(ctx, tx, left[0], version); err != nil {
 				return fmt.Errorf("store %s: schema step %d, %s: %w", s.name, left[0].Number, left[0].Name, err)
 			}
 			return nil
@@ -77,8 +77,8 @@ func schemaVersion(ctx context.Context, tx pgx.Tx) (version int, applied map[int
 	return version, applied, err
 }
 
-// apply applies one step and notes it.
-func apply(ctx context.Context, tx pgx.Tx, s store.Step) error {
+// apply applies one step to a schema of the version and notes it.
+func apply(ctx context.Context, tx pgx.Tx, s store.Step, version int) error {
 	for _, q := range []struct {
 		text string
 		args []any
@@ -87,7 +87,7 @@ func apply(ctx context.Context, tx pgx.Tx, s store.Step) error {
 		{`CREATE TABLE IF NOT EXISTS schema_step (number integer PRIMARY KEY, name text NOT NULL, applied bigint NOT NULL)`, nil},
 		{s.SQL, nil},
 		{`DELETE FROM schema_version`, nil},
-		{`INSERT INTO schema_version VALUES ($1)`, []any{s.Number}},
+		{`INSERT INTO schema_version VALUES ($1)`, []any{max(version, s.Number)}},
 		{`INSERT INTO schema_step VALUES ($1, $2, extract(epoch FROM now())::bigint)`, []any{s.Number, s.Name}},
 	} {
 		if _, err := tx.Exec(ctx, q.text, q.args...); err != nil {

@@ -94,7 +94,7 @@ func TestStepIsAllOrNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := len(steps)
+	n := steps[len(steps)-1].Number
 	steps = append(steps, store.Step{Number: n + 1, Name: "good", SQL: `CREATE TABLE a (x int); CREATE TABLE b (x int)`},
 		store.Step{Number: n + 2, Name: "bad", SQL: `CREATE TABLE c (x int); DROP TABLE member; CREATE TABLE a (x int)`})
 	s, err := migrated(t, schema(t, "halfway"), steps)

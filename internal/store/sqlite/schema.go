@@ -49,7 +49,7 @@ func migrateOnce(ctx context.Context, db *sql.DB, steps []store.Step) (done bool
 	if err != nil || len(left) == 0 {
 		return true, err
 	}
-	if err := apply(ctx, tx, left[0]); err != nil {
+	if err := apply(ctx, tx, left[0], version); err != nil {
 		return false, fmt.Errorf("schema step %d, %s: %w", left[0].Number, left[0].Name, err)
 	}
 	return false, nil
@@ -85,7 +85,7 @@ func schemaVersion(ctx context.Context, tx *sql.Tx) (version int, applied map[in
 	return version, applied, rows.Err()
 }
 
-func apply(ctx context.Context, tx *sql.Tx, s store.Step) error {
+func apply(ctx context.Context, tx *sql.Tx, s store.Step, version int) error {
 	for _, q := range []struct {
 		text string
 		args []any
@@ -94,7 +94,7 @@ func apply(ctx context.Context, tx *sql.Tx, s store.Step) error {
 		{`CREATE TABLE IF NOT EXISTS schema_step (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied INTEGER NOT NULL)`, nil},
 		{s.SQL, nil},
 		{`DELETE FROM schema_version`, nil},
-		{`INSERT INTO schema_version VALUES (?)`, []any{s.Number}},
+		{`INSERT INTO schema_version VALUES (?)`, []any{max(version, s.Number)}},
 		{`INSERT INTO schema_step VALUES (?, ?, ?)`, []any{s.Number, s.Name, time.Now().Unix()}},
 	} {
 		if _, err := tx.ExecContext(ctx, q.text, q.args...); err != nil {

@@ -93,7 +93,7 @@ func TestStepIsAllOrNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := len(steps)
+	n := steps[len(steps)-1].Number
 	steps = append(steps, store.Step{Number: n + 1, Name: "good", SQL: `CREATE TABLE a (x); CREATE TABLE b (x)`},
 		store.Step{Number: n + 2, Name: "bad", SQL: `CREATE TABLE c (x); DROP TABLE block; CREATE TABLE a (x)`})
 	db, err := open(t.Context(), path, 1, "_txlock=immediate")
@@ -135,5 +135,35 @@ func TestRefusesOtherLine(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), Options{Path: path}); !errors.Is(err, store.ErrNewer) || !strings.Contains(err.Error(), `"elsewhere"`) {
 		t.Fatal(err)
+	}
+}
+
+// TestStepBetween: a step whose number lies below the last one that was applied is applied, and the version stays.
+func TestStepBetween(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	steps, err := store.Steps(migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := steps[len(steps)-1].Number
+	late := append(steps[:len(steps):len(steps)], store.Step{Number: last + 3, Name: "three", SQL: `CREATE TABLE three (x)`})
+	db, err := open(t.Context(), path, 1, "_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := migrateTo(t.Context(), db, path, late); err != nil {
+		t.Fatal(err)
+	}
+	all := append(steps[:len(steps):len(steps)], store.Step{Number: last + 1, Name: "one", SQL: `CREATE TABLE one (x)`}, late[len(late)-1])
+	for range 2 {
+		if err := migrateTo(t.Context(), db, path, all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var version, tables int
+	if err := db.QueryRow(`SELECT (SELECT version FROM schema_version), (SELECT count(*) FROM sqlite_master WHERE name IN ('one', 'three'))`).
+		Scan(&version, &tables); err != nil || version != last+3 || tables != 2 {
+		t.Fatalf("version %d, %d tables, %v", version, tables, err)
 	}
 }
