@@ -178,7 +178,7 @@ func TestFollowGap(t *testing.T) {
 	var ids []string
 	var gap api.Gap
 	err := c.Follow(t.Context(), EventFilter{Types: []string{"state", "outage"}, Path: "C1"},
-		func(ev api.Event) error { ids = append(ids, ev.ID); return nil }, func(g api.Gap) { gap = g })
+		func(ev api.Event) error { ids = append(ids, ev.ID); return nil }, Hooks{Gap: func(g api.Gap) { gap = g }})
 	if !errors.Is(err, ErrStreamEnded) || strings.Join(ids, " ") != "7" || gap != (api.Gap{Coalesced: 3, Dropped: 4}) {
 		t.Errorf("%v, events %v, gap %+v", err, ids, gap)
 	}

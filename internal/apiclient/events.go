@@ -30,11 +30,17 @@ var ErrStreamEnded = errors.New("the stream of events ended")
 // Events calls f with every event that the filter selects, as it happens, until ctx ends, f returns an error or the stream
 // breaks; it returns that error.
 func (c *Client) Events(ctx context.Context, filter EventFilter, f func(api.Event) error) error {
-	return c.Follow(ctx, filter, f, nil)
+	return c.Follow(ctx, filter, f, Hooks{})
 }
 
-// Follow is Events that also tells, by a call of gap, what a slow f did not get.
-func (c *Client) Follow(ctx context.Context, filter EventFilter, f func(api.Event) error, gap func(api.Gap)) error {
+// Hooks are what a follower may hear of besides events; each may be nil.
+type Hooks struct {
+	Opened func()        // the centre has begun to send
+	Gap    func(api.Gap) // what a slow reader did not get
+}
+
+// Follow is Events with hooks.
+func (c *Client) Follow(ctx context.Context, filter EventFilter, f func(api.Event) error, hooks Hooks) error {
 	alive, cancel := context.WithCancel(ctx)
 	defer cancel()
 	req, err := c.request(alive, http.MethodGet, "/v1/events",
@@ -48,13 +54,16 @@ func (c *Client) Follow(ctx context.Context, filter EventFilter, f func(api.Even
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if hooks.Opened != nil {
+		hooks.Opened()
+	}
 	watch := time.AfterFunc(silence, cancel)
 	defer watch.Stop()
 	err = readEvents(resp.Body, func() { watch.Reset(silence) }, func(name string, data []byte) error {
-		if name == "gap" && gap != nil {
+		if name == "gap" && hooks.Gap != nil {
 			var m api.LiveControl
 			if err := json.Unmarshal(data, &m); err == nil && m.Gap != nil {
-				gap(*m.Gap)
+				hooks.Gap(*m.Gap)
 			}
 			return nil
 		}

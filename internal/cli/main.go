@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -31,6 +32,7 @@ type Stdio struct {
 	In       io.Reader // nil: nothing to read
 	Out, Err io.Writer
 	Env      func(string) (string, bool)
+	Now      func() time.Time // of people; nil: time.Now
 }
 
 // OS is the process's own Stdio.
@@ -233,6 +235,24 @@ func allFlags(cmd *cobra.Command) map[string]bool {
 	walk(cmd)
 	delete(names, "help")
 	return names
+}
+
+// now is the time by the clock of the people who look.
+func (a *app) now() time.Time {
+	if a.Now != nil {
+		return a.Now()
+	}
+	return time.Now()
+}
+
+// colours reports whether w is a terminal that may show colours (no-color.org).
+func (a *app) colours(w io.Writer) bool {
+	_, tty := terminal(w)
+	if no, ok := a.Env("NO_COLOR"); ok && no != "" {
+		return false
+	}
+	kind, _ := a.Env("TERM")
+	return tty && kind != "dumb"
 }
 
 // terminal reports whether w is a terminal, and how wide.

@@ -19,7 +19,8 @@ func call(t *testing.T, env map[string]string, args ...string) (out, errs string
 	var o, e bytes.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	status = Main(ctx, args, Stdio{Out: &o, Err: &e, Env: func(k string) (string, bool) { v, ok := env[k]; return v, ok }})
+	status = Main(ctx, args, Stdio{Out: &o, Err: &e, Now: func() time.Time { return noon.Add(4 * time.Second) },
+		Env: func(k string) (string, bool) { v, ok := env[k]; return v, ok }})
 	return o.String(), e.String(), status
 }
 

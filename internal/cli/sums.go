@@ -139,12 +139,12 @@ func newMissing(a *app) *cobra.Command {
 	})
 }
 
-func newTop(a *app) *cobra.Command {
+func newConsumers(a *app) *cobra.Command {
 	return newSlice(a, &cobra.Command{
-		Use:     "top",
+		Use:     "consumers",
 		Short:   "List the meters that used the most in a slot or a day",
 		Long:    "List the meters that used the most in a slot or a day.\n\n" + thatCount,
-		Example: "  wattbus top\n  wattbus top --day 2026-11-28 --transformer F1-T01 --limit 5",
+		Example: "  wattbus consumers\n  wattbus consumers --day 2026-11-28 --transformer F1-T01 --limit 5",
 	}, 20, func(ctx context.Context, c *apiclient.Client, q api.SumQuery, limit int) ([]api.TopMeter, error) {
 		return c.Top(ctx, q, limit)
 	}, []column[api.TopMeter]{
