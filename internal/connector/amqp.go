@@ -17,7 +17,7 @@ import (
 var amqpKind = kind{
 	schemes: []string{"amqp", "amqps"}, address: true, addressHelp: "a node such as /queue/readings or /topic/wattbus.{name}",
 	check: func(s *Spec) error {
-		if a, err := parseAddress(s.Address); err == nil && slices.Contains(a.parts, "id") {
+		if a, err := parseAddress(s.Address); err == nil && a.has("id") {
 			return errors.New("address: {id} would take a link for each device; want {kind} and {name} at most")
 		}
 		return nil

@@ -114,6 +114,9 @@ func parseAddress(s string) (*address, error) {
 // fixed reports whether all events have the same address.
 func (a *address) fixed() bool { return len(a.parts) == 0 }
 
+// has reports whether a part differs between events.
+func (a *address) has(part string) bool { return slices.Contains(a.parts, part) }
+
 // of is the address of an event.
 func (a *address) of(e *bus.OutEvent) string {
 	if a.fixed() {

@@ -2,8 +2,16 @@ package connector
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,11 +104,26 @@ func event(n int) bus.OutEvent {
 // publish makes n more events.
 func (r *rig) publish(n int) {
 	r.t.Helper()
-	var enc bus.OutEncoder
-	for range n {
-		e := event(r.sent)
-		enc.Append(&e)
+	all := make([]bus.OutEvent, n)
+	for i := range all {
+		all[i] = event(r.sent)
 		r.sent++
+	}
+	r.events(all...)
+}
+
+// large makes an event of so many bytes.
+func (r *rig) large(bytes int) {
+	r.t.Helper()
+	r.events(bus.OutEvent{Kind: "meter", Name: api.EventReading, ID: "M0", Path: "C1/C7", UID: "large", Time: 1700000000123,
+		Data: fmt.Appendf(nil, "%q", strings.Repeat("x", bytes))})
+}
+
+func (r *rig) events(all ...bus.OutEvent) {
+	r.t.Helper()
+	var enc bus.OutEncoder
+	for i := range all {
+		enc.Append(&all[i])
 	}
 	for _, m := range enc.Take() {
 		if err := r.bus.PublishOut(r.t.Context(), r.next, m); err != nil {
@@ -108,6 +131,26 @@ func (r *rig) publish(n int) {
 		}
 		r.next++
 	}
+}
+
+// certificate makes one for 127.0.0.1 and the file of the authority that vouches for it, which is itself.
+func certificate(t testing.TB, dir string) (c *tls.Config, ca string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true,
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, x, x, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca = filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, ca
 }
 
 func (r *rig) until(what string, ok func() bool) {

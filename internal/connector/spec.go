@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"regexp"
@@ -46,6 +47,7 @@ type Spec struct {
 	Timeout Duration `yaml:"timeout"`
 
 	Files    *Files    `yaml:"files"`
+	Kafka    *Kafka    `yaml:"kafka"`
 	Commands *Commands `yaml:"commands"` // it sends commands, too
 	Webhook  *Webhook  `yaml:"webhook"`
 }
@@ -72,6 +74,12 @@ type Files struct {
 	RotateEvery Duration `yaml:"rotate-every"` // default 1h
 	RotateBytes int64    `yaml:"rotate-bytes"` // of JSON lines; default 256 MiB
 	Keep        int      `yaml:"keep"`         // finished files; older ones are removed. 0: all
+}
+
+// Kafka are the settings of type kafka.
+type Kafka struct {
+	SASL       string `yaml:"sasl"`        // with a user name: scram-sha-512 (default), scram-sha-256 or plain
+	BatchBytes int    `yaml:"batch-bytes"` // the largest batch of records; default 1,000,000
 }
 
 // Webhook are the settings of type webhook.
@@ -212,7 +220,10 @@ func (s *Spec) check() error {
 	if s.Webhook != nil && s.Type != "webhook" {
 		return errors.New("webhook: these settings are of type webhook")
 	}
-	if err := s.checkURL(k.schemes); err != nil {
+	if s.Kafka != nil && s.Type != "kafka" {
+		return errors.New("kafka: these settings are of type kafka")
+	}
+	if err := s.checkURL(k); err != nil {
 		return err
 	}
 	if s.Address != "" && !k.address || s.Address == "" && k.address && len(s.Events) > 0 {
@@ -224,21 +235,44 @@ func (s *Spec) check() error {
 	return k.check(s)
 }
 
-func (s *Spec) checkURL(schemes []string) error {
-	if len(schemes) == 0 {
+func (s *Spec) checkURL(k kind) error {
+	if len(k.schemes) == 0 {
 		if s.URL != "" {
 			return fmt.Errorf("url: type %s has none", s.Type)
 		}
 		return nil
 	}
-	u, err := url.Parse(s.URL)
-	if err != nil || !slices.Contains(schemes, u.Scheme) || u.Host == "" {
-		return fmt.Errorf("url: %.80q, want %s://host:port", Redacted(s.URL), strings.Join(schemes, ":// or "))
+	one := "host:port"
+	if k.many {
+		one = "host:port[,host:port…]"
 	}
-	if u.User != nil {
-		return errors.New("url: it holds a user name; give username and password-file or password-env")
+	scheme, rest, ok := strings.Cut(s.URL, "://")
+	all := []string{rest}
+	if k.many {
+		all = strings.Split(rest, ",")
+	}
+	for _, server := range all {
+		u, err := url.Parse(scheme + "://" + server)
+		if !ok || err != nil || !slices.Contains(k.schemes, u.Scheme) || u.Hostname() == "" || k.many && (u.Path != "" || u.RawQuery != "") {
+			return fmt.Errorf("url: %.80q, want %s://%s", Redacted(s.URL), strings.Join(k.schemes, ":// or "), one)
+		}
+		if u.User != nil {
+			return errors.New("url: it holds a user name; give username and password-file or password-env")
+		}
 	}
 	return nil
+}
+
+// servers are those that a URL lists, of a type that can have many.
+func (s *Spec) servers(port string) []string {
+	_, rest, _ := strings.Cut(s.URL, "://")
+	all := strings.Split(rest, ",")
+	for i, h := range all {
+		if u, err := url.Parse("//" + h); err == nil && u.Port() == "" { // it was checked
+			all[i] = net.JoinHostPort(u.Hostname(), port)
+		}
+	}
+	return all
 }
 
 var urlUser = regexp.MustCompile(`://[^/@]*@`)
@@ -271,6 +305,7 @@ func secret(field, file, env string) (string, error) {
 // kind is a type of target.
 type kind struct {
 	schemes     []string
+	many        bool // the URL may name several servers
 	address     bool
 	addressHelp string
 	check       func(*Spec) error
@@ -285,6 +320,7 @@ func init() {
 	kinds = map[string]kind{
 		"amqp":    amqpKind,
 		"files":   filesKind,
+		"kafka":   kafkaKind,
 		"stomp":   stompKind,
 		"webhook": webhookKind,
 	}

@@ -51,7 +51,7 @@ func (s *Spec) tlsConfig(secure bool) (*tls.Config, error) {
 		return nil, nil
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.TLS.ServerName}
-	if c.ServerName == "" {
+	if c.ServerName == "" && !kinds[s.Type].many { // of many servers each has its own
 		if u, err := url.Parse(s.URL); err == nil {
 			c.ServerName = u.Hostname()
 		}

@@ -4,15 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/mdms/command"
 )
 
-// keptKeys is how many requests with a key are known, and restoredKeys how many commands are searched for keys after a restart.
+// keptKeys is how many requests with a key are known, and how many commands are searched for keys after a restart, keysAtOnce at a time.
 const (
-	keptKeys     = 10_000
-	restoredKeys = 1_000
+	keptKeys   = 10_000
+	keysAtOnce = 500
 )
 
 // keys tell a request that comes again, with the key that it had before, from a new one: requests over message brokers come at least
@@ -37,18 +38,32 @@ func (k *keys) add(key string, id uint64) {
 
 // restoreKeys reads the keys of the newest commands. What else is wrong with them is told by the command engine.
 func (m *MDMS) restoreKeys(ctx context.Context) error {
-	m.keys = keys{ids: map[string]uint64{}}
-	newest, err := m.o.Store.Commands(ctx, 0, restoredKeys, false)
-	if err != nil {
-		return fmt.Errorf("keys of commands: %w", err)
+	type known struct {
+		key string
+		id  uint64
 	}
-	for i := len(newest) - 1; i >= 0; i-- {
-		var doc struct {
-			Key string `json:"key"`
+	var all []known // newest first
+	for before, left := uint64(0), keptKeys; left > 0; left -= keysAtOnce {
+		some, err := m.o.Store.Commands(ctx, before, keysAtOnce, false)
+		if err != nil {
+			return fmt.Errorf("keys of commands: %w", err)
 		}
-		if json.Unmarshal(newest[i].Doc, &doc) == nil {
-			m.keys.add(doc.Key, newest[i].ID)
+		for i := range some {
+			var doc struct {
+				Key string `json:"key"`
+			}
+			if json.Unmarshal(some[i].Doc, &doc) == nil && doc.Key != "" {
+				all = append(all, known{doc.Key, some[i].ID})
+			}
 		}
+		if len(some) < keysAtOnce {
+			break
+		}
+		before = some[len(some)-1].ID
+	}
+	m.keys = keys{ids: map[string]uint64{}}
+	for _, k := range slices.Backward(all) {
+		m.keys.add(k.key, k.id)
 	}
 	return nil
 }

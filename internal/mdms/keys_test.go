@@ -1,0 +1,65 @@
+package mdms
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/clock"
+)
+
+// TestKeysOutliveARestart: a request that comes again after a restart finds the command that it made before, however many were made
+// since then.
+func TestKeysOutliveARestart(t *testing.T) {
+	c := newCentre(t, clock.Real())
+	w := newWorld(c, 40, c.opts.Clock.Unix()/1800*1800-1800, 1, false)
+	defer func() { w.stop() }()
+	for _, id := range w.ids {
+		w.register(w.meters[id])
+	}
+	c.flush()
+	known := func() bool {
+		all, ok := try[api.MeterQuery, api.Page[api.Meter]](c, api.QueryMeters, api.MeterQuery{})
+		return ok && len(all.Items) == len(w.ids)
+	}
+	c.until("known", 30*time.Second, known)
+	request := func(key string, meter int) api.Command {
+		return ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, api.CommandRequest{Target: api.Target{Meter: w.ids[meter]}, Type: api.CommandPing, By: "erp", Key: key})
+	}
+	first := request("erp/order-1", 0)
+	if again := request("erp/order-1", 0); again.ID != first.ID {
+		t.Errorf("command %s, then %s", first.ID, again.ID)
+	}
+	if other, none := request("erp/order-2", 0), request("", 0); other.ID == first.ID || none.ID == first.ID || none.ID == request("", 0).ID {
+		t.Errorf("commands %s, %s, %s", first.ID, other.ID, none.ID)
+	}
+	var wg sync.WaitGroup
+	for n := range 8 {
+		wg.Go(func() {
+			for i := range keysAtOnce / 8 {
+				request(fmt.Sprintf("erp/later-%d-%d", n, i), 1+i%(len(w.ids)-1))
+			}
+		})
+	}
+	wg.Wait()
+	c.halt()
+	c.run()
+	c.until("known", 30*time.Second, known)
+	if again := request("erp/order-1", 0); again.ID != first.ID {
+		t.Errorf("command %s, after the restart %s", first.ID, again.ID)
+	}
+}
+
+func TestKeysAreBounded(t *testing.T) {
+	k := keys{ids: map[string]uint64{}}
+	for n := range uint64(keptKeys + 5) {
+		k.add(fmt.Sprint(n), n)
+		k.add(fmt.Sprint(n), n+1) // the older one stays
+		k.add("", n)
+	}
+	if len(k.ids) != keptKeys || len(k.order) != keptKeys || k.ids["4"] != 0 || k.ids["5"] != 5 {
+		t.Errorf("%d keys, %d in order; 4: %d, 5: %d", len(k.ids), len(k.order), k.ids["4"], k.ids["5"])
+	}
+}
