@@ -141,6 +141,9 @@ func (s *Spec) files() []string {
 	if s.Webhook != nil {
 		all = append(all, s.Webhook.SecretFile)
 	}
+	if s.NATS != nil {
+		all = append(all, s.NATS.Credentials)
+	}
 	return slices.DeleteFunc(all, func(f string) bool { return f == "" })
 }
 

@@ -87,12 +87,13 @@ func (f *filter) match(e *bus.OutEvent) bool {
 
 // address is an address with places for what differs between events.
 type address struct {
-	text  []string // one more than parts
-	parts []string // kind, name, id, path
+	text   []string // one more than parts
+	parts  []string // kind, name, id
+	escape func(id string) string
 }
 
 func parseAddress(s string) (*address, error) {
-	a := &address{}
+	a := &address{escape: func(id string) string { return id }}
 	for {
 		before, rest, ok := strings.Cut(s, "{")
 		a.text = append(a.text, before)
@@ -131,7 +132,7 @@ func (a *address) of(e *bus.OutEvent) string {
 		case "name":
 			b.WriteString(e.Name)
 		case "id":
-			b.WriteString(e.ID)
+			b.WriteString(a.escape(e.ID))
 		}
 		b.WriteString(a.text[i+1])
 	}

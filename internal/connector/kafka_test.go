@@ -101,7 +101,7 @@ func TestKafka(t *testing.T) {
 	for _, encoding := range []string{Structured, Binary} {
 		t.Run(encoding, func(t *testing.T) {
 			t.Parallel()
-			const readings = 10_000
+			readings := many()
 			k := newKafka(t)
 			r := newRig(t, fmt.Sprintf("targets:\n- {name: k, type: kafka, url: 'kafka://%s', address: 'wattbus.{name}', events: [reading], encoding: %s, timeout: 2s}\n", k.addr(), encoding))
 			in := k.client(kgo.ConsumeTopics("wattbus.reading"))

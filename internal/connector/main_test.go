@@ -177,6 +177,14 @@ func (r *rig) status(name string) api.TargetStatus {
 	return api.TargetStatus{}
 }
 
+// many is how many readings a test sends through a real server; fewer with -short, for the race detector.
+func many() int {
+	if testing.Short() {
+		return 2_000
+	}
+	return 10_000
+}
+
 // ledger checks what a receiver got: every event at least once, those of a meter first seen in their order.
 type ledger struct {
 	seen  map[int]int

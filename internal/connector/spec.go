@@ -48,6 +48,7 @@ type Spec struct {
 
 	Files    *Files    `yaml:"files"`
 	Kafka    *Kafka    `yaml:"kafka"`
+	NATS     *NATS     `yaml:"nats"`
 	Commands *Commands `yaml:"commands"` // it sends commands, too
 	Webhook  *Webhook  `yaml:"webhook"`
 }
@@ -80,6 +81,12 @@ type Files struct {
 type Kafka struct {
 	SASL       string `yaml:"sasl"`        // with a user name: scram-sha-512 (default), scram-sha-256 or plain
 	BatchBytes int    `yaml:"batch-bytes"` // the largest batch of records; default 1,000,000
+}
+
+// NATS are the settings of type nats.
+type NATS struct {
+	Core        bool   `yaml:"core"`             // no stream: who does not subscribe at the moment misses the event
+	Credentials string `yaml:"credentials-file"` // of a user: JWT and key
 }
 
 // Webhook are the settings of type webhook.
@@ -223,6 +230,9 @@ func (s *Spec) check() error {
 	if s.Kafka != nil && s.Type != "kafka" {
 		return errors.New("kafka: these settings are of type kafka")
 	}
+	if s.NATS != nil && s.Type != "nats" {
+		return errors.New("nats: these settings are of type nats")
+	}
 	if err := s.checkURL(k); err != nil {
 		return err
 	}
@@ -321,6 +331,7 @@ func init() {
 		"amqp":    amqpKind,
 		"files":   filesKind,
 		"kafka":   kafkaKind,
+		"nats":    natsKind,
 		"stomp":   stompKind,
 		"webhook": webhookKind,
 	}
