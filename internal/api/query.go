@@ -6,6 +6,7 @@ import "time"
 const (
 	QueryMeters            = "meters"             // MeterQuery -> Page[Meter]
 	QueryMeter             = "meter"              // ByID -> Meter
+	QueryPaths             = "paths"              // PathQuery -> Page[PathEpoch]
 	QueryReadings          = "readings"           // ReadingQuery -> Page[Reading]
 	QueryConcentrators     = "concentrators"      // Paging -> Page[Concentrator]
 	QueryOutages           = "outages"            // OutageQuery -> Page[Outage]
@@ -50,6 +51,19 @@ type MeterQuery struct {
 	Path  string `json:"path,omitempty"`
 	State string `json:"state,omitempty"`
 	Q     string `json:"q,omitempty"`
+}
+
+// PathQuery asks for the paths of a meter, newest first.
+type PathQuery struct {
+	Paging
+	ID string `json:"id"`
+}
+
+// PathEpoch is a time during which a meter hung on one path, business time.
+type PathEpoch struct {
+	Path string     `json:"path"` // "": on the centre itself
+	From time.Time  `json:"from"` // the first message that came over it
+	To   *time.Time `json:"to"`   // null: it hangs there now
 }
 
 // ReadingQuery selects a meter's intervals that start in [From, To); zero times mean from the oldest and to now.

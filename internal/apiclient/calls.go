@@ -25,6 +25,11 @@ func (c *Client) Meter(ctx context.Context, id string) (api.Meter, error) {
 	return get[api.Meter](ctx, c, "/v1/meters/"+url.PathEscape(id), nil)
 }
 
+// Paths lists up to limit times during which a meter hung on one path, newest first; 0: all.
+func (c *Client) Paths(ctx context.Context, id string, limit int) ([]api.PathEpoch, error) {
+	return pages[api.PathEpoch](ctx, c, "/v1/meters/"+url.PathEscape(id)+"/paths", nil, limit)
+}
+
 // Readings lists a meter's intervals that start in [from, to); zero times mean from the oldest and to now.
 func (c *Client) Readings(ctx context.Context, id string, from, to time.Time) ([]api.Reading, error) {
 	return pages[api.Reading](ctx, c, "/v1/meters/"+url.PathEscape(id)+"/readings", values("from", stamp(from), "to", stamp(to)), 0)

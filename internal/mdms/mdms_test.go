@@ -282,6 +282,42 @@ func TestConcentratorsAndOutages(t *testing.T) {
 	}
 }
 
+// TestPathHistory: where a meter hung since when is told, newest first, page by page.
+func TestPathHistory(t *testing.T) {
+	t.Parallel()
+	clk := clock.New(at(0), 1)
+	c := newCentre(t, clk)
+	paths := func(q api.Paging) api.Page[api.PathEpoch] {
+		got, err := bus.Request[api.PathQuery, api.Page[api.PathEpoch]](t.Context(), c.bus, api.QueryPaths, api.PathQuery{ID: "M1", Paging: q})
+		if err != nil {
+			return api.Page[api.PathEpoch]{}
+		}
+		return got
+	}
+	for i, path := range []string{"C1/C7", "C2", ""} {
+		if got := paths(api.Paging{}); i > 0 { // moves within one second are one
+			c.until("another second", 60*time.Second, func() bool { return clk.Now().Unix() > got.Items[0].From.Unix() })
+		}
+		c.send(path, topic.Meter, "M1", "location", record.Location{Sequence: uint32(i + 1), Interval: 30}.Append(nil))
+		c.flush()
+		c.until("moved", 60*time.Second, func() bool { return len(paths(api.Paging{}).Items) == i+1 })
+	}
+	got := paths(api.Paging{}).Items
+	if got[0].Path != "" || got[1].Path != "C2" || got[2].Path != "C1/C7" || got[0].To != nil || !got[1].To.Equal(got[0].From) || !got[2].To.Equal(got[1].From) {
+		t.Fatalf("%+v", got)
+	}
+	first := paths(api.Paging{Limit: 2})
+	rest := paths(api.Paging{Limit: 2, Cursor: first.Next})
+	if len(first.Items) != 2 || len(rest.Items) != 1 || rest.Next != "" || rest.Items[0].Path != "C1/C7" || !rest.Items[0].To.Equal(got[1].From) {
+		t.Fatalf("%+v %+v", first, rest)
+	}
+	for _, q := range []api.PathQuery{{ID: "M2"}, {ID: "M1", Paging: api.Paging{Cursor: "x"}}} {
+		if _, err := bus.Request[api.PathQuery, api.Page[api.PathEpoch]](t.Context(), c.bus, api.QueryPaths, q); err == nil {
+			t.Errorf("%+v is answered", q)
+		}
+	}
+}
+
 func TestBadQuestions(t *testing.T) {
 	t.Parallel()
 	c := newCentre(t, clock.New(at(0), 1))

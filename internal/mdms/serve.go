@@ -37,6 +37,7 @@ func (m *MDMS) serve() (stop func(), err error) {
 	b := m.o.Bus
 	add(bus.Serve(b, api.QueryMeters, m.queryMeters))
 	add(bus.Serve(b, api.QueryMeter, m.queryMeter))
+	add(bus.Serve(b, api.QueryPaths, m.queryPaths))
 	add(bus.Serve(b, api.QueryReadings, m.queryReadings))
 	add(bus.Serve(b, api.QueryExport, m.queryExport))
 	add(bus.Serve(b, api.QueryExplain, m.queryExplain))

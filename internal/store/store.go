@@ -278,6 +278,8 @@ type Store interface {
 	BlockInfos(ctx context.Context, q InfoQuery, f func(BlockInfo) error) error
 	// Paths calls f with each device that moved after a time of record, and its path at that time, "" for none.
 	Paths(ctx context.Context, asKnown uint32, f func(device uint32, path string) error) error
+	// Moves returns up to limit moves of a device that were recorded before a time (0: up to the newest), newest first.
+	Moves(ctx context.Context, device, before uint32, limit int) ([]Move, error)
 	// DayTotals calls f with the total of every day, by ascending day.
 	DayTotals(ctx context.Context, f func(DayTotal) error) error
 

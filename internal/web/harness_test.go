@@ -87,6 +87,9 @@ func newCentre(t *testing.T) *centre {
 		}
 		return api.Meter{}, api.NotFound("there is no meter %s", q.ID)
 	})
+	answer(c, api.QueryPaths, func(q api.PathQuery) (api.Page[api.PathEpoch], error) {
+		return paged([]api.PathEpoch{{Path: "C2", From: noon}, {Path: "C1/C7", From: noon.Add(-time.Hour), To: &noon}}, q.Paging)
+	})
 	answer(c, api.QueryReadings, func(q api.ReadingQuery) (api.Page[api.Reading], error) {
 		wh, reg := int64(120), uint64(5000)
 		return paged([]api.Reading{

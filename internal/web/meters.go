@@ -23,6 +23,11 @@ type MeterIn struct {
 	ID string `path:"id" doc:"The meter's id."`
 }
 
+type pathsIn struct {
+	MeterIn
+	PageIn
+}
+
 type readingsIn struct {
 	MeterIn
 	PageIn
@@ -47,6 +52,14 @@ func (s *Server) meterCalls(h huma.API) {
 				return nil, s.asError(api.BadRequest("id", "%v", err))
 			}
 			return one[api.ByID, api.Meter](ctx, s, s.opt.AskTimeout, api.QueryMeter, api.ByID{ID: in.ID})
+		})
+	huma.Register(h, withProblem(h, operation("list-meter-paths", http.MethodGet, "/v1/meters/{id}/paths", "meters", "List a meter's paths",
+		"Over which concentrators it came and from when until when, newest first. The one without an end is where it is. Old ones are kept as long as superseded versions of values (docs/store.md).")),
+		func(ctx context.Context, in *pathsIn) (*out[api.Page[api.PathEpoch]], error) {
+			if err := topic.CheckID(in.ID); err != nil {
+				return nil, s.asError(api.BadRequest("id", "%v", err))
+			}
+			return page[api.PathQuery, api.PathEpoch](ctx, s, s.opt.AskTimeout, api.QueryPaths, api.PathQuery{Paging: in.paging(), ID: in.ID})
 		})
 	huma.Register(h, withProblem(h, operation("list-readings", http.MethodGet, "/v1/meters/{id}/readings", "meters", "List a meter's intervals",
 		"Intervals that start in the span, oldest first; those that are expected and not there have the quality `missing` and no values. `readingQuality` is the IEC 61968-9 code; `raw` the value as it came, where another is used.")),

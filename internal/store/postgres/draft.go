@@ -47,6 +47,20 @@ func (s *Store) Paths(ctx context.Context, asKnown uint32, f func(uint32, string
 		FROM (SELECT DISTINCT device FROM move WHERE recorded > $1) d ORDER BY d.device`, int64(asKnown))
 }
 
+// Moves implements store.Store.
+func (s *Store) Moves(ctx context.Context, device, before uint32, limit int) ([]store.Move, error) {
+	var out []store.Move
+	err := s.each(ctx, func(r pgx.Rows) error {
+		m := store.Move{Device: device}
+		if err := r.Scan(&m.Recorded, &m.Path); err != nil {
+			return err
+		}
+		out = append(out, m)
+		return nil
+	}, `SELECT recorded, path FROM move WHERE device = $1 AND ($2 = 0 OR recorded < $2) ORDER BY recorded DESC LIMIT $3`, int64(device), int64(before), limit)
+	return out, err
+}
+
 // blocksThen is Blocks as known at a time: the newest version of each day that was recorded by then, and first versions and
 // drafts that were recorded later, of which store.Then picks.
 func (s *Store) blocksThen(ctx context.Context, q store.BlockQuery, f func(*store.Block) error) error {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/wattbus/wattbus/internal/cim"
@@ -60,6 +61,23 @@ func then(t *testing.T, b *bench) {
 	same(t, "paths before all", paths(9), map[uint32]string{1: "", 2: ""})
 	same(t, "paths between", paths(10), map[uint32]string{1: "C1"})
 	same(t, "paths at the end", paths(20), map[uint32]string{})
+	for _, c := range []struct {
+		device, before uint32
+		limit          int
+		want           []store.Move
+	}{
+		{1, 0, 9, []store.Move{{Device: 1, Recorded: 20, Path: "C4"}, {Device: 1, Recorded: 10, Path: "C1"}}},
+		{1, 0, 1, []store.Move{{Device: 1, Recorded: 20, Path: "C4"}}},
+		{1, 20, 9, []store.Move{{Device: 1, Recorded: 10, Path: "C1"}}},
+		{2, 10, 9, nil},
+		{3, 0, 9, nil},
+	} {
+		got, err := b.Moves(t.Context(), c.device, c.before, c.limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, fmt.Sprintf("moves of %d before %d", c.device, c.before), got, c.want)
+	}
 	if n, err := b.Expire(t.Context(), store.ExpireVersions, 21, 9); err != nil || n != 1 {
 		t.Fatalf("%d moves expired, %v", n, err)
 	}
