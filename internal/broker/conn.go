@@ -45,7 +45,6 @@ type conn struct {
 	bridge  bool
 	clean   bool
 	user    string // Login.User
-	window  int    // messages of QoS 1 and 2 on the way to the client, at most
 	v5      *v5    // nil before MQTT 5
 
 	// Guarded by s.mu once there is a session.
@@ -58,6 +57,8 @@ type conn struct {
 	released  bool          // all PUBRELs up to resendEnd have gone out, see fillReleased
 	resend    uint64        // next position of inflight to send again
 	resendEnd uint64        // and where that ends
+	window    int           // messages of QoS 1 and 2 on the way to the client, at most
+	opens     int           // and by how many it still grows, see setWindow
 	unacked   int           // sent on this connection and not acknowledged: of inflight, but for resend to resendEnd
 
 	outstanding atomic.Int32 // entries in acks; only the reader adds
@@ -72,7 +73,8 @@ type conn struct {
 
 // newConn takes over nc.
 func (b *Broker) newConn(nc net.Conn) *conn {
-	c := &conn{b: b, nc: nc, limit: b.opt.MaxConnectSize, version: mqtt.V311, window: b.opt.MaxInflight}
+	c := &conn{b: b, nc: nc, limit: b.opt.MaxConnectSize, version: mqtt.V311}
+	c.setWindow(b.opt.MaxInflight)
 	return c
 }
 

@@ -1,6 +1,10 @@
 package broker
 
-import "time"
+import (
+	"time"
+
+	"github.com/wattbus/wattbus/internal/mqtt"
+)
 
 // Long work: a SUBSCRIBE of a thousand filters, or the end of a session that has so many,
 // takes a thousand times as long as a message, and may come as often. It is done in
@@ -14,7 +18,7 @@ import "time"
 // of that bound, so that there is room for packets that do arrive in part.
 
 const (
-	longBytes    = 1 << 10 // a SUBSCRIBE or UNSUBSCRIBE of so many bytes is long work
+	longBytes    = 1 << 10 // a SUBSCRIBE or UNSUBSCRIBE of so many bytes may be long work, one with properties of so many is
 	longRetained = 1 << 10 // so is looking through so many retained messages
 	longPart     = 64      // steps that are done at once
 	longFactor   = 8
@@ -25,9 +29,12 @@ const (
 
 // long hands over the turn for a packet that is long work, and decodes it when there is
 // time for that. done gives back what was reserved for it.
-func (c *conn) long(w *work, body []byte, decode func() error) (done func(), err error) {
+func (c *conn) long(w *work, t mqtt.PacketType, body []byte, decode func() error) (done func(), err error) {
 	if len(body) < longBytes {
 		return func() {}, decode()
+	}
+	if filters, properties := mqtt.CountFilters(t, c.version, body, longPart); filters <= longPart && properties < longBytes {
+		return func() {}, decode() // few and large ones
 	}
 	n := int64(longFactor*len(body) + readBuffer)
 	if c.b.longWaiting.Add(n) > c.b.opt.MaxAssemblyBytes/2 || !c.reserve(int(n)) {

@@ -37,7 +37,8 @@ type Options struct {
 	// MaxQueueBytes bounds the same over all sessions. Default 256 MiB.
 	MaxQueueBytes int64
 	// MaxInflight is how many messages of QoS 1 and 2 are on the way to one session
-	// before the next waits for an acknowledgement. At most 65,535. Default 1,024.
+	// before the next waits for an acknowledgement. At most 65,535. Default 1,024. A
+	// connection begins with 20, and gets one more with each acknowledgement.
 	MaxInflight int
 	// MaxSubscriptions bounds the subscriptions of one session; more are refused
 	// in SUBACK. Default 1,024.

@@ -35,7 +35,7 @@ func TestBlockingHandler(t *testing.T) {
 		blocked.Add(1)
 		<-release
 	})
-	const n = 20
+	const n = firstWindow / 2 // those that are stuck acknowledge nothing
 	stuck := make([]*peer, n)
 	for i := range stuck {
 		stuck[i] = s.clean(t, fmt.Sprintf("stuck%d", i))

@@ -202,3 +202,45 @@ func TestDeferredQoS2OverReconnect(t *testing.T) {
 		t.Error("delivered twice")
 	}
 }
+
+// TestFirstWindow: what acknowledges nothing is sent a few messages, what acknowledges all
+// of them ever more at a time, up to the bound.
+func TestFirstWindow(t *testing.T) {
+	const most = 3 * firstWindow
+	s := start(t, Options{MaxInflight: most})
+	p := s.clean(t, "p")
+	p.subscribe(1, "a")
+	for range 10 * most {
+		if _, err := s.Publish("a", nil, 1, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	under := func() (ids []uint16) { // way: all that comes before the answer to a ping
+		p.send(bare(mqtt.PINGREQ))
+		for {
+			switch m := p.read().(type) {
+			case mqtt.Publish:
+				ids = append(ids, m.PacketID)
+			default:
+				return ids
+			}
+		}
+	}
+	want := firstWindow
+	for round := range 6 {
+		ids := under()
+		for len(ids) < want { // the answer to the ping may overtake what room has just been made for
+			more := under()
+			if ids = append(ids, more...); len(ids) > want {
+				break
+			}
+		}
+		if len(ids) != want {
+			t.Fatalf("round %d: %d messages under way, want %d", round, len(ids), want)
+		}
+		for _, id := range ids {
+			p.send(mqtt.Puback{PacketID: id})
+		}
+		want = min(2*want, most)
+	}
+}

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/wattbus/wattbus/internal/mqtt"
 )
@@ -43,7 +44,9 @@ func (c *conn) consume(w *work, have, n int, large bool) error {
 		data := c.part
 		c.part, c.need = nil, 0
 		c.b.assembly.Add(-int64(cap(data)))
-		return c.batch(w, data)
+		err := c.batch(w, data)
+		putPart(data)
+		return err
 	}
 	return c.batch(w, w.buf[:have+n])
 }
@@ -103,14 +106,34 @@ func (c *conn) packets(w *work, data []byte) (rest []byte, err error) {
 // keep holds the start of a packet until the rest arrives.
 func (c *conn) keep(rest []byte) error {
 	n := len(rest)
-	if c.need > readBuffer {
-		n = min(c.need, max(2*n, readBuffer))
+	switch {
+	case c.need > pooledPart:
+		n = max(2*n, readBuffer)
+	case c.need > readBuffer:
+		n = pooledPart
 	}
 	if !c.reserve(n) {
 		return &protocolError{causeMemory, errMemory}
 	}
-	c.part = append(make([]byte, 0, n), rest...)
+	if n == pooledPart {
+		c.part = append(parts.Get().(*[pooledPart]byte)[:0], rest...)
+	} else {
+		c.part = append(make([]byte, 0, n), rest...)
+	}
 	return nil
+}
+
+// pooledPart is the size of the buffers, in bytes, that those use one after the other who
+// send packets somewhat larger than a read.
+const pooledPart = 2 * readBuffer
+
+var parts = sync.Pool{New: func() any { return new([pooledPart]byte) }}
+
+// putPart gives back what keep took. Nobody holds what was in it: a batch may not.
+func putPart(b []byte) {
+	if cap(b) == pooledPart {
+		parts.Put((*[pooledPart]byte)(b[:pooledPart]))
+	}
 }
 
 func (c *conn) growPart(n int) {
@@ -118,7 +141,9 @@ func (c *conn) growPart(n int) {
 		c.readErr = &protocolError{causeMemory, errMemory}
 		return
 	}
-	c.part = append(make([]byte, 0, n), c.part...)
+	more := append(make([]byte, 0, n), c.part...)
+	putPart(c.part)
+	c.part = more
 }
 
 func (c *conn) reserve(n int) bool {
@@ -132,6 +157,7 @@ func (c *conn) reserve(n int) bool {
 func (c *conn) dropPart() {
 	if c.part != nil {
 		c.b.assembly.Add(-int64(cap(c.part)))
+		putPart(c.part)
 		c.part = nil
 	}
 	c.need = 0

@@ -181,6 +181,10 @@ func (s *session) done(b *Broker, pos uint64) {
 	it.flags |= itemDone
 	if c := s.conn; c != nil && (pos < c.resend || pos >= c.resendEnd) {
 		c.unacked--
+		if c.opens > 0 {
+			c.opens--
+			c.window++
+		}
 	}
 	for s.inflight.n > 0 && s.inflight.at(s.inflight.first).flags&itemDone != 0 {
 		s.inflight.pop()

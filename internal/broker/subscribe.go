@@ -13,7 +13,7 @@ import (
 // [MQTT-3.9.2-2].
 func (c *conn) subscribe(w *work, body []byte) error {
 	var p mqtt.Subscribe
-	done, err := c.long(w, body, func() (err error) {
+	done, err := c.long(w, mqtt.SUBSCRIBE, body, func() (err error) {
 		p, err = mqtt.DecodeSubscribe(c.version, body)
 		return err
 	})
@@ -32,6 +32,10 @@ func (c *conn) subscribe(w *work, body []byte) error {
 		want := p.Subscriptions[i]
 		var inner string
 		var shared bool
+		if len(want.Filter) > c.b.opt.MaxFilterBytes { // whatever is in it
+			ack.Codes[i] = c.subackCode(mqtt.ReasonQuotaExceeded)
+			return true
+		}
 		if inner, shared, err = checkFilter(want.Filter); err != nil { // [MQTT-4.7.1-1] to [MQTT-4.7.1-3], [MQTT-4.8.2-1], [MQTT-4.8.2-2]
 			err = &reasonError{mqtt.ReasonTopicFilterInvalid, fmt.Errorf("SUBSCRIBE to %.64q: %w", want.Filter, err)}
 			return false
@@ -117,7 +121,7 @@ func (c *conn) subackCode(r mqtt.Reason) byte {
 func (c *conn) refused(filter, inner string) mqtt.Reason {
 	o := &c.b.opt
 	switch {
-	case len(filter) > o.MaxFilterBytes || levels(inner) > o.MaxFilterLevels:
+	case levels(inner) > o.MaxFilterLevels:
 		return mqtt.ReasonQuotaExceeded
 	case c.access != nil && !c.access.Subscribe(inner):
 		if _, secret := c.access.(Reticent); secret {
@@ -133,7 +137,7 @@ func (c *conn) refused(filter, inner string) mqtt.Reason {
 // their order [MQTT-3.11.3-1], and without words [MQTT-3.11.2-1], [MQTT-3.11.2-2].
 func (c *conn) unsubscribe(w *work, body []byte) error {
 	var p mqtt.Unsubscribe
-	done, err := c.long(w, body, func() (err error) {
+	done, err := c.long(w, mqtt.UNSUBSCRIBE, body, func() (err error) {
 		p, err = mqtt.DecodeUnsubscribe(c.version, body)
 		return err
 	})
@@ -144,6 +148,10 @@ func (c *conn) unsubscribe(w *work, body []byte) error {
 	ack := mqtt.Unsuback{PacketID: p.PacketID, Codes: make([]byte, len(p.Filters))}
 	c.b.inParts(len(p.Filters), func(i int) bool {
 		filter := p.Filters[i]
+		if len(filter) > c.b.opt.MaxFilterBytes { // nobody has one
+			ack.Codes[i] = byte(mqtt.ReasonNoSubscriptionExisted)
+			return true
+		}
 		if _, _, err = checkFilter(filter); err != nil {
 			err = &reasonError{mqtt.ReasonTopicFilterInvalid, fmt.Errorf("UNSUBSCRIBE from %.64q: %w", filter, err)}
 			return false

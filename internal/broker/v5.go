@@ -83,7 +83,7 @@ func (c *conn) takeConnect(p *mqtt.Connect) {
 	}
 	v := c.v5
 	if props.Has(mqtt.PropReceiveMaximum) { // [MQTT-3.3.4-9], [MQTT-4.9.0-1]
-		c.window = min(c.window, int(props.ReceiveMaximum))
+		c.setWindow(min(c.b.opt.MaxInflight, int(props.ReceiveMaximum)))
 	}
 	if props.Has(mqtt.PropMaximumPacketSize) {
 		v.maxPacket = int(min(props.MaximumPacketSize, 1<<30))

@@ -14,9 +14,10 @@ import (
 // there is, writes it in one call and looks again; an idle connection has none.
 
 const (
-	writeBatch = 32 << 10 // bytes taken from the queue for one write, about
-	flushTurn  = 4        // writes to one connection before a goroutine of its own goes on
-	maxOut     = 64 << 10 // bytes of answers not taken by the peer before its reading is suspended
+	writeBatch  = 32 << 10 // bytes taken from the queue for one write, about
+	flushTurn   = 4        // writes to one connection before a goroutine of its own goes on
+	firstWindow = 20       // messages of QoS 1 and 2 before the first acknowledgement
+	maxOut      = 64 << 10 // bytes of answers not taken by the peer before its reading is suspended
 )
 
 // chunk is a buffer for writing. Small ones hold acknowledgements, large ones messages.
@@ -63,6 +64,14 @@ func (c *conn) put(add func(dst []byte) []byte) {
 		c.out = smallChunk()
 	}
 	c.out.b = add(c.out.b)
+}
+
+// setWindow bounds the messages on the way to the client by n. It begins with fewer, and
+// each that is acknowledged lets one more go: what acknowledges nothing, a machine that has
+// gone away, does not make the broker write to it what nobody takes.
+func (c *conn) setWindow(n int) {
+	c.window = min(n, firstWindow)
+	c.opens = n - c.window
 }
 
 // sendable reports whether fill would find anything. s.mu is held.

@@ -1,0 +1,59 @@
+package mqtt
+
+import (
+	"fmt"
+	"testing"
+)
+
+// TestCountFilters: what it counts is what decoding finds, and a body that ends anywhere does no harm.
+func TestCountFilters(t *testing.T) {
+	for _, v := range []Version{V31, V311, V5} {
+		for _, n := range []int{1, 2, 64, 65, 300} {
+			sub, unsub := Subscribe{PacketID: 1}, Unsubscribe{PacketID: 1}
+			if v == V5 {
+				sub.Properties = &Properties{UserProperties: []UserProperty{{"a", "b"}}}
+				unsub.Properties = sub.Properties
+			}
+			for i := range n {
+				f := fmt.Sprintf("a/%d", i)
+				sub.Subscriptions = append(sub.Subscriptions, Subscription{Filter: f})
+				unsub.Filters = append(unsub.Filters, f)
+			}
+			for _, p := range []struct {
+				t PacketType
+				b []byte
+			}{
+				{SUBSCRIBE, encoded(t)(AppendSubscribe(nil, v, &sub))},
+				{UNSUBSCRIBE, encoded(t)(AppendUnsubscribe(nil, v, &unsub))},
+			} {
+				h, m, err := ParseFixedHeader(p.b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body := p.b[m : m+h.Length]
+				filters, properties := CountFilters(p.t, v, body, 64)
+				if filters != min(n, 65) {
+					t.Errorf("%s of version %d with %d filters: %d", p.t, v, n, filters)
+				}
+				if (properties > 0) != (v == V5) {
+					t.Errorf("%s of version %d: properties of %d bytes", p.t, v, properties)
+				}
+				for i := range body {
+					if got, _ := CountFilters(p.t, v, body[:i], 64); got > filters {
+						t.Errorf("%s cut to %d bytes: %d filters, of %d", p.t, i, got, filters)
+					}
+				}
+			}
+		}
+	}
+}
+
+func encoded(t *testing.T) func([]byte, error) []byte {
+	return func(b []byte, err error) []byte {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+}
