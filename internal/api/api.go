@@ -261,6 +261,8 @@ type GroupPut struct {
 	Group   uint32   `json:"group,omitempty"`
 	Members []string `json:"members"`
 	By      string   `json:"by,omitempty"` // who asks; set by the server
+	// Was is the membership that it is to replace; if it is another one by now nothing changes. Nil: whatever it is. Set by the server.
+	Was *[]string `json:"was,omitempty"`
 }
 
 // Event is a CloudEvent 1.0 (JSON), as every event of the centre is.

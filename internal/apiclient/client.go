@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -92,8 +93,45 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 	return req, nil
 }
 
-// send sends a request; an answer that is no success comes back as *api.Problem. The caller closes the answer's body.
+const (
+	busyTries = 5                // of a request that is one too many
+	busyMost  = 30 * time.Second // that one is waited with
+)
+
+// send sends a request; an answer that is no success comes back as *api.Problem. The caller closes the answer's body. A request that is one too
+// many is sent again when the centre says so.
 func (c *Client) send(req *http.Request) (*http.Response, error) {
+	for try := 1; ; try++ {
+		resp, err := c.sendOnce(req)
+		var busy *busyError
+		if !errors.As(err, &busy) {
+			return resp, err
+		}
+		if try == busyTries || busy.wait > busyMost || req.Body != nil && req.GetBody == nil {
+			return nil, busy.problem
+		}
+		select {
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		case <-time.After(busy.wait):
+		}
+		if req.GetBody != nil {
+			if req.Body, err = req.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// busyError is the refusal of a request that is one too many, and how long the centre wants one to wait.
+type busyError struct {
+	problem *api.Problem
+	wait    time.Duration
+}
+
+func (e *busyError) Error() string { return e.problem.Error() }
+
+func (c *Client) sendOnce(req *http.Request) (*http.Response, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		if cerr := req.Context().Err(); cerr != nil {
@@ -109,7 +147,11 @@ func (c *Client) send(req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return nil, problemOf(resp)
+	p := problemOf(resp)
+	if wait, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && wait >= 0 && p.Status == http.StatusTooManyRequests {
+		return nil, &busyError{problem: p, wait: time.Duration(min(wait, 86400)) * time.Second}
+	}
+	return nil, p
 }
 
 // problemOf reads a refusal. What stands between client and centre may refuse too, in words of its own.

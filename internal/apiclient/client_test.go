@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -72,6 +73,32 @@ func TestRequests(t *testing.T) {
 	}
 	if got != "GET /v1/meters/..%2Fx Bearer t" {
 		t.Errorf("sent %s", got)
+	}
+}
+
+// A request that is one too many is sent again, whole, when the centre says so; not for ever.
+func TestBusy(t *testing.T) {
+	tries, most := 0, 2
+	var body string
+	c := against(t, func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		body = string(text)
+		if tries++; tries <= most {
+			w.Header().Set("Retry-After", "0")
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(429)
+			fmt.Fprint(w, `{"title":"Too Many Requests","status":429}`)
+			return
+		}
+		answerJSON(t, w, api.Group{})
+	})
+	if _, err := c.PutGroup(t.Context(), 12, []string{"M1"}); err != nil || tries != 3 || body != `{"members":["M1"]}` {
+		t.Errorf("%d tries, %v, %q", tries, err, body)
+	}
+	tries, most = 0, 100
+	var p *api.Problem
+	if _, err := c.PutGroup(t.Context(), 12, nil); !errors.As(err, &p) || p.Status != 429 || tries != busyTries {
+		t.Errorf("%d tries, %v", tries, err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,9 @@ import (
 	"github.com/wattbus/wattbus/web/console"
 )
 
+// defaultRateLimit is how many requests a second the API answers each caller.
+const defaultRateLimit = 1000
+
 var allRoles = []string{"eeb", "mdms", "web", "connect"}
 
 // centerOptions are the flags of the centre, whether it runs alone or within "up".
@@ -47,6 +51,7 @@ type centerOptions struct {
 	keep                                                                             keepFlags
 	safety                                                                           safetyFlags
 	deadlines                                                                        deadlineFlags
+	rateLimit                                                                        float64
 	// freeHTTP takes a free port where the one of --http is in use, as doorFlags.freePorts does.
 	freeHTTP bool
 }
@@ -112,6 +117,7 @@ meet on a NATS server or cluster of yours, and --roles runs some of them here an
 	f.StringSliceVar(&o.roles, "roles", allRoles, "which roles run here: eeb, mdms, web, connect")
 	f.StringVar(&o.targets, "targets", "", "file of other systems that get events, YAML (docs/connectors.md; default: none)")
 	f.StringVar(&o.token, "token", "", "bearer token that the API wants, for everything; beyond loopback this or --tokens is needed")
+	f.Float64Var(&o.rateLimit, "rate-limit", defaultRateLimit, "requests a second that the API answers each caller, five seconds' worth at once; 0: any number")
 	f.StringVar(&o.tokens, "tokens", "", "file of the API's tokens, each with a name and rights; see wattbus token")
 	f.StringVar(&o.veeRules, "vee-rules", "", "rule set of validation and estimation, YAML (docs/vee.md; default: the built-in one)")
 	f.BoolVar(&o.vee.Off, "no-vee", false, "do not validate and estimate")
@@ -158,6 +164,9 @@ func (o *centerOptions) check() error {
 		if err := o.checkHTTP(); err != nil {
 			return err
 		}
+	}
+	if o.rateLimit < 0 || math.IsNaN(o.rateLimit) || math.IsInf(o.rateLimit, 0) {
+		return usagef("flag --rate-limit: value %g, want 0 or more", o.rateLimit)
 	}
 	if o.targets != "" && !slices.Contains(o.roles, "connect") {
 		return usagef("flag --targets: only the role connect delivers to targets, and it does not run here")
@@ -310,7 +319,10 @@ func (o *centerOptions) assemble(ctx context.Context, acts *actors, log *slog.Lo
 	}
 	if has("web") {
 		wo := web.Options{Bus: c.bus, Clock: clk, Logger: log, Console: console.FS(), Version: versionText(), Token: o.token, Calendars: calendars,
-			Registerer: registry, Gatherer: registry}
+			Registerer: registry, Gatherer: registry, RateLimit: o.rateLimit}
+		if o.rateLimit == 0 {
+			wo.RateLimit = -1
+		}
 		if tokens != nil {
 			wo.Tokens = tokens
 		}

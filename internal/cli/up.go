@@ -94,6 +94,7 @@ At the first start the meters hold 45 days of history and the centre none; it co
 }
 
 func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, meters int, speed float64) error {
+	o.rateLimit = defaultRateLimit
 	log, err := a.logger()
 	if err != nil {
 		return err

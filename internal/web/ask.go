@@ -96,6 +96,30 @@ func page[Req, T any](ctx context.Context, s *Server, within time.Duration, name
 	return &out[api.Page[T]]{Body: got}, nil
 }
 
+// slicePage is ask for a list that comes whole and is paged here. Items have a key that none shares, in the order of the list; the cursor is that
+// of the last one shown.
+func slicePage[Req, T any](ctx context.Context, s *Server, name string, req Req, p PageIn, key func(i int, item T) string) (*out[api.Page[T]], error) {
+	got, err := ask[Req, api.Page[T]](ctx, s, name, req)
+	if err != nil {
+		return nil, s.asError(err)
+	}
+	from := 0
+	for i, it := range got.Items {
+		if p.Cursor != "" && key(i, it) == p.Cursor {
+			from = i + 1
+		}
+	}
+	if p.Cursor != "" && from == 0 {
+		return nil, s.asError(api.BadRequest("cursor", "%q is not from a page before, or what it named is gone", clip(p.Cursor)))
+	}
+	to := min(len(got.Items), from+p.Limit)
+	page := api.Page[T]{Items: append([]T{}, got.Items[from:to]...)}
+	if to < len(got.Items) {
+		page.Next = key(to-1, got.Items[to-1])
+	}
+	return &out[api.Page[T]]{Body: page}, nil
+}
+
 // one is ask for one thing.
 func one[Req, T any](ctx context.Context, s *Server, within time.Duration, name string, req Req) (*out[T], error) {
 	got, err := askWithin[Req, T](ctx, s, within, name, req)

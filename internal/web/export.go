@@ -52,9 +52,12 @@ const (
 	exportSum     = "Wattbus-Sha256"
 )
 
+// exportsPath is the call whose answer may be as long as all values.
+const exportsPath = "/v1/exports"
+
 // exportCalls registers GET /v1/exports.
 func (s *Server) exportCalls(h huma.API) {
-	op := operation("export", http.MethodGet, "/v1/exports", "export", "Export values",
+	op := operation("export", http.MethodGet, exportsPath, "export", "Export values",
 		"Intervals, registers at midnight, determinants of bills or changes, of one usage point after the other, in a format for other programs. "+
 			"The same question with the same asKnownAt gives the same bytes. The header Wattbus-Total tells how many usage points there are in all; the "+
 			"trailers Wattbus-Points, Wattbus-Rows, Wattbus-Skipped, Wattbus-Next (the cursor of the following part, empty on the last) and Wattbus-Sha256 "+
@@ -98,8 +101,8 @@ func (s *Server) runCalls(h huma.API) {
 			return one[api.ByID, api.BillingRun](ctx, s, s.opt.AskTimeout, api.QueryRun, api.ByID{ID: in.Name})
 		})
 	huma.Register(h, withProblem(h, operation("list-billing-runs", http.MethodGet, "/v1/billing-runs", "export", "List billing runs", "By name.")),
-		func(ctx context.Context, _ *struct{}) (*out[api.Page[api.BillingRun]], error) {
-			return one[struct{}, api.Page[api.BillingRun]](ctx, s, s.opt.AskTimeout, api.QueryRuns, struct{}{})
+		func(ctx context.Context, in *struct{ PageIn }) (*out[api.Page[api.BillingRun]], error) {
+			return slicePage(ctx, s, api.QueryRuns, struct{}{}, in.PageIn, func(_ int, r api.BillingRun) string { return r.Name })
 		})
 }
 

@@ -1,7 +1,10 @@
 package web
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -17,7 +20,9 @@ type GroupIn struct {
 
 type groupPutIn struct {
 	GroupIn
-	Body groupBody
+	IfMatch     []string `header:"If-Match" doc:"ETags of get-group: the group is set only if it is still as that answer told it."`
+	IfNoneMatch string   `header:"If-None-Match" enum:"*" doc:"\"*\": the group is set only if it has no members."`
+	Body        groupBody
 }
 
 type groupBody struct {
@@ -47,8 +52,44 @@ func (s *Server) groupCalls(h huma.API) {
 					return nil, s.asError(api.BadRequest("members", "%v", err))
 				}
 			}
-			return one[api.GroupPut, api.Group](ctx, s, s.opt.LongAskTimeout, api.QueryGroupPut, api.GroupPut{Group: in.Group, Members: in.Body.Members, By: principal(ctx).Name})
+			put := api.GroupPut{Group: in.Group, Members: in.Body.Members, By: principal(ctx).Name}
+			var err error
+			if put.Was, err = s.expected(ctx, in); err != nil {
+				return nil, s.asError(err)
+			}
+			return one[api.GroupPut, api.Group](ctx, s, s.opt.LongAskTimeout, api.QueryGroupPut, put)
 		})
+}
+
+// expected is the membership that a conditional request wants to replace, nil for one without a condition. The MDMS looks whether it is still
+// that when it changes it, so nobody comes between.
+func (s *Server) expected(ctx context.Context, in *groupPutIn) (*[]string, error) {
+	was := []string{}
+	if len(in.IfMatch) == 0 {
+		if in.IfNoneMatch == "" {
+			return nil, nil
+		}
+		return &was, nil
+	}
+	g, err := s.findGroup(ctx, in.Group)
+	var p *api.Problem
+	if errors.As(err, &p) && p.Status == http.StatusNotFound {
+		return nil, problem(http.StatusPreconditionFailed, p.Detail) // RFC 9110, 13.1.1
+	}
+	if err != nil {
+		return nil, err
+	}
+	var body bytes.Buffer
+	if err := jsonFormat().Marshal(&body, g); err != nil {
+		return nil, err
+	}
+	if !matchesTag(in.IfMatch, tagOf(body.Bytes()), false) {
+		return nil, problem(http.StatusPreconditionFailed, fmt.Sprintf("group %d is another one than If-Match says: get it again", in.Group))
+	}
+	for _, m := range g.Members {
+		was = append(was, m.ID)
+	}
+	return &was, nil
 }
 
 // findGroup looks through the pages of the list, which is sorted by number.

@@ -117,7 +117,7 @@ func newCentre(t *testing.T) *centre {
 		return api.Edit{ID: q.ID, State: map[bool]string{true: api.EditApproved, false: api.EditRejected}[q.Approve], Decider: q.By, Decision: q.Comment, Values: []api.EditValue{}}, nil
 	})
 	answer(c, api.QueryConcentrators, func(p api.Paging) (api.Page[api.Concentrator], error) {
-		return paged([]api.Concentrator{{ID: "C1", Path: "C1", State: "online", Since: noon}, {ID: "C7", Path: "C1/C7", State: "lost", Since: noon}}, p)
+		return paged([]api.Concentrator{{ID: "C1", Path: "C1", State: "online", Since: noon, States: map[string]int{}}, {ID: "C7", Path: "C1/C7", State: "lost", Since: noon, States: map[string]int{}}}, p)
 	})
 	answer(c, api.QueryOutages, func(q api.OutageQuery) (api.Page[api.Outage], error) {
 		return api.Page[api.Outage]{}, nil // items null on the bus
@@ -153,9 +153,11 @@ func newCentre(t *testing.T) *centre {
 		if q.Name != "lake" {
 			return api.TargetStatus{}, api.NotFound("no target %s", q.Name)
 		}
-		return api.TargetStatus{Name: q.Name, Events: []string{"reading"}, Since: q.From}, nil
+		return api.TargetStatus{Name: q.Name, Events: []string{"reading"}, State: api.TargetConnected, Since: q.From}, nil
 	})
-	answer(c, api.QueryTotals, func(struct{}) (api.Totals, error) { return api.Totals{Time: noon, Meters: 3}, nil })
+	answer(c, api.QueryTotals, func(struct{}) (api.Totals, error) {
+		return api.Totals{Time: noon, Meters: 3, States: map[string]int{}}, nil
+	})
 	answer(c, api.QueryGroups, func(p api.Paging) (api.Page[api.Group], error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -20,6 +20,7 @@ type metrics struct {
 	sent      prometheus.Counter
 	coalesced prometheus.Counter
 	dropped   prometheus.Counter
+	limited   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -39,8 +40,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "wattbus_web_events_coalesced_total", Help: "Events that a newer one of the same device replaced for a slow reader."}),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wattbus_web_events_dropped_total", Help: "Events that a slow reader lost."}),
+		limited: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "wattbus_web_limited_total", Help: "Requests refused because their caller made too many."}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.streams, m.topics, m.sent, m.coalesced, m.dropped} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.streams, m.topics, m.sent, m.coalesced, m.dropped, m.limited} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

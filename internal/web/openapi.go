@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -35,7 +36,8 @@ func newAPI(mux *http.ServeMux, version string, token bool) huma.API {
 			Title: "wattbus", Version: version,
 			Description: "The centre of a wattbus installation: meters and their intervals, commands, concentrators, outages, live events. " +
 				"Times are RFC 3339, energy is Wh, ids of commands are decimal strings, a path is the ids of concentrators joined by '/'. " +
-				"Errors are problem documents (RFC 9457). Lists come in pages: give `next` of one page as `cursor` for the following one.",
+				"Errors are problem documents (RFC 9457). Lists come in pages: give `next` of one page as `cursor` for the following one. " +
+				"What is read has an ETag. Each caller has an allowance of requests, told by the header RateLimit; one too many gets 429 and Retry-After.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Components: &huma.Components{Schemas: registry},
@@ -103,9 +105,43 @@ func needRights(doc *huma.OpenAPI) {
 	}
 }
 
+// describeManners says what holds for many calls: ETags, rates.
+func describeManners(doc *huma.OpenAPI) {
+	text, number := &huma.Schema{Type: huma.TypeString}, &huma.Schema{Type: huma.TypeInteger}
+	c := doc.Components
+	c.Headers = map[string]*huma.Header{
+		"ETag":        {Description: "Names this state of the answer; for If-None-Match and If-Match.", Schema: text},
+		"RateLimit":   {Description: "What is left of the caller's allowance of requests (r), and after how many seconds all of it is there again (t).", Schema: text},
+		"Retry-After": {Description: "Seconds after which another try makes sense, of 429 and some 503.", Schema: number},
+	}
+	c.Parameters = map[string]*huma.Param{"IfNoneMatch": {Name: "If-None-Match", In: "header", Schema: text,
+		Description: "ETags of answers that the client has: if it is still one of them, the answer is 304 without a body."}}
+	for path, item := range doc.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Delete, item.Patch} {
+			if op == nil {
+				continue
+			}
+			if r := op.Responses["default"]; r != nil && !open(path) {
+				r.Headers = map[string]*huma.Header{"RateLimit": {Ref: "#/components/headers/RateLimit"}, "Retry-After": {Ref: "#/components/headers/Retry-After"}}
+			}
+			ok := op.Responses["200"]
+			if op.Method != http.MethodGet || !strings.HasPrefix(path, "/v1/") || streams(path) || path == exportPath || ok == nil {
+				continue
+			}
+			op.Parameters = append(op.Parameters, &huma.Param{Ref: "#/components/parameters/IfNoneMatch"})
+			op.Responses["304"] = &huma.Response{Description: "The client has it already"}
+			if ok.Headers == nil {
+				ok.Headers = map[string]*huma.Header{}
+			}
+			ok.Headers["ETag"] = &huma.Header{Ref: "#/components/headers/ETag"}
+		}
+	}
+}
+
 // document renders the OpenAPI document once and for all.
 func document(h huma.API) (staticFile, error) {
 	all := h.OpenAPI()
+	describeManners(all)
 	if len(all.Components.SecuritySchemes) > 0 {
 		needRights(all)
 	}

@@ -37,6 +37,9 @@ type Options struct {
 	HeartbeatEvery time.Duration // of live streams; default 15 s
 	WriteTimeout   time.Duration // after which a live stream or an export that takes nothing is cut; default 60 s
 	MaxStreams     int           // live streams at once; default 500
+
+	RateLimit float64 // requests a second of each caller, on average; default 1000, below 0: any number
+	RateBurst int     // requests at once; default five seconds' worth
 }
 
 func (o *Options) defaults() {
@@ -76,5 +79,11 @@ func (o *Options) defaults() {
 	}
 	if o.MaxStreams <= 0 {
 		o.MaxStreams = 500
+	}
+	if o.RateLimit == 0 {
+		o.RateLimit = 1000
+	}
+	if o.RateBurst <= 0 {
+		o.RateBurst = max(1, int(5*o.RateLimit))
 	}
 }

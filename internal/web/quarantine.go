@@ -18,8 +18,8 @@ type releaseIn struct {
 func (s *Server) quarantineCalls(h huma.API) {
 	huma.Register(h, withProblem(h, operation("list-quarantines", http.MethodGet, "/v1/quarantines", "commands", "List quarantines",
 		"Operators and feeders whose disconnections are stopped, because one more was asked for than their budget allows.")),
-		func(ctx context.Context, _ *struct{}) (*out[api.Page[api.Quarantine]], error) {
-			return page[struct{}, api.Quarantine](ctx, s, s.opt.AskTimeout, api.QueryQuarantines, struct{}{})
+		func(ctx context.Context, in *struct{ PageIn }) (*out[api.Page[api.Quarantine]], error) {
+			return slicePage(ctx, s, api.QueryQuarantines, struct{}{}, in.PageIn, func(_ int, q api.Quarantine) string { return q.Name })
 		})
 	huma.Register(h, withProblem(h, operation("release-quarantine", http.MethodPost, "/v1/quarantines/{name}/release", "commands", "Release from quarantine",
 		"By another person than the one whose command brought it about. What waits goes on, and the budget is whole again.")),

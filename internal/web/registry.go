@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -52,6 +54,11 @@ type usagePointsIn struct {
 type usagePointIn struct {
 	UsagePointIn
 	TimesIn
+}
+
+type usagePointHistoryIn struct {
+	UsagePointIn
+	PageIn
 }
 
 type exchangeIn struct {
@@ -109,8 +116,9 @@ func (s *Server) registryCalls(h huma.API) {
 		})
 	huma.Register(h, withProblem(h, operation("list-usage-point-history", http.MethodGet, "/v1/usage-points/{id}/history", "registry", "List what was recorded of a usage point",
 		"Everything that was ever said of it, in the order of recording: nothing is overwritten.")),
-		func(ctx context.Context, in *UsagePointIn) (*out[api.Page[api.UsagePointEntry]], error) {
-			return page[api.ByID, api.UsagePointEntry](ctx, s, s.opt.AskTimeout, api.QueryUsagePointHistory, api.ByID{ID: in.ID})
+		func(ctx context.Context, in *usagePointHistoryIn) (*out[api.Page[api.UsagePointEntry]], error) {
+			// Nothing in it ever changes its place, so a place is a cursor.
+			return slicePage(ctx, s, api.QueryUsagePointHistory, api.ByID{ID: in.ID}, in.PageIn, func(i int, _ api.UsagePointEntry) string { return strconv.Itoa(i + 1) })
 		})
 	huma.Register(h, withProblem(h, operation("exchange-meter", http.MethodPost, "/v1/usage-points/{id}/exchange", "registry", "Exchange a meter",
 		"Closes the chain of one meter's registers and opens the next one's.")),
@@ -136,6 +144,8 @@ func (s *Server) registryFiles(h huma.API) {
 	op := withProblem(h, operation("import-registry", http.MethodPost, importPath, "registry", "Import the registry",
 		"CSV as described in docs/registry.md, of any length. All of it is applied or nothing: a problem document tells every wrong line."))
 	op.RequestBody = &huma.RequestBody{Required: true, Content: text}
+	op.Responses["200"] = &huma.Response{Description: "What was changed, or would be", Content: map[string]*huma.MediaType{
+		"application/json": {Schema: h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[api.RegistryImport](), true, "RegistryImport")}}}
 	huma.Register(h, op, func(_ context.Context, in *importIn) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			r, w := humago.Unwrap(ctx)

@@ -122,6 +122,9 @@ func (w *gzipWriter) Write(b []byte) (int, error) {
 	if h.Get("Content-Encoding") == "" {
 		h.Set("Content-Encoding", "gzip")
 		h.Del("Content-Length")
+		if tag := h.Get("ETag"); tag != "" {
+			h.Set("ETag", gzipTag(tag))
+		}
 		w.z = w.pool.get(w.ResponseWriter)
 	}
 	if err := w.pass(); err != nil {

@@ -17,7 +17,7 @@ import (
 // apiPath reports whether a path belongs to the API; everything else is the console's.
 func apiPath(path string) bool {
 	switch path {
-	case "/metrics", "/healthz", "/readyz", "/openapi.json", "/v1":
+	case "/metrics", "/healthz", "/readyz", "/openapi.json", docsPath, "/v1":
 		return true
 	}
 	return strings.HasPrefix(path, "/v1/")
@@ -53,7 +53,14 @@ func (s *Server) routes() (*http.ServeMux, staticFile, error) {
 	if err != nil {
 		return nil, staticFile{}, fmt.Errorf("web: writing the OpenAPI document: %w", err)
 	}
-	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) { s.openapi.serve(w, r, "no-cache") })
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "<"+strings.TrimPrefix(docsPath, "/")+`>; rel="service-doc"; type="text/html"`) // RFC 8631
+		s.openapi.serve(w, r, "no-cache")
+	})
+	if s.docs, err = docsPage(h.OpenAPI()); err != nil {
+		return nil, staticFile{}, fmt.Errorf("web: writing the page of the API: %w", err)
+	}
+	mux.HandleFunc("GET "+docsPath, func(w http.ResponseWriter, r *http.Request) { s.docs.serve(w, r, "no-cache") })
 	return mux, doc, nil
 }
 
@@ -61,13 +68,22 @@ func (s *Server) routes() (*http.ServeMux, staticFile, error) {
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	if !apiPath(r.URL.Path) {
 		if s.console == nil {
-			writeProblem(w, problem(http.StatusNotFound, fmt.Sprintf("there is no %s, and no console is built in", r.URL.Path)))
+			writeProblem(w, problem(http.StatusNotFound, fmt.Sprintf("there is no %.200s, and no console is built in", r.URL.Path)))
 			return
 		}
 		s.console.serve(w, r)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	switch {
+	case r.Method == http.MethodOptions:
+		s.options(w, r)
+		return
+	case r.Method == http.MethodHead && streams(r.URL.Path):
+		w.Header().Set("Allow", "GET")
+		writeProblem(w, problem(http.StatusMethodNotAllowed, fmt.Sprintf("HEAD %s: allowed here: GET; it has no end that could be told of", r.URL.Path)))
+		return
+	}
 	if unknown, pattern := s.api.Handler(r); pattern == "" {
 		s.noRoute(w, r, unknown)
 		return
@@ -84,7 +100,25 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request, h http.Handler)
 		writeProblem(w, problem(rec.status, fmt.Sprintf("%s %s: allowed here: %s", r.Method, r.URL.Path, rec.header.Get("Allow"))))
 		return
 	}
-	writeProblem(w, problem(http.StatusNotFound, fmt.Sprintf("there is no call %s; see /openapi.json", r.URL.Path)))
+	writeProblem(w, problem(http.StatusNotFound, fmt.Sprintf("there is no call %.200s; see /openapi.json", r.URL.Path)))
+}
+
+// options says which methods a path has. RFC 9110, 9.3.7
+func (s *Server) options(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		probe := r.Clone(r.Context())
+		probe.Method = method
+		if _, pattern := s.api.Handler(probe); pattern != "" && (method != http.MethodHead || !streams(r.URL.Path)) {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) == 0 {
+		writeProblem(w, problem(http.StatusNotFound, fmt.Sprintf("there is no call %.200s; see /openapi.json", r.URL.Path)))
+		return
+	}
+	w.Header().Set("Allow", strings.Join(append(allowed, http.MethodOptions), ", "))
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // refusal takes the status and the headers of an answer and forgets its body.
@@ -99,9 +133,9 @@ func (r *refusal) Write(b []byte) (int, error) { return len(b), nil }
 
 // middleware is what every request goes through: metrics, recovery, security, compression, the body's limit.
 func (s *Server) middleware(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(raw http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		out := &recorder{ResponseWriter: w}
+		out := &recorder{ResponseWriter: raw}
 		defer func() {
 			if p := recover(); p != nil {
 				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
@@ -118,6 +152,13 @@ func (s *Server) middleware(next http.Handler) http.Handler {
 			if p.Status == http.StatusUnauthorized {
 				out.Header().Set("WWW-Authenticate", `Bearer realm="wattbus"`) // RFC 6750, 3
 			}
+			if late := s.limited(out.Header(), r, nil); late != nil {
+				p = late
+			}
+			writeProblem(out, p)
+			return
+		}
+		if p := s.limited(out.Header(), r, who); p != nil {
 			writeProblem(out, p)
 			return
 		}
@@ -125,13 +166,18 @@ func (s *Server) middleware(next http.Handler) http.Handler {
 		if r.URL.Path != importPath {
 			r.Body = http.MaxBytesReader(out, r.Body, maxBody+1)
 		}
-		if !compressible(r) {
-			next.ServeHTTP(out, r)
-			return
+		var w http.ResponseWriter = out
+		if compressible(r) {
+			z := newGzipWriter(out, &s.gzips)
+			defer z.finish()
+			w = z
 		}
-		z := newGzipWriter(out, &s.gzips)
-		defer z.finish()
-		next.ServeHTTP(z, r)
+		if tagged(r) {
+			t := &tagWriter{ResponseWriter: w, r: r}
+			defer t.finish()
+			w = t
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -50,7 +50,7 @@ func localHost(host string) bool {
 // open are the paths that need no token: they tell nothing about the installation.
 func open(path string) bool {
 	switch path {
-	case "/healthz", "/readyz", "/openapi.json":
+	case "/healthz", "/readyz", "/openapi.json", docsPath:
 		return true
 	}
 	return !apiPath(path)

@@ -20,8 +20,8 @@ type replayIn struct {
 func (s *Server) targetCalls(h huma.API) {
 	huma.Register(h, withProblem(h, operation("list-targets", http.MethodGet, "/v1/targets", "operations", "List the targets of events",
 		"The other systems that get events, as the file of targets declares them, by name: whether they are connected, what they have and have not confirmed.")),
-		func(ctx context.Context, _ *struct{}) (*out[api.Page[api.TargetStatus]], error) {
-			return page[struct{}, api.TargetStatus](ctx, s, s.opt.AskTimeout, api.QueryTargets, struct{}{})
+		func(ctx context.Context, in *struct{ PageIn }) (*out[api.Page[api.TargetStatus]], error) {
+			return slicePage(ctx, s, api.QueryTargets, struct{}{}, in.PageIn, func(_ int, t api.TargetStatus) string { return t.Name })
 		})
 	huma.Register(h, withProblem(h, operation("replay-target", http.MethodPost, "/v1/targets/{name}/replay", "operations", "Deliver events to a target again",
 		"Sets the target to the first events that were made at or after a time, as far back as they are kept; what it has of them already it gets again, with the same ids.")),

@@ -23,6 +23,8 @@ type Server struct {
 	api         *http.ServeMux // everything but the console
 	console     *static        // nil: none
 	openapi     staticFile
+	docs        staticFile
+	limiter     *limiter // nil: none
 	gzips       gzipPool
 	handler     http.Handler
 }
@@ -43,6 +45,9 @@ func New(opt Options) (*Server, error) {
 	var err error
 	if s.metrics, err = newMetrics(opt.Registerer); err != nil {
 		return nil, fmt.Errorf("web: registering metrics: %w", err)
+	}
+	if opt.RateLimit > 0 {
+		s.limiter = newLimiter(opt.RateLimit, opt.RateBurst)
 	}
 	s.hub = newHub(opt.Bus, s.log, opt.MaxStreams, s.metrics)
 	if opt.Console != nil {

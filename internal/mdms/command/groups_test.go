@@ -114,6 +114,31 @@ func TestPutGroup(t *testing.T) {
 	}
 }
 
+// A membership that is another one by now is not replaced.
+func TestPutGroupWas(t *testing.T) {
+	w := newWorld("M1", "M2")
+	none, one := []string{}, []string{"M1"}
+	put := func(members, was []string) error {
+		_, err := w.e.PutGroup(api.GroupPut{Group: 3, Members: members, Was: &was}, "")
+		return err
+	}
+	if err := put(one, []string{"M2"}); problem(t, err).Status != 412 {
+		t.Errorf("%v", err)
+	}
+	if err := put(one, none); err != nil {
+		t.Error(err)
+	}
+	if err := put(none, none); problem(t, err).Status != 412 {
+		t.Errorf("%v", err)
+	}
+	if err := put([]string{"M2", "M1"}, one); err != nil {
+		t.Error(err)
+	}
+	if err := put(none, []string{"M2", "M1"}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPutGroupRefuses(t *testing.T) {
 	w := newWorld("M1")
 	for g := range uint32(8) {
