@@ -34,6 +34,24 @@ type TargetStatus struct {
 	PendingBatches int64     `json:"pendingBatches" doc:"batches of events that are not confirmed"`
 	LagSeconds     float64   `json:"lagSeconds" doc:"age of the oldest events that are not confirmed"`
 	LastSent       time.Time `json:"lastSent,omitzero"`
+
+	Commands *TargetCommands `json:"commands,omitempty" doc:"of a target that sends commands"`
+}
+
+// TargetCommands tells how a target does from which requests for commands come.
+type TargetCommands struct {
+	Address string    `json:"address" doc:"where requests come from"`
+	State   string    `json:"state" enum:"connecting,connected,waiting,paused"`
+	Detail  string    `json:"detail,omitempty" doc:"why none are taken"`
+	Since   time.Time `json:"since" doc:"of the state"`
+	Done    int64     `json:"done" doc:"requests whose command has ended"`
+	Refused int64     `json:"refused" doc:"requests that were refused; they are dead letters"`
+}
+
+// Well reports whether a target does what it should.
+func (t *TargetStatus) Well() bool {
+	well := func(state string) bool { return state == TargetConnected || state == TargetPaused }
+	return well(t.State) && (t.Commands == nil || well(t.Commands.State))
 }
 
 // TargetReplay sets a target back, or forth, to a time.

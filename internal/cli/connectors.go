@@ -56,10 +56,26 @@ func (l *look) targets(all []api.TargetStatus) error {
 		{"refused", func(t api.TargetStatus) string { return int64Text(t.Refused) }},
 		{"behind", func(t api.TargetStatus) string { return int64Text(t.PendingBatches) }},
 		{"lag_s", func(t api.TargetStatus) string { return strconv.FormatFloat(t.LagSeconds, 'f', 0, 64) }},
+		{"commands", commandsText},
 		{"lost", func(t api.TargetStatus) string { return int64Text(t.LostBatches) }},
 		{"where", func(t api.TargetStatus) string { return t.URL }},
-		{"detail", func(t api.TargetStatus) string { return t.Detail }},
+		{"detail", detailText},
 	})
+}
+
+// commandsText is how many requests were answered; nothing for a target that sends none.
+func commandsText(t api.TargetStatus) string {
+	if t.Commands == nil {
+		return ""
+	}
+	return int64Text(t.Commands.Done + t.Commands.Refused)
+}
+
+func detailText(t api.TargetStatus) string {
+	if c := t.Commands; c != nil && c.Detail != "" && c.Detail != t.Detail {
+		return strings.TrimPrefix(t.Detail+"; no commands: "+c.Detail, "; ")
+	}
+	return t.Detail
 }
 
 func newTargetsCheck(a *app) *cobra.Command {

@@ -3,7 +3,6 @@ package connector
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,14 +18,14 @@ const rabbitServer = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 // rabbit is a RabbitMQ of its own with the plug-in for AMQP 1.0, with its data on the disk.
 type rabbit struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	addr string
 	env  []string
 	p    *program
 }
 
-func newRabbit(t *testing.T) *rabbit {
+func newRabbit(t testing.TB) *rabbit {
 	t.Helper()
 	if _, err := os.Stat(rabbitServer); err != nil {
 		foreign(t, "RabbitMQ (apt-get install rabbitmq-server)")
@@ -34,15 +33,7 @@ func newRabbit(t *testing.T) *rabbit {
 	if err := exec.Command("/usr/bin/python3", "-c", "import proton").Run(); err != nil {
 		foreign(t, "Qpid Proton for Python (apt-get install python3-qpid-proton)")
 	}
-	var ports [3]int
-	for i := range ports {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ports[i] = ln.Addr().(*net.TCPAddr).Port
-		defer ln.Close()
-	}
+	ports := freePorts(t, 3)
 	r := &rabbit{t: t, dir: t.TempDir(), addr: fmt.Sprintf("127.0.0.1:%d", ports[0])}
 	if err := os.WriteFile(filepath.Join(r.dir, "plugins"), []byte("[rabbitmq_amqp1_0].\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -77,7 +68,8 @@ func (r *rabbit) client(args ...string) *program {
 }
 
 // TestAMQP: a program that speaks AMQP 1.0 takes 10,000 readings from a durable queue of RabbitMQ, those of a meter in order, and
-// misses none while it, and then RabbitMQ, is killed and started again; it asks for commands and gets the results.
+// misses none while it, and then RabbitMQ, is killed and started again; it asks for commands and gets the results, and opens the breaker of
+// a meter through a centre and a concentrator.
 func TestAMQP(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -148,4 +140,9 @@ func TestAMQP(t *testing.T) {
 	if n := made(); n != 1 {
 		t.Errorf("%d commands were made", n)
 	}
+
+	w := newWhole(t, fmt.Sprintf("targets:\n- {name: mq, type: amqp, url: 'amqp://%s', address: '/topic/whole.{name}', events: [command], commands: {address: /queue/wattbus.whole}}\n", rmq.addr))
+	p = rmq.client("request", "amqp://"+rmq.addr, "/queue/wattbus.whole", w.token, "whole", body, "1")
+	got := p.expect(t, `^answer (\S+) (\S+) (.*)$`)
+	w.opens(got[2], got[3])
 }

@@ -71,30 +71,31 @@ type commander struct {
 	bus    *bus.Bus
 	log    *slog.Logger
 	m      *metrics
+	status *runner // of the same target
 }
 
-func newCommander(s Spec, d *deps, b *bus.Bus, m *metrics) (*commander, error) {
+func newCommander(s Spec, d *deps, b *bus.Bus, m *metrics, status *runner) (*commander, error) {
 	src, err := kinds[s.Type].source(&s, d)
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", s.Name, err)
 	}
-	return &commander{spec: s, source: src, tokens: d.tokens, bus: b, m: m, log: d.log.With("target", s.Name)}, nil
+	return &commander{spec: s, source: src, tokens: d.tokens, bus: b, m: m, status: status, log: d.log.With("target", s.Name)}, nil
 }
 
 // run takes requests until ctx ends, and returns when all that are under way have been given up.
 func (c *commander) run(ctx context.Context) {
 	wait := minWait
-	told := ""
 	for ctx.Err() == nil {
 		err := c.round(ctx, func() {
-			wait, told = minWait, ""
+			wait = minWait
+			c.status.tellCommands(api.TargetConnected, nil)
 			c.log.Info("commands are taken from target", "address", c.spec.Commands.Address)
 		})
 		if ctx.Err() != nil {
 			return
 		}
-		if text := fmt.Sprint(err); text != told {
-			told = text
+		c.m.failures.WithLabelValues(c.spec.Name).Inc()
+		if c.status.tellCommands(api.TargetWaiting, err) {
 			c.log.Warn("no commands from target; it is tried again", "error", err)
 		}
 		select {
@@ -134,12 +135,14 @@ func (c *commander) handle(ctx context.Context, q *request) {
 	if ctx.Err() != nil {
 		return // it comes again
 	}
+	refused := err != nil
 	status, ct, body, err := render(cmd, err)
 	if err != nil {
 		c.log.Error("request not answered", "error", err)
 		return
 	}
 	c.m.commands.WithLabelValues(c.spec.Name, status).Inc()
+	c.status.counted(refused)
 	if q.answer != nil {
 		if err := q.answer(ctx, status, ct, body); err != nil {
 			if ctx.Err() != nil {
@@ -214,7 +217,7 @@ func (c *commander) check(q *request) (r api.CommandRequest, p *api.Problem) {
 		key = q.id
 	}
 	if key == "" || len(key) > 200 {
-		return r, api.BadRequest(keyProperty, "want an id of the message, or this property, of 1 to 200 bytes: it keeps a message that comes twice from being carried out twice")
+		return r, api.BadRequest(keyProperty, "want this property, or an id of the message, of 1 to 200 bytes: it keeps a message that comes twice from being carried out twice")
 	}
 	d := json.NewDecoder(bytes.NewReader(q.body))
 	d.DisallowUnknownFields()

@@ -286,7 +286,7 @@ func (c *Connector) launch(ctx context.Context, l loaded) error {
 	}
 	var commands *commander
 	if l.spec.Commands != nil && !l.spec.Paused {
-		if commands, err = newCommander(l.spec, c.deps, c.o.Bus, c.m); err != nil {
+		if commands, err = newCommander(l.spec, c.deps, c.o.Bus, c.m, r); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // foreign skips a test whose outside program is missing; in CI it has to be there.
-func foreign(t *testing.T, what string) {
+func foreign(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("WATTBUS_CI") != "" {
 		t.Fatalf("%s is missing, and CI needs it", what)
@@ -35,7 +35,7 @@ func long(t *testing.T) {
 }
 
 // classPath is that of ActiveMQ and of programs that use it, as Debian's libactivemq-java has them.
-func classPath(t *testing.T) string {
+func classPath(t testing.TB) string {
 	t.Helper()
 	var all []string
 	for _, n := range []string{"activemq-broker", "activemq-client", "activemq-kahadb-store", "activemq-openwire-legacy", "activemq-stomp", "activemq-console",
@@ -58,7 +58,7 @@ type program struct {
 }
 
 // start runs a program that is killed at the end of the test.
-func start(t *testing.T, cmd *exec.Cmd) *program {
+func start(t testing.TB, cmd *exec.Cmd) *program {
 	t.Helper()
 	out, in, err := os.Pipe()
 	if err != nil {
@@ -107,8 +107,16 @@ func (p *program) kill() {
 	}
 }
 
+// stop asks it to end; its lines end when it has.
+func (p *program) stop(t testing.TB) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // expect reads lines until one matches, and returns its groups.
-func (p *program) expect(t *testing.T, re string) []string {
+func (p *program) expect(t testing.TB, re string) []string {
 	t.Helper()
 	x := regexp.MustCompile(re)
 	end := time.After(2 * time.Minute)
@@ -129,13 +137,13 @@ func (p *program) expect(t *testing.T, re string) []string {
 
 // activeMQ is a broker of its own, with its data on the disk. Ports are free ones at the first start and the same ones afterwards.
 type activeMQ struct {
-	t          *testing.T
+	t          testing.TB
 	cp, dir    string
 	stomp, jms string
 	p          *program
 }
 
-func newActiveMQ(t *testing.T) *activeMQ {
+func newActiveMQ(t testing.TB) *activeMQ {
 	t.Helper()
 	if _, err := exec.LookPath("javac"); err != nil {
 		foreign(t, "javac (apt-get install default-jdk-headless)")
@@ -223,7 +231,7 @@ func TestJMS(t *testing.T) {
 }
 
 // TestJMSCommands: a Java program asks for a command with JMSReplyTo and JMSCorrelationID and gets the result; a request that comes
-// twice is carried out once, one without a token not at all.
+// twice is carried out once, one without a token not at all. Then it opens the breaker of a meter, through a centre and a concentrator.
 func TestJMSCommands(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -262,4 +270,9 @@ func TestJMSCommands(t *testing.T) {
 	if n := made(); n != 2 {
 		t.Errorf("%d commands were made", n)
 	}
+
+	w := newWhole(t, fmt.Sprintf("targets:\n- {name: jms, type: stomp, url: 'stomp://%s', address: '/topic/whole.{name}', events: [command], commands: {address: /queue/wattbus.whole}}\n", a.stomp))
+	p = a.client(classes, "request", "tcp://"+a.jms, "wattbus.whole", w.token, "", body, "1")
+	got = p.expect(t, `^answer (\S+) (\S+) (.*)$`)
+	w.opens(got[2], got[3])
 }

@@ -229,10 +229,7 @@ func TestKafkaCommands(t *testing.T) {
 	ask(body, "wattbus_token", "operator", "reply-topic", "answers", "correlation-id", "too early")
 	r := newRig(t, fmt.Sprintf("targets:\n- {name: k, type: kafka, url: 'kafka://%s', commands: {address: wattbus.commands}}\n", k.addr()))
 	made := fakeCommands(t, r)
-	r.until("the group has a place", func() bool {
-		g := k.c.GroupInfo("wattbus-k")
-		return g != nil && g.State == "Stable"
-	})
+	r.until("requests are taken", func() bool { return r.status("k").State == api.TargetConnected })
 	answer := func() *kgo.Record {
 		t.Helper()
 		for {
@@ -322,10 +319,7 @@ func TestKafkaOthers(t *testing.T) {
 		l.add(i)
 	}
 	l.check(t, 1000)
-	r.until("the group has a place", func() bool {
-		g := k.c.GroupInfo("wattbus-k")
-		return g != nil && g.State == "Stable"
-	})
+	r.until("requests are taken", func() bool { return r.status("k").State == api.TargetConnected })
 	ask := exec.Command("kcat", "-b", k.addr(), "-P", "-t", "wattbus.commands", "-H", "wattbus_token=operator", "-H", "reply-topic=answers", "-H", "correlation-id=order-1")
 	ask.Stdin = strings.NewReader(`{"target":{"meter":"M1"},"type":"disconnect","expiresIn":60}` + "\n")
 	if out, err := ask.CombinedOutput(); err != nil {

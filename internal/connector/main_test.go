@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -26,7 +27,16 @@ import (
 	"github.com/wattbus/wattbus/internal/bus"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if kind := os.Getenv(sinkVariable); kind != "" {
+		fmt.Fprintln(os.Stderr, beSink(kind))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(binary.dir) // "" is none
+		os.Exit(code)
+	}))
+}
 
 // rig is a real bus with a connector on it.
 type rig struct {
@@ -131,6 +141,26 @@ func (r *rig) events(all ...bus.OutEvent) {
 		}
 		r.next++
 	}
+}
+
+// freePorts finds ports for servers that take none of their own choice. They are below those that the system gives out, so that
+// nobody else gets one while its server is away.
+func freePorts(t testing.TB, n int) (ports []int) {
+	t.Helper()
+	for range 1000 {
+		if len(ports) == n {
+			return ports
+		}
+		p := 10_000 + mathrand.IntN(20_000)
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
+		if err != nil {
+			continue
+		}
+		defer ln.Close() // until all are found
+		ports = append(ports, p)
+	}
+	t.Fatal("no free ports")
+	return nil
 }
 
 // certificate makes one for 127.0.0.1 and the file of the authority that vouches for it, which is itself.

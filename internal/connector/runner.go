@@ -60,6 +60,12 @@ func newRunner(s Spec, d *deps, b *bus.Bus, m *metrics) (*runner, error) {
 	if s.Files != nil {
 		r.status.URL = s.Files.Dir
 	}
+	if s.Commands != nil {
+		r.status.Commands = &api.TargetCommands{Address: s.Commands.Address, State: api.TargetConnecting, Since: r.status.Since}
+		if s.Paused {
+			r.status.Commands.State = api.TargetPaused
+		}
+	}
 	return r, nil
 }
 
@@ -71,8 +77,7 @@ func (r *runner) run(ctx context.Context) {
 		<-ctx.Done()
 		return
 	}
-	if len(r.spec.Events) == 0 { // it sends commands only
-		r.tell(api.TargetConnected, nil)
+	if len(r.spec.Events) == 0 { // it sends commands only: it is where they come from, see tellCommands
 		<-ctx.Done()
 		return
 	}
@@ -252,11 +257,7 @@ func (r *runner) tell(state string, err error) {
 	}
 	r.status.State, r.status.Detail = state, detail
 	r.mu.Unlock()
-	up := 0.0
-	if state == api.TargetConnected {
-		up = 1
-	}
-	r.m.up.WithLabelValues(r.spec.Name).Set(up)
+	r.m.up.WithLabelValues(r.spec.Name).Set(up(state))
 	switch {
 	case !news:
 	case err != nil:
@@ -264,6 +265,49 @@ func (r *runner) tell(state string, err error) {
 	default:
 		r.log.Info("target", "state", state)
 	}
+}
+
+// tellCommands notes whether requests for commands are taken. news says that it is another state, or for another reason.
+func (r *runner) tellCommands(state string, err error) (news bool) {
+	c := api.TargetCommands{State: state, Since: time.Now().UTC()}
+	if err != nil {
+		c.Detail = err.Error()
+	}
+	r.note(func(t *api.TargetStatus) {
+		news = t.Commands.State != c.State || t.Commands.Detail != c.Detail
+		if t.Commands.State == c.State {
+			c.Since = t.Commands.Since
+		}
+		c.Address, c.Done, c.Refused = t.Commands.Address, t.Commands.Done, t.Commands.Refused
+		t.Commands = &c // what was given out stays as it was
+		if len(r.spec.Events) == 0 {
+			t.State, t.Detail, t.Since = c.State, c.Detail, c.Since
+		}
+	})
+	if len(r.spec.Events) == 0 {
+		r.m.up.WithLabelValues(r.spec.Name).Set(up(state))
+	}
+	return news
+}
+
+// counted counts a request that was answered.
+func (r *runner) counted(refused bool) {
+	r.note(func(t *api.TargetStatus) {
+		c := *t.Commands
+		if refused {
+			c.Refused++
+		} else {
+			c.Done++
+		}
+		t.Commands = &c
+	})
+}
+
+func up(state string) float64 {
+	if state == api.TargetConnected {
+		return 1
+	}
+	return 0
 }
 
 // look brings the status up to date.

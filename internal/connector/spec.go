@@ -48,6 +48,7 @@ type Spec struct {
 
 	Files    *Files    `yaml:"files"`
 	Kafka    *Kafka    `yaml:"kafka"`
+	MQTT     *MQTT     `yaml:"mqtt"`
 	NATS     *NATS     `yaml:"nats"`
 	Commands *Commands `yaml:"commands"` // it sends commands, too
 	Webhook  *Webhook  `yaml:"webhook"`
@@ -81,6 +82,12 @@ type Files struct {
 type Kafka struct {
 	SASL       string `yaml:"sasl"`        // with a user name: scram-sha-512 (default), scram-sha-256 or plain
 	BatchBytes int    `yaml:"batch-bytes"` // the largest batch of records; default 1,000,000
+}
+
+// MQTT are the settings of type mqtt.
+type MQTT struct {
+	Version string `yaml:"version"` // 5 (default) or 3.1.1
+	Retain  bool   `yaml:"retain"`  // the server keeps the last event of each topic
 }
 
 // NATS are the settings of type nats.
@@ -230,6 +237,9 @@ func (s *Spec) check() error {
 	if s.Kafka != nil && s.Type != "kafka" {
 		return errors.New("kafka: these settings are of type kafka")
 	}
+	if s.MQTT != nil && s.Type != "mqtt" {
+		return errors.New("mqtt: these settings are of type mqtt")
+	}
 	if s.NATS != nil && s.Type != "nats" {
 		return errors.New("nats: these settings are of type nats")
 	}
@@ -331,6 +341,7 @@ func init() {
 		"amqp":    amqpKind,
 		"files":   filesKind,
 		"kafka":   kafkaKind,
+		"mqtt":    mqttKind,
 		"nats":    natsKind,
 		"stomp":   stompKind,
 		"webhook": webhookKind,

@@ -40,7 +40,7 @@ func (s *Server) targetHealth(ctx context.Context, within time.Duration, roles m
 	}
 	here, lag := 0, 0.0
 	for _, t := range got.Items {
-		if t.State == api.TargetConnected || t.State == api.TargetPaused {
+		if t.Well() {
 			here++
 		}
 		lag = max(lag, t.LagSeconds)
