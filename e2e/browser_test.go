@@ -18,7 +18,8 @@ type browser struct {
 	t    *testing.T
 	conn *websocket.Conn
 	next int
-	page string // session of the open page
+	page string        // session of the open page
+	slow time.Duration // how long an answer may take; 0: 30 s
 }
 
 func startBrowser(t *testing.T, chromium string) *browser {
@@ -79,7 +80,7 @@ func (b *browser) try(session, method string, params any) (result json.RawMessag
 				Message string `json:"message"`
 			} `json:"error"`
 		}
-		_ = b.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+		_ = b.conn.SetReadDeadline(time.Now().Add(max(b.slow, 30*time.Second)))
 		if err := b.conn.ReadJSON(&answer); err != nil {
 			b.t.Fatalf("%s: %v", method, err)
 		}

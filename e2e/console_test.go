@@ -21,14 +21,16 @@ var pages = []struct{ name, hash, ready string }{
 	{"grid", "#/network?view=grid&at=S1", `document.querySelectorAll('[role=treeitem]').length > 3`},
 	{"meter", "#/meter/METER?compare=1&at=2018-12-10T10:00:00Z", `!!document.querySelector('canvas') && !!document.querySelector('.explain ol li')`},
 	{"meter-table", "#/meter/METER?as=table&span=month", `document.querySelectorAll('table.plain tbody tr').length > 20`},
-	{"commands", "#/commands?new=1", `!!document.querySelector('#compose-title') && !!document.querySelector('table.plain tbody tr')`},
+	{"commands", "#/commands?new=1", `!!document.querySelector('#compose-title') && !!document.querySelector('[role=table] [role=cell]')`},
 	{"outages", "#/outages", `!!document.querySelector('#page-title')`},
+	{"indices", "#/outages?view=indices", `document.querySelectorAll('table.plain tbody tr').length > 0`},
+	{"maintenance", "#/outages?view=maintenance", `!!document.querySelector('#windows-title')`},
 	{"quality", "#/quality", `document.querySelectorAll('[role=gridcell]').length > 20 && !!document.querySelector('#level-title')`},
 	{"missing", "#/quality?view=missing", `!!document.querySelector('#missing-title')`},
 	{"findings", "#/quality?view=findings&severity=failed", `!!document.querySelector('#findings-title')`},
 	{"edits", "#/quality?view=edits", `!!document.querySelector('#edits-title')`},
 	{"dead-letters", "#/dead-letters", `!!document.querySelector('#page-title')`},
-	{"audit", "#/audit", `document.querySelectorAll('table.plain tbody tr').length > 2`},
+	{"audit", "#/audit", `document.querySelectorAll('[role=table] [role=row]').length > 3`},
 	{"settings", "#/settings", `!!document.querySelector('#me-title')`},
 	{"about", "#/about", `document.querySelectorAll('details').length > 2`},
 }
@@ -104,34 +106,47 @@ func TestConsole(t *testing.T) {
 
 	lap("all pages by keyboard")
 	shots := os.Getenv("WATTBUS_SHOTS") // a folder for pictures of every page
-	b.eval(axe + "; true")
-	for _, page := range pages {
-		b.eval(fmt.Sprintf(`location.hash = %q`, strings.ReplaceAll(page.hash, "METER", ids[0])))
-		b.waitFor("the page "+page.name, page.ready)
-		for _, scheme := range []string{"light", "dark"} {
-			b.call(b.page, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}}})
-			b.waitFor(scheme+" colours", fmt.Sprintf(`document.documentElement.dataset.theme === %q`, scheme))
-			var found []struct{ ID, Where, Why string }
-			only := `['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']`
-			if scheme == "dark" { // the colours are what differs
-				only = `{type: 'rule', values: ['color-contrast']}`
-			}
-			said := b.eval(`axe.run(document, {resultTypes: ['violations'], preload: false, iframes: false, runOnly: ` + only + `}).then(r =>
-				r.violations.map(v => ({id: v.id, where: v.nodes[0].target.join(' '), why: v.nodes[0].failureSummary})))`)
-			if err := json.Unmarshal([]byte(said), &found); err != nil {
-				t.Fatalf("axe on %s: %s", page.name, said)
-			}
-			for _, v := range found {
-				t.Errorf("%s, %s: %s at %s: %s", page.name, scheme, v.ID, v.Where, v.Why)
-			}
-			if shots != "" {
-				for width, name := range map[int]string{1400: "wide", 800: "narrow"} {
-					b.shot(filepath.Join(shots, fmt.Sprintf("%s-%s-%s.png", page.name, scheme, name)), width)
+	for _, language := range []string{"en", "ja"} {
+		b.eval(fmt.Sprintf(`localStorage.setItem('wattbus-language', %q); location.reload()`, language))
+		b.waitFor("the console in "+language, fmt.Sprintf(`document.documentElement.lang === %q && !!document.querySelector('nav a')`, language))
+		b.eval(axe + "; true")
+		for _, page := range pages {
+			b.eval(fmt.Sprintf(`location.hash = %q`, strings.ReplaceAll(page.hash, "METER", ids[0])))
+			b.waitFor("the page "+page.name, page.ready)
+			for _, scheme := range []string{"light", "dark"} {
+				b.call(b.page, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}}})
+				b.waitFor(scheme+" colours", fmt.Sprintf(`document.documentElement.dataset.theme === %q`, scheme))
+				b.accessible(page.name+", "+language+", "+scheme, language == "en" && scheme == "light")
+				if shots != "" {
+					for width, name := range map[int]string{1400: "wide", 820: "narrow"} {
+						b.shot(filepath.Join(shots, fmt.Sprintf("%s-%s-%s-%s.png", page.name, language, scheme, name)), width)
+					}
 				}
 			}
 		}
+		lap("all pages looked at, " + language)
 	}
-	lap("all pages looked at")
+}
+
+// accessible has axe-core look at the page: with all rules or, of a page that has been seen in other colours or another language,
+// with those that tell what may differ.
+func (b *browser) accessible(what string, all bool) {
+	b.t.Helper()
+	only := `['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']`
+	if !all {
+		only = `{type: 'rule', values: ['color-contrast', 'html-has-lang', 'html-lang-valid', 'label', 'button-name', 'link-name', 'aria-input-field-name']}`
+	}
+	b.slow = 2 * time.Minute // it looks at every element, on a machine that may be busy
+	defer func() { b.slow = 0 }()
+	said := b.eval(`axe.run(document, {resultTypes: ['violations'], preload: false, iframes: false, runOnly: ` + only + `}).then(r =>
+		r.violations.map(v => ({id: v.id, where: v.nodes[0].target.join(' '), why: v.nodes[0].failureSummary})))`)
+	var found []struct{ ID, Where, Why string }
+	if err := json.Unmarshal([]byte(said), &found); err != nil {
+		b.t.Fatalf("axe on %s: %s", what, said)
+	}
+	for _, v := range found {
+		b.t.Errorf("%s: %s at %s: %s", what, v.ID, v.Where, v.Why)
+	}
 }
 
 // axeCore is the text of axe-core, from the console's own node_modules or those of WATTBUS_CONSOLE_MODULES.

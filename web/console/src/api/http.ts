@@ -1,4 +1,5 @@
 // Calls of the HTTP API. Every failure becomes a ProblemError, also that there was no answer.
+import { t } from '../lang/lang';
 import type { Problem } from './shapes';
 import { askForToken, token } from './token.svelte';
 
@@ -16,7 +17,7 @@ export class ProblemError extends Error {
 export function problemOf(err: unknown): Problem | null {
   if (err instanceof ProblemError) return err.problem;
   if (err instanceof DOMException && err.name === 'AbortError') return null;
-  return { title: 'Something went wrong in the console', status: 0, detail: String(err) };
+  return { title: t('Something went wrong in the console'), status: 0, detail: String(err) };
 }
 
 export type Query = Record<string, string | number | boolean | undefined>;
@@ -43,11 +44,11 @@ async function call<T>(url: URL, init: RequestInit): Promise<T> {
   } catch (err) {
     if (init.signal?.aborted) throw err;
     throw new ProblemError({
-      title: 'No answer',
+      title: t('No answer'),
       status: 0,
       detail: limit.aborted
-        ? `The server did not answer within ${timeoutMs / 1000} s.`
-        : 'The server cannot be reached. Is the centre running, and the network up?',
+        ? t('The server did not answer within {n} s.', { n: timeoutMs / 1000 })
+        : t('The server cannot be reached. Is the centre running, and the network up?'),
     });
   }
   if (answer.status === 401) askForToken();

@@ -110,8 +110,10 @@ describe('the live stream', () => {
     expect(seen.links.at(-1)).toBe('stale');
     last().onopen!();
     expect(seen.links.at(-1)).toBe('live');
-    expect(seen.opens).toEqual([false, true]);
     expect(last().sent).toEqual([{ subscribe: filter }]);
+    expect(seen.opens).toEqual([false]); // nothing is looked up before everything is followed again
+    last().onmessage!({ data: JSON.stringify({ subscribed: filter }) });
+    expect(seen.opens).toEqual([false, true]);
     end();
     expect(last().sent.at(-1)).toEqual({ unsubscribe: filter });
     live.stop();

@@ -38,6 +38,7 @@ export class Live {
   #close: (() => void) | null = null;
   #send: ((text: string) => void) | null = null;
   #filters = new Map<string, { filter: EventFilter; stop?: () => void }>();
+  #awaited = new Set<string>(); // subscriptions that a reopened stream has not confirmed yet
   #batch: CloudEvent[] = [];
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
@@ -159,7 +160,9 @@ export class Live {
     this.#set('live');
     this.#alive();
     for (const id of this.#filters.keys()) this.#subscribe(id);
-    this.#opt.onOpen(again);
+    // What happened in between is looked up once everything is followed again: no event falls between the two.
+    this.#awaited = new Set(again && this.#send ? this.#filters.keys() : []);
+    if (this.#awaited.size === 0) this.#opt.onOpen(again);
   }
 
   #closed(): void {
@@ -203,6 +206,7 @@ export class Live {
       else this.#flushTimer ??= setTimeout(() => this.#flush(), batchMs);
       return;
     }
+    if (message.subscribed?.id && this.#awaited.delete(message.subscribed.id) && this.#awaited.size === 0) this.#opt.onOpen(true);
     if (message.gap && message.gap.dropped > 0) this.#opt.onGap();
     if (message.error) console.warn('wattbus: the live stream refused', message.error);
   }

@@ -59,6 +59,7 @@ export interface Meter {
   lost?: number; // of the missing ones, lost for good
   groups?: number[];
   life?: string; // what the registry says
+  verdict?: Verdict;
   usagePoint?: string;
   substation?: string;
   feeder?: string;
@@ -101,6 +102,116 @@ export interface Outage {
   end: string | null;
   affected: number;
   evidence: Evidence[] | null;
+  // Of outages of supply:
+  scope?: string; // meter, transformer, lateral, feeder
+  element?: string;
+  grid?: GridPlace;
+  cause?: string; // transformer, partial-transformer, lateral, feeder, planned
+  confidence?: number; // 0 to 1
+  class?: string; // momentary, sustained
+  restored?: number;
+  inferred?: number; // of the affected meters, those that sent no last gasp
+  partial?: boolean;
+  signs?: Signs;
+  merged?: string;
+  retracted?: boolean;
+  maintenance?: string; // the window
+}
+
+export interface GridPlace {
+  substation?: string;
+  feeder?: string;
+  lateral?: string;
+  transformer?: string;
+}
+
+/** What the meters of an outage's element show. */
+export interface Signs {
+  meters: number;
+  lastGasps: number;
+  wills: number;
+  silences: number;
+  noAnswers: number;
+  alive: number;
+  back: number;
+  unreachable: number;
+}
+
+/** What is thought of a meter's supply; unlike the facts an inference. */
+export interface Verdict {
+  state: string; // supplied, power-lost, comm-lost, opened, maintenance, unreachable, unknown
+  confidence: number;
+  since?: string;
+  case?: string;
+  evidence?: { what: string; time?: string; weight: number; detail: string }[];
+}
+
+export interface Interruption {
+  id: string;
+  meter: string;
+  case?: string;
+  start: string;
+  end: string | null;
+  class?: string;
+  inferred?: boolean;
+  planned?: boolean;
+  retracted?: boolean;
+  opened?: boolean;
+  assumedEnd?: boolean;
+}
+
+export interface Storm {
+  active: boolean;
+  since?: string;
+  alarmsPerMinute: number;
+  peak: number;
+  interruptions: number;
+  count: number;
+  shed?: Record<string, number>;
+}
+
+export interface Indices {
+  feeder: string;
+  customers: number;
+  sustained: number;
+  momentary: number;
+  minutes: number;
+  saidi: number;
+  saifi: number;
+  caidi: number;
+  maifi: number;
+  planned: number;
+  plannedMinutes: number;
+  open: number;
+}
+
+export interface Maintenance {
+  id: string;
+  state?: string; // planned, active
+  scope: string;
+  name?: string;
+  feeder?: string;
+  from: string;
+  to: string;
+  reason?: string;
+  by?: string;
+  endedBy?: string;
+}
+
+/** A time during which a meter hung on one path. */
+export interface PathEpoch {
+  path: string;
+  from: string;
+  to: string | null;
+}
+
+/** An operator or feeder whose disconnections are stopped. */
+export interface Quarantine {
+  name: string;
+  since: string; // wall time
+  why: string;
+  command: string;
+  by?: string;
 }
 
 export interface Counts {

@@ -1,6 +1,6 @@
 // Numbers as people read them. Groups of thousands, a unit that keeps the figure short, never more digits than are known.
 
-const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
+const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 }); // thousands are grouped alike in Japanese
 
 export const dash = '–';
 
@@ -11,6 +11,9 @@ export function count(n: number | undefined | null): string {
 function fixed(n: number, digits: number): string {
   return new Intl.NumberFormat('en', { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(n);
 }
+
+/** A number with so many decimals. */
+export const decimals = (n: number, digits: number): string => fixed(n, digits);
 
 /** About three significant digits. */
 function three(n: number): string {

@@ -1,5 +1,6 @@
 // What a command brought, in one line.
 import type { Command, CommandResult } from '../api/shapes';
+import { t } from '../lang/lang';
 import { count, register, text, watts } from './number';
 
 const breakers: Record<string, string> = { open: 'breaker open', closed: 'breaker closed', ready: 'breaker ready to close at the meter' };
@@ -8,26 +9,26 @@ export function resultText(c: Command): string {
   if (c.bulk) {
     const total = c.bulk.total;
     const done = c.bulk.states?.done ?? 0;
-    return `${count(done)} of ${count(total)} meters done`;
+    return t('{n} of {total} meters done', { n: count(done), total: count(total) });
   }
   const r = c.result;
   if (!r) return c.history?.at(-1)?.detail ?? '';
-  if (c.state !== 'done') return r.reason || reasonOf(r) || r.outcome;
+  if (c.state !== 'done') return r.reason || reasonOf(r) || t(r.outcome);
   switch (c.type) {
     case 'read':
-      return r.register ? `${register(r.register.import)} kWh · ${text(watts(r.register.power))} · ${r.register.voltage.toFixed(1)} V` : 'read';
+      return r.register ? `${register(r.register.import)} kWh · ${text(watts(r.register.power))} · ${r.register.voltage.toFixed(1)} V` : t('read');
     case 'profile':
-      return `${count(r.detail)} intervals with values`;
+      return t('{n} intervals with values', { n: count(r.detail) });
     case 'disconnect':
     case 'reconnect':
-      return breakers[r.breaker ?? ''] ?? 'carried out';
+      return t(breakers[r.breaker ?? ''] ?? 'carried out');
     default:
-      return 'carried out';
+      return t('carried out');
   }
 }
 
 /** Refusals that the contract numbers. */
 function reasonOf(r: CommandResult): string {
   if (r.outcome !== 'refused') return '';
-  return r.detail === 1 ? "the meter's clock is not synchronised" : r.detail === 2 ? 'a breaker command needs an expiry' : '';
+  return r.detail === 1 ? t("the meter's clock is not synchronised") : r.detail === 2 ? t('a breaker command needs an expiry') : '';
 }

@@ -102,7 +102,7 @@ export const factSign = (fact: string, state: string): Sign => sign(facts[fact],
 export const editSign = (state: string): Sign => sign(editStates, state);
 export const severitySign = (severity: string): Sign => sign(severities, severity);
 export const qualitySign = (quality: string): Sign => sign(qualities, quality);
-export const outageSign = (kind: string): Sign => sign(meters, kind);
+export const outageSign = (kind: string): Sign => sign(verdicts, kind);
 
 const types: Record<string, string> = {
   read: 'Read now',
@@ -116,6 +116,33 @@ const types: Record<string, string> = {
 };
 export const commandType = (type: string): string => t(types[type] ?? type);
 
+const scopes: Record<string, string> = {
+  meter: 'Meter',
+  transformer: 'Transformer',
+  lateral: 'Lateral',
+  feeder: 'Feeder',
+  concentrator: 'Concentrator',
+  all: 'All meters',
+};
+
+export const scopeWord = (scope: string): string => t(scopes[scope] ?? scope);
+
+const classes: Record<string, string> = { momentary: 'momentary', sustained: 'sustained' };
+
+export const className = (c: string): string => t(classes[c] ?? c);
+
+const verdicts: Record<string, Sign> = {
+  supplied: { label: 'Supplied', icon: 'bolt', tone: 'ok' },
+  'power-lost': { label: 'Power lost', icon: 'bolt-off', tone: 'bad' },
+  'comm-lost': { label: 'Comm lost', icon: 'link-off', tone: 'warn' },
+  opened: { label: 'Breaker open', icon: 'breaker-open', tone: 'open' },
+  maintenance: { label: 'Planned work', icon: 'clock', tone: 'busy' },
+  unreachable: { label: 'Unreachable', icon: 'node-off', tone: 'cut' },
+  unknown: { label: 'Unknown', icon: 'unknown', tone: 'none' },
+};
+
+export const verdictSign = (state: string): Sign => sign(verdicts, state);
+
 const evidence: Record<string, string> = {
   'last-gasp': 'last gasp',
   will: 'connection dropped',
@@ -126,6 +153,15 @@ const evidence: Record<string, string> = {
   restored: 'power restored',
   reading: 'reading arrived',
   registration: 'registered again',
+  'no-last-gasp': 'no last gasp, though it has a battery',
+  heard: 'heard',
+  'no-answer': 'no answer to pings',
+  'concentrator-mains': 'concentrator lost its mains',
+  'concentrator-unknown': 'concentrator unknown',
+  'breaker-open': 'breaker open',
+  'breaker-ready': 'breaker ready to close at the meter',
+  restart: 'restart announced',
+  maintenance: 'planned work',
 };
 export const evidenceWord = (what: string): string => t(evidence[what] ?? what);
 
@@ -150,3 +186,9 @@ const reasons: Record<string, string> = {
   other: 'Other',
 };
 export const editReason = (reason: string): string => t(reasons[reason] ?? reason);
+
+/** Words of the API that are said as they come where the language is English. */
+export const spoken = [
+  'lost for good', 'up to 30 min', 'up to 6 h', 'up to 1 d', 'up to 3 d', 'older', 'path', 'substation', 'feeder', 'transformer', 'tag', 'contract', 'state',
+  'normal', 'communication-cases', 'pings', 'refused', 'failed', 'expired', 'not supported',
+];

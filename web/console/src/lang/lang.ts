@@ -1,11 +1,40 @@
-// The language of the page. English is written where it is shown, t('Meters'), and is the key of its own text: a second language
-// would be a table from the English texts to its own, looked up here and nowhere else.
-export const language = (): string => 'en';
+// The language of the page. English is written where it is shown, t('Meters'), and is the key of its own text; ja.ts has the
+// Japanese. It is chosen once, when the page is loaded: as it was set here, else as the browser has it.
+import { ja } from './ja';
 
-/** The locale for numbers and times. British: days come before months, and hours go to 23. */
-export const locale = (): string => 'en-GB';
+export type Language = 'en' | 'ja';
+
+const key = 'wattbus-language';
+
+function first(): Language {
+  try {
+    const kept = localStorage.getItem(key);
+    if (kept === 'en' || kept === 'ja') return kept;
+  } catch {
+    // storage may be forbidden, and is not there in tests: as the browser has it then
+  }
+  return typeof navigator !== 'undefined' && typeof document !== 'undefined' && navigator.language.toLowerCase().startsWith('ja') ? 'ja' : 'en';
+}
+
+let chosen: Language = first();
+
+export const language = (): Language => chosen;
+
+/** Sets the language, of tests too. A page has to be loaded again to show it everywhere. */
+export function setLanguage(next: Language): void {
+  chosen = next;
+  try {
+    localStorage.setItem(key, next);
+  } catch {
+    // then it lasts as long as the page
+  }
+}
+
+/** The locale for numbers and times. British English: days come before months, and hours go to 23. */
+export const locale = (): string => (chosen === 'ja' ? 'ja-JP' : 'en-GB');
 
 /** The text in the language of the page, with {name} replaced by what values has under that name. */
 export function t(text: string, values?: Record<string, string | number>): string {
-  return values ? text.replace(/\{(\w+)\}/g, (place, name: string) => String(values[name] ?? place)) : text;
+  const said = chosen === 'ja' ? (ja[text] ?? text) : text;
+  return values ? said.replace(/\{(\w+)\}/g, (place, name: string) => String(values[name] ?? place)) : said;
 }

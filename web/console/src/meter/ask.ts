@@ -1,5 +1,6 @@
 // The commands that an operator can give to one meter, and what each would do.
 import type { CommandRequest, Meter } from '../api/shapes';
+import { t } from '../lang/lang';
 import type { IconName } from '../parts/icons';
 
 export type Ask = 'read' | 'profile' | 'disconnect' | 'reconnect';
@@ -14,16 +15,16 @@ export const asks: { ask: Ask; label: string; icon: IconName; danger: boolean }[
 /** Why a command cannot be given now, or ''. */
 export function hindrance(ask: Ask, m: Meter): string {
   if (ask !== 'disconnect' && ask !== 'reconnect') return '';
-  if (!m.capabilities?.includes('breaker')) return 'This meter has no breaker';
+  if (!m.capabilities?.includes('breaker')) return t('This meter has no breaker');
   return '';
 }
 
 /** What should be thought of before, or ''. */
 export function caution(ask: Ask, m: Meter): string {
-  if (m.state === 'power-lost') return 'The meter has no power: the command waits for it until it expires.';
-  if (m.state === 'unreachable' || m.state === 'comm-lost') return 'The meter cannot be reached now: the command waits for it until it expires.';
-  if (ask === 'disconnect' && m.breaker.state === 'open') return 'The breaker is open already.';
-  if (ask === 'reconnect' && m.breaker.state === 'closed') return 'The breaker is closed already.';
+  if (m.state === 'power-lost') return t('The meter has no power: the command waits for it until it expires.');
+  if (m.state === 'unreachable' || m.state === 'comm-lost') return t('The meter cannot be reached now: the command waits for it until it expires.');
+  if (ask === 'disconnect' && m.breaker.state === 'open') return t('The breaker is open already.');
+  if (ask === 'reconnect' && m.breaker.state === 'closed') return t('The breaker is closed already.');
   return '';
 }
 

@@ -25,6 +25,7 @@ export class MeterDetail {
   #span: Span = 'day';
   #back = 0; // whole spans before now
   #compare = false;
+  #late: Slot[] = []; // intervals that came while the slots were asked for
   #ask: AbortController | null = null;
   #ends: (() => void)[] = [];
 
@@ -82,6 +83,8 @@ export class MeterDetail {
         this.#compare && from !== undefined ? this.#readings(daysBefore(from, days), daysBefore(to, days), ask.signal) : [],
       ]);
       this.slots = found;
+      // What came live while it was being asked: an answer may be older than that.
+      for (const s of this.#late.splice(0)) if (back === 0) this.#append(s);
       this.earlier = earlier;
       this.slotsProblem = null;
     } catch (err) {
@@ -120,7 +123,10 @@ export class MeterDetail {
 
   #changed(m: Meter): void {
     const before = this.meter;
-    this.meter = m;
+    // Events leave the evidence of the verdict out: it is looked up when the verdict changed.
+    const same = before?.verdict?.state === m.verdict?.state;
+    this.meter = same && before?.verdict ? { ...m, verdict: before.verdict } : m;
+    if (before && !same) void this.look();
     // Gaps were filled, or came to be: values of the past that no event brings.
     if (before && before.missing !== m.missing) void this.show(this.#span, this.#back, this.#compare);
   }
@@ -134,7 +140,9 @@ export class MeterDetail {
       if (m && (!m.register || r.register.time >= m.register.time)) {
         this.meter = { ...m, path: r.path || m.path, register: r.register, flags: r.flags, lastSeen: !m.lastSeen || m.lastSeen < r.register.time ? r.register.time : m.lastSeen };
       }
-      if (r.interval && this.#back === 0 && !this.slotsLoading) this.#append(slotOf(r.interval));
+      if (!r.interval || this.#back !== 0) continue;
+      if (this.slotsLoading) this.#late.push(slotOf(r.interval));
+      else this.#append(slotOf(r.interval));
     }
   }
 

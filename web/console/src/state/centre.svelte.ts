@@ -2,7 +2,8 @@
 import { eventName } from '../api/coalesce';
 import { get, problemOf } from '../api/http';
 import { Live, type Link, type Way } from '../api/live';
-import type { CloudEvent, Command, Concentrator, EventFilter, Meter, Outage, Page, Principal, Problem, Totals } from '../api/shapes';
+import type { CloudEvent, Command, Concentrator, EventFilter, Meter, Outage, Page, Principal, Problem, Storm, Totals } from '../api/shapes';
+import { maxPaged } from './ask.svelte';
 import { businessTime } from './clock';
 import { addSample, collectionRate, type Sample } from './collection';
 import { later, upsert } from './commands';
@@ -18,9 +19,9 @@ export class Listing<T extends { id: string }> {
   next = $state('');
   loading = $state(false);
   readonly #path: string;
-  readonly #merge: (old: readonly T[], page: readonly T[]) => readonly T[];
+  readonly #merge: (old: readonly T[], page: readonly T[], most?: number) => readonly T[];
 
-  constructor(path: string, merge: (old: readonly T[], page: readonly T[]) => readonly T[]) {
+  constructor(path: string, merge: (old: readonly T[], page: readonly T[], most?: number) => readonly T[]) {
     this.#path = path;
     this.#merge = merge;
   }
@@ -47,11 +48,11 @@ export class Listing<T extends { id: string }> {
 
   /** Asks for the page after those that are there. */
   async more(): Promise<void> {
-    if (!this.next || this.loading) return;
+    if (!this.next || this.loading || this.problem || this.items.length >= maxPaged) return;
     this.loading = true;
     try {
       const page = await get<Page<T>>(this.#path, { limit: 100, cursor: this.next });
-      this.items = this.#merge(this.items, page.items ?? []);
+      this.items = this.#merge(this.items, page.items ?? [], maxPaged);
       this.next = page.next ?? '';
       this.problem = null;
     } catch (err) {
@@ -71,6 +72,7 @@ export class Centre {
   way = $state<Way>('websocket');
   totals = $state.raw<Totals | null>(null);
   problem = $state.raw<Problem | null>(null); // of the last look at the totals
+  storm = $state.raw<Storm | null>(null);
   me = $state.raw<Principal | null>(null); // who the token says that looks; null: not known yet
   now = $state(0); // business time, ms; 0: not known yet. It stands still while the link is down
   wall = $state(Date.now());
@@ -80,16 +82,16 @@ export class Centre {
   rate = $derived(collectionRate(this.samples));
 
   readonly concentrators = new Listing<Concentrator>('v1/concentrators', (a, b) => applyConcentrators(a, b));
-  readonly commands = new Listing<Command>('v1/commands', (a, b) => {
+  readonly commands = new Listing<Command>('v1/commands', (a, b, most) => {
     const old = new Map(a.map((c) => [c.id, c]));
-    return upsert(a, b.map((c) => later(old.get(c.id), c)));
+    return upsert(a, b.map((c) => later(old.get(c.id), c)), most);
   });
   /** Those that wait for approval, however old they are. */
   readonly waiting = new Listing<Command>('v1/commands?open=true', (a, b) => {
     const seen = new Map(a.map((c) => [c.id, c]));
     return upsert(a, b.map((c) => later(seen.get(c.id), c))).filter((c) => c.state === 'pending-approval');
   });
-  readonly outages = new Listing<Outage>('v1/outages', (a, b) => upsert(a, b));
+  readonly outages = new Listing<Outage>('v1/outages', (a, b, most) => upsert(a, b, most));
 
   #at = 0; // performance.now() when the totals came
   #live: Live;
@@ -101,7 +103,7 @@ export class Centre {
 
   constructor() {
     this.#live = new Live({
-      types: ['state', 'totals', 'command', 'outage', 'concentrator'],
+      types: ['state', 'totals', 'command', 'outage', 'concentrator', 'storm'],
       onEvents: (events) => this.#take(events),
       onLink: (link, way) => {
         this.link = link;
@@ -171,6 +173,7 @@ export class Centre {
   #look(): void {
     void this.#lookTotals();
     void this.#lookMe();
+    void get<Storm>('v1/storm').then((s) => (this.storm = s), () => {}); // the totals' problem says why
     void this.concentrators.load(true);
     void this.commands.load();
     void this.waiting.load(true);
@@ -231,6 +234,9 @@ export class Centre {
           break;
         case 'command':
           commands.push(e.data as Command);
+          break;
+        case 'storm':
+          this.storm = e.data as Storm;
           break;
         case 'outage':
           outages.push(e.data as Outage);
