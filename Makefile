@@ -6,7 +6,7 @@ DATA    ?= wattbus-data
 # golangci-lint is built from source at this version, so that no other program has to be installed.
 LINT    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: run test race fuzz fuzz-nightly e2e bench bench-broker schedules lint build console
+.PHONY: run test race fuzz fuzz-nightly e2e bench bench-broker schedules kills lint build console
 
 run: ## the whole system on real household data
 	$(GO) run ./cmd/wattbus up --data $(DATA)
@@ -36,6 +36,10 @@ bench-broker: ## the MQTT core beside Mosquitto and NATS, about twelve minutes; 
 
 schedules: ## a million random schedules of commands, about a quarter of an hour of one processor; WATTBUS_SEED says from where on
 	WATTBUS_SCHEDULES=$(or $(SCHEDULES),1000000) $(GO) test -count=1 -timeout 0 -v -run TestSchedules ./internal/commandsim
+
+kills: ## 200 kills of the centre on SQLite and on PostgreSQL, and as many of each store, some with power cuts; about half an hour; KILLS says how many
+	WATTBUS_KILLS=$(or $(KILLS),200) $(GO) test -count=1 -timeout 0 -v -run TestCentreKilled ./e2e
+	WATTBUS_KILLS=$(or $(KILLS),200) $(GO) test -count=1 -timeout 0 -v -run 'TestPowerCut|TestServerKilled|TestContract/kill' ./internal/store/sqlite ./internal/store/postgres
 
 lint:
 	$(GO) run $(LINT) run ./...

@@ -51,7 +51,6 @@ type MDMS struct {
 	rate     rate
 
 	stored     storage
-	sums       daySums
 	judge      *judge
 	flags      flagged
 	now        uint32 // of the turn under way; never falls
@@ -61,7 +60,9 @@ type MDMS struct {
 	unheardHour uint32
 
 	// Of the turn under way.
-	pending store.Commit // what engines handed out since the last commit
+	ending  <-chan struct{} // the end of Run
+	cut     bool            // Run ended while a block was needed: nothing of the turn may be kept
+	pending store.Commit    // what engines handed out since the last commit
 	trail   []audit.Entry
 	head    audit.Head // of the audit trail, with what the commit under way adds
 	settled audit.Head // of what is committed
@@ -94,7 +95,7 @@ func New(o Options) (*MDMS, error) {
 
 func build(o Options) (*MDMS, error) {
 	m := &MDMS{o: o, log: o.Logger, work: make(chan *work), byID: map[string]*device{}, outbox: outbox{bus: o.Bus, clock: o.Clock}, position: map[string]uint64{}, sender: sender{in: make(chan store.Out, outQueue)}}
-	m.ledger = newLedger(m.loadBlock)
+	m.ledger = newLedger(m.loadSurely)
 	m.ledger.setDeadlines(o.Deadlines)
 	m.judge = newJudge(o.VEE.Rules)
 	m.registry = registry.New()
@@ -117,6 +118,7 @@ func build(o Options) (*MDMS, error) {
 // Run takes over the past from the store, then works until ctx ends. What was committed to the bus and not yet to the store
 // by then stays on the bus. It returns nil after an orderly end.
 func (m *MDMS) Run(ctx context.Context) error {
+	m.ending = ctx.Done()
 	if err := m.restore(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -137,6 +139,7 @@ func (m *MDMS) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	m.ending = ctx.Done()
 	var wg sync.WaitGroup
 	var consumed error
 	wg.Go(func() {
@@ -252,6 +255,13 @@ func (m *MDMS) turn(ctx context.Context, w *work) (time.Duration, error) {
 		m.enter(w, now)
 	}
 	nextJudge := m.watch(now)
+	if m.cut {
+		m.mu.Unlock()
+		if w != nil {
+			w.done <- context.Canceled
+		}
+		return 0, context.Canceled
+	}
 	quota := 0
 	if time.Since(m.flushed) >= m.o.FlushEvery {
 		m.flushed, quota = time.Now(), stalePerFlush
@@ -433,12 +443,7 @@ func (m *MDMS) commit(ctx context.Context, c *store.Commit) error {
 
 func (m *MDMS) tryCommit(ctx context.Context, c *store.Commit) error {
 	_, err := m.o.Store.Commit(ctx, c)
-	if err != nil {
-		m.sums.forget() // it may be there all the same
-		return err
-	}
-	m.sums.committed(c.Blocks, cim.DayOf(m.o.Clock.Unix())-1)
-	return nil
+	return err
 }
 
 // newID makes ids of commands and outages: growing, also over restarts, and below 2^63: wall milliseconds and a counter.
@@ -451,18 +456,6 @@ func (m *MDMS) newID() uint64 {
 const requestBit = 1 << 63
 
 func (m *MDMS) newRequestID() uint64 { return m.newID() | requestBit }
-
-// loadBlock reads the newest version of a block, nil if there is none.
-func (m *MDMS) loadBlock(dev uint32, ch cim.Channel, day cim.Day) (*store.Block, error) {
-	var out *store.Block
-	err := m.o.Store.Blocks(context.Background(), store.BlockQuery{Device: dev, Channel: ch, From: day, To: day + 1}, func(b *store.Block) error {
-		k := *b
-		k.Wh, k.Quality = slices.Clone(b.Wh), slices.Clone(b.Quality)
-		out = &k
-		return nil
-	})
-	return out, err
-}
 
 // restore takes over what the store kept.
 func (m *MDMS) restore(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,6 +146,78 @@ func TestStopWhileCommitsFail(t *testing.T) {
 			})
 			w.check()
 			w.stop()
+		})
+	}
+}
+
+// deafStore cannot be read from for a while.
+type deafStore struct {
+	store.Store
+	left  atomic.Int32
+	ended func()
+}
+
+func (s *deafStore) Blocks(ctx context.Context, q store.BlockQuery, f func(*store.Block) error) error {
+	if s.left.Load() > 0 {
+		if s.left.Add(-1) == 0 && s.ended != nil {
+			s.left.Store(1)
+			s.ended()
+		}
+		return errors.New("the connection is lost")
+	}
+	return s.Store.Blocks(ctx, q, f)
+}
+
+// TestBlockCannotBeRead: a value for a sealed day comes while the store cannot be read. It was acknowledged when it was on the bus, so
+// it has to be there once the store answers again, also if the centre was stopped meanwhile.
+func TestBlockCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for _, stop := range []bool{false, true} {
+		t.Run(fmt.Sprintf("stop %t", stop), func(t *testing.T) {
+			const slots = 2 * 48
+			c := newCentre(t, clock.New(at(slots), 1))
+			w := newWorld(c, 1, t0, slots, false)
+			defer w.stop()
+			m := w.meters[w.ids[0]]
+			w.register(m)
+			c.flush()
+			all := func() bool {
+				tot, ok := c.totals()
+				return ok && tot.Completeness.Expected == slots && tot.Completeness.Missing == 0
+			}
+			c.until("history", 60*time.Second, all)
+			c.halt()
+			deaf := &deafStore{}
+			c.run(func(s store.Store, cancel func()) store.Store {
+				deaf.Store = s
+				if deaf.left.Store(3); stop {
+					deaf.ended = cancel
+				}
+				return deaf
+			})
+			c.until("up again", 60*time.Second, all)
+			p := m.part(4, 12, 0)
+			for i := range p.Values {
+				p.Values[i] += 5
+			}
+			p.Register, p.Part, p.Parts = record.NoRegister, 1, 1
+			data, err := p.Append(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.send(m.path, topic.Meter, m.id, "profile", data)
+			c.flush()
+			if stop {
+				err := <-c.ended
+				c.ended <- err // for halt
+				c.halt()
+				c.run()
+			}
+			c.until("the late value", 60*time.Second, func() bool {
+				q := api.ReadingQuery{ID: m.id, From: unix(p.Time), To: unix(p.Time + 1800)}
+				r, ok := try[api.ReadingQuery, api.Page[api.Reading]](c, api.QueryReadings, q)
+				return ok && len(r.Items) == 1 && r.Items[0].Import != nil && *r.Items[0].Import == int64(p.Values[0])
+			})
 		})
 	}
 }
