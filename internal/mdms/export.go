@@ -2,6 +2,8 @@ package mdms
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -68,7 +70,13 @@ func (m *MDMS) queryExport(ctx context.Context, q api.ExportQuery) (api.ExportPa
 	}
 	sel := &exportSelection{q: &q, want: map[string]bool{}, paths: paths, from: from, to: to, known: known, before: before}
 	points, next, total := m.exportPoints(sel, limit)
+	if q.Cursor == "" && len(points) == 0 {
+		err = m.checkFilters(sel)
+	}
 	m.mu.Unlock()
+	if err != nil {
+		return out, err
+	}
 	out.Total = total
 	size := 0
 	for i := range points {
@@ -119,6 +127,30 @@ func (m *MDMS) checkExport(q *api.ExportQuery) (limit int, from, to uint32, err 
 		return 0, 0, 0, api.BadRequest("cursor", "%.40q is no cursor of this list", q.Cursor)
 	}
 	return limit, from, to, nil
+}
+
+// checkFilters tells a filter that nothing can match, such as a mistyped one, from one that chose nothing. m.mu is held.
+func (m *MDMS) checkFilters(sel *exportSelection) error {
+	q := sel.q
+	if q.Feeder != "" || q.Tariff != "" {
+		feeders, tariffs := map[string]bool{}, map[string]bool{}
+		m.registry.List(registry.Query{At: sel.to - 1, Known: sel.known}, func(u cim.UsagePoint) bool {
+			feeders[u.Feeder], tariffs[u.Tariff] = true, true
+			return true
+		})
+		for _, f := range []struct {
+			field, name, detail string
+			names               map[string]bool
+		}{{"feeder", q.Feeder, "no usage point hangs at feeder %.80q", feeders}, {"tariff", q.Tariff, "no usage point has the tariff %.80q", tariffs}} {
+			if delete(f.names, ""); f.name != "" && !f.names[f.name] {
+				return unknownName(f.field, fmt.Sprintf(f.detail, f.name), f.name, slices.Collect(maps.Keys(f.names)))
+			}
+		}
+	}
+	if q.Path == "" || slices.ContainsFunc(m.devices, sel.below) {
+		return nil
+	}
+	return unknownPlace("path", q.Path, m.paths())
 }
 
 // checkNamed refuses names that the centre knows neither as a usage point nor as a meter: a bill must not lack one for a typing

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -227,10 +228,19 @@ func TestExportOfUsagePoints(t *testing.T) {
 	if len(never.Points) != 1 || len(never.Points[0].Channels) != 1 || never.Points[0].Channels[0].Meters[0].Meter != "silent" {
 		t.Errorf("a meter that was never heard: %+v", never.Points)
 	}
-	for want, q := range map[int]api.ExportQuery{1: {Feeder: "F1"}, 0: {Tariff: "other"}, 2: {Meters: []string{"M0000", "M0002"}}} {
+	for want, q := range map[int]api.ExportQuery{1: {Feeder: "F1"}, 0: {Tariff: "day-night", Path: "C2"}, 2: {Meters: []string{"M0000", "M0002"}}} {
 		q.From, q.To, q.CountIt = unix(t0), unix(t0+86400), true
 		if p := ask[api.ExportQuery, api.ExportPage](c, api.QueryExport, q); p.Total != want || len(p.Points) != want && want < 2 {
 			t.Errorf("%+v: %d points of %d, want %d", q, len(p.Points), p.Total, want)
+		}
+	}
+	for field, q := range map[string]api.ExportQuery{"feeder": {Feeder: "f11"}, "tariff": {Tariff: "day-nihgt"}, "path": {Path: "C1/C8"}} {
+		near := map[string]string{"feeder": "F1", "tariff": "day-night", "path": "C1/C7"}[field]
+		q.From, q.To = unix(t0), unix(t0+86400)
+		_, err := bus.Request[api.ExportQuery, api.ExportPage](t.Context(), c.bus, api.QueryExport, q)
+		var p *api.Problem
+		if !errors.As(err, &p) || p.Status != 404 || p.Field != field || !strings.Contains(p.Detail, "did you mean "+near) {
+			t.Errorf("a mistyped %s: %v", field, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package mdms
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -42,30 +43,34 @@ func (m *MDMS) placeOf(q *api.SumQuery, x *slice) error {
 	if q.Path == "" || slices.ContainsFunc(m.devices, func(d *device) bool { return topic.Contains(q.Path, d.EndDevice.Path) }) {
 		return nil
 	}
+	return unknownPlace("path", q.Path, m.paths())
+}
+
+// paths are the paths at which devices hang. m.mu is held.
+func (m *MDMS) paths() []string {
 	paths := map[string]bool{}
 	for _, d := range m.devices {
 		for p := d.EndDevice.Path; p != "" && !paths[p]; p, _ = topic.Parent(p) {
 			paths[p] = true
 		}
 	}
-	var names []string
-	for p := range paths {
-		names = append(names, p)
-	}
-	return unknownPlace("path", q.Path, names)
+	return slices.Collect(maps.Keys(paths))
 }
 
 // unknownPlace is a problem with the names that are nearest to what was asked for.
 func unknownPlace(kind, name string, names []string) error {
-	detail := fmt.Sprintf("no meter hangs at %s %.80q", kind, name)
+	return unknownName(kind, fmt.Sprintf("no meter hangs at %s %.80q", kind, name), name, names)
+}
+
+func unknownName(field, detail, name string, names []string) error {
 	switch near := nearest(name, names); {
 	case len(near) > 0:
 		detail += "; did you mean " + strings.Join(near, ", ") + "?"
 	case len(names) == 0:
-		detail += "; no meter has one"
+		detail += "; there is none at all"
 	}
 	p := api.NotFound("%s", detail)
-	p.Field = kind
+	p.Field = field
 	return p
 }
 

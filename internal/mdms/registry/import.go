@@ -131,8 +131,11 @@ func (im *Import) enter(x *records, fields []string) {
 	take(aboutKeys, false)
 	line := x.line(x.column("usage_point"))
 	point, meter := s.point.MRID, s.meter.MRID
-	if im.sum.Wrong > before {
-		return // of whom the rest is cannot be said
+	if im.sum.Wrong > before { // of whom the rest is cannot be said, but what is wrong with it
+		for _, g := range []group{aboutPoint, aboutMeter, aboutInstallation} {
+			take(g, true)
+		}
+		return
 	}
 	switch {
 	case point == "" && meter == "":

@@ -145,6 +145,8 @@ func TestWrongLines(t *testing.T) {
 		{"zone", "usage_point,time_zone\nUP9,Europe/Atlantis\n", `line 2, time_zone "Europe/Atlantis": no such time zone`},
 		{"number", "usage_point,fuse_a,factor\nUP9,25.55,0\n", `line 2, fuse_a "25.55": want a number`},
 		{"two in a line", "usage_point,fuse_a,factor\nUP9,25.55,0\n", `line 2, factor "0": want a number from 0.001`},
+		{"with the key", "usage_point,fuse_a,factor\nUP 9,25.55,0\nUP9,1,x\n", "line 2, usage_point \"UP 9\": want 1 to 64 letters, digits and signs such as - _ . : /\nline 2, fuse_a \"25.55\": want"},
+		{"lines behind", "usage_point,fuse_a,factor\nUP 9,25.55,0\nUP9,1,x\n", `line 3, factor "x"`},
 		{"contract", "usage_point,contract\nUP9,gone\n", "want active, vacant or disconnected"},
 		{"time", "usage_point,valid_from,feeder\nUP9,2024-01-01,F\n", "RFC 3339"},
 		{"control", "usage_point,feeder\nUP9,a\x01\n", "control character"},
