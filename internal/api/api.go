@@ -130,6 +130,8 @@ type Reading struct {
 	Raw                  *int64 `json:"raw,omitempty"`
 	ExportReadingQuality string `json:"exportReadingQuality,omitempty"`
 	ExportRaw            *int64 `json:"exportRaw,omitempty"`
+	// Lost says that no import value came, and none will: the meter does not hold it any more.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // Concentrator is one concentrator in the tree.

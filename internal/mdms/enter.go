@@ -252,7 +252,9 @@ func (m *MDMS) enterLocation(d *device, x *entry) error {
 		if s == nil {
 			continue
 		}
+		forgot := s.oldest
 		s.oldest = l.Oldest
+		m.judgeForgotten(d, s, forgot)
 		if err := m.ledger.expect(s, from); err != nil {
 			return err
 		}

@@ -184,7 +184,9 @@ func (x *explainer) verdict(ctx context.Context, v *store.Verdict, raws map[uint
 		for _, n := range c.Numbers {
 			out.Numbers = append(out.Numbers, api.Number(n))
 		}
-		out.Text = x.judgement(&c)
+		if out.Text = x.judgement(&c); c.Lost {
+			out.Text += " The value is lost for good: the meter does not hold it any more."
+		}
 		if c.Edit != 0 {
 			if err := x.edit(ctx, &c, &out); err != nil {
 				return err

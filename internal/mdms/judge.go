@@ -329,6 +329,22 @@ func (m *MDMS) judgeNeighbours(k dayKey) {
 	}
 }
 
+// judgeForgotten queues the days with gaps that the meter held when it registered before, and does not any more. m.mu is held.
+func (m *MDMS) judgeForgotten(d *device, s *series, before uint32) {
+	if m.o.VEE.Off || before == 0 || s.from == 0 {
+		return
+	}
+	channel := cim.Import
+	if s == d.exp {
+		channel = cim.Export
+	}
+	for day := max(cim.DayOf(before), s.base(), cim.DayOf(s.from)); day.Start() < s.oldest && day.Start() < m.now; day++ {
+		if r := s.find(day); !s.sealed(day) && (r == nil && m.overdue(day) || r != nil && r.block) {
+			m.judge.add(dayKey{day, d.Ordinal, channel}, nil, nil, true)
+		}
+	}
+}
+
 // seriesOf is the account of a day's channel. m.mu is held.
 func (m *MDMS) seriesOf(k dayKey) *series {
 	if int(k.device) >= len(m.devices) {

@@ -217,6 +217,56 @@ func (j *judgedCentre) closedNow() time.Time {
 	return unix(now)
 }
 
+// TestLostForGood: what a meter does not hold any more is told apart from what may still come, estimated without waiting for it, and
+// may come all the same.
+func TestLostForGood(t *testing.T) {
+	t.Parallel()
+	j := newJudged(t, 5, 1)
+	j.readings(0, 30)
+	j.readings(34, 48*4+10) // day 0 lacks three intervals
+	j.readings(48*4+14, 48*5)
+	j.giveUpGaps()
+	rules := func(slot int) (out []string) {
+		for _, f := range j.explain(slot).Findings {
+			if f.Superseded == nil {
+				out = append(out, f.Rule)
+			}
+		}
+		return out
+	}
+	if r := j.slot(31); r.Quality != "estimated" || r.Lost || !slices.Contains(rules(31), "gap") {
+		t.Fatalf("%+v, %v", r, rules(31))
+	}
+	if r := j.slot(48*4 + 12); r.Quality != "missing" || r.Lost { // its day was over a moment ago: it may come
+		t.Fatalf("%+v", r)
+	}
+	register := func(sequence uint32, oldest int) {
+		l := record.Location{Header: record.Header{Time: j.start}, Sequence: sequence, Interval: 30, Oldest: j.start + uint32(oldest)*1800}
+		j.send("C1", topic.Meter, "M1", "location", l.Append(nil))
+		j.publish()
+		j.giveUpGaps()
+	}
+	register(2, 33)
+	for slot, lost := range map[int]bool{30: true, 32: true, 33: false} {
+		if r := j.slot(slot); r.Quality != "estimated" || r.Lost != lost || slices.Contains(rules(slot), "lost") != lost || slices.Contains(rules(slot), "gap") == lost {
+			t.Fatalf("slot %d: %+v, %v", slot, r, rules(slot))
+		}
+	}
+	register(3, 48*5)
+	if r := j.slot(48*4 + 12); r.Quality != "estimated" || !r.Lost || !slices.Contains(rules(48*4+12), "lost") {
+		t.Fatalf("%+v, %v", r, rules(48*4+12))
+	}
+	x := j.explain(31)
+	if last := x.Versions[len(x.Versions)-1]; !strings.Contains(last.Text, "lost for good") {
+		t.Errorf("%+v", last)
+	}
+	j.profile(30, 4)
+	j.settle()
+	if r := j.slot(31); r.Quality != "validated" || r.Lost || *r.Import != int64(j.m.wh(31)) {
+		t.Errorf("%+v", r)
+	}
+}
+
 func (j *judgedCentre) edit(t *testing.T, slot int) {
 	at := unix(j.start + uint32(slot)*1800)
 	good := api.EditRequest{Meter: "M1", From: at, To: at.Add(time.Hour), Action: "set", Values: []int64{11, 12}, Reason: "meter-fault", By: "anna"}

@@ -41,6 +41,7 @@ type facts struct {
 	from   uint32 // first expected interval
 	length uint16
 	master vee.Master
+	lost   []bool // slots of which a value cannot come any more, if it did not; nil: none
 	off    uint32 // since when the breaker is open; 0: it is not
 }
 
@@ -56,8 +57,29 @@ func (m *MDMS) factsOf(k dayKey) (facts, bool) {
 	if d.Breaker.State == cim.BreakerOpen {
 		f.off = max(d.Breaker.Since, 1)
 	}
+	f.lost = s.lostSlots(k.day, cim.DayOf(m.now))
 	f.master = m.masterOf(d.ID, max(k.day.Start(), s.from))
 	return f, true
+}
+
+// lostSlots are the slots of a day that the meter does not hold any more, or was asked for too often.
+func (s *series) lostSlots(day, today cim.Day) []bool {
+	r := s.find(day)
+	length := s.length
+	if r != nil {
+		length = r.length
+	}
+	out := make([]bool, 1440/int(length))
+	any := false
+	for i := range out {
+		start := day.Start() + uint32(i)*uint32(length)*60
+		out[i] = day+giveUpDays < today || start < s.oldest || r != nil && r.refused(i+1)
+		any = any || out[i]
+	}
+	if !any {
+		return nil
+	}
+	return out
 }
 
 // judgeDay judges one day; change are edits to be applied. It returns nil where the newest verdict still says it all.
@@ -199,6 +221,9 @@ func (x *dayCase) prepare(prev *store.Verdict, change map[int]store.Cell, flags 
 			x.p.Expected[i] = i >= x.first && b.Quality[i] != cim.Joined
 		}
 	}
+	if len(x.f.lost) == len(b.Wh) {
+		x.p.Lost = x.f.lost
+	}
 	for _, s := range flags {
 		if i := int(s.slot); i < len(b.Wh) {
 			if x.p.Flags == nil {
@@ -293,6 +318,7 @@ func (x *dayCase) put(i int, c store.Cell) {
 		x.cells = map[int]store.Cell{}
 	}
 	c.Slot = i
+	c.Lost = x.p.Lost != nil && x.p.Lost[i] && x.p.Wh[i] == vee.None
 	x.cells[i] = c
 }
 

@@ -307,6 +307,9 @@ func appendDay(items []api.Reading, imp, exp *account, day cim.Day, from, to, en
 		if k.Wh[i-1] != r.cells[i].wh {
 			it.Raw = wattHours(r.cells[i].wh)
 		}
+		if c := k.Cells[i-1]; c != nil && c.Lost && r.cells[i].wh == cim.NoValue {
+			it.Lost = true
+		}
 		if regs[i].known {
 			it.Register = &regs[i].value
 		}

@@ -39,6 +39,7 @@ type Cell struct {
 	Method  string      `json:"method,omitempty"`
 	Numbers []Number    `json:"numbers,omitempty"` // that the value rests on
 	Edit    uint64      `json:"edit,omitempty"`    // id of the edit
+	Lost    bool        `json:"lost,omitempty"`    // no value came, and none will: the meter does not hold it any more
 }
 
 // Number is one of the numbers that a value or a finding rests on.

@@ -15,6 +15,7 @@ const (
 	Clock                  // the meter's clock is off
 	Alignment              // an interval begins or ends where none should
 	Gap                    // an expected interval is absent
+	Lost                   // it is absent, and will not come any more
 	Partial                // the meter measured a part of the interval, or more than it
 	Unit                   // unit or multiplier are not those of the master data
 	Sum                    // the intervals do not add up to the register's difference
@@ -36,7 +37,7 @@ const (
 	NumRules
 )
 
-var ruleNames = [NumRules]string{"duplicate", "clock", "alignment", "gap", "partial", "unit", "sum", "increase", "rollover", "spike",
+var ruleNames = [NumRules]string{"duplicate", "clock", "alignment", "gap", "lost", "partial", "unit", "sum", "increase", "rollover", "spike",
 	"highlow", "limit", "zero", "stuck", "negative", "inactive", "reactive", "export", "status", "prolonged", "unfilled", "superseded"}
 
 // String is the rule's name in rule sets and in the API.
@@ -121,6 +122,7 @@ var sentences = [NumRules][]string{
 	Clock:      {"The meter's clock is {offset} s off, more than {tolerance} s: the times of these intervals are uncertain.", "The meter said that its clock is not synchronised: the times of these intervals are uncertain."},
 	Alignment:  {"An interval of {seconds} s beginning {off} s after a multiple of its length: intervals of {want} s are expected."},
 	Gap:        {"{missing} of {expected} expected intervals are absent."},
+	Lost:       {"{missing} of {expected} expected intervals are lost for good: the meter does not hold them any more."},
 	Partial:    {"The meter measured only a part of the interval.", "The meter measured for longer than the interval."},
 	Unit:       {"The data are in units of 10^{unit} Wh, the master data say 10^{want}.", "The data carry the factor {factor}, the master data say {want}."},
 	Sum:        {"The intervals add up to {sum} Wh, the registers at both ends differ by {register} Wh: {off} Wh apart, allowed are {allowed}."},

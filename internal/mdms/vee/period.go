@@ -60,6 +60,7 @@ type Period struct {
 	Length    uint32  // seconds of an interval
 	Wh        []int64 // per interval; None: no value
 	Expected  []bool  // nil: all
+	Lost      []bool  // of those without a value: it will not come any more; nil: none
 	Flags     []Flag
 	Registers []RegisterAt // by ascending boundary
 	Again     []Again

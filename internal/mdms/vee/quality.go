@@ -33,7 +33,7 @@ func (f *Finding) Code() string {
 	switch f.Rule {
 	case Clock:
 		return QualityClock
-	case Gap, Unfilled:
+	case Gap, Lost, Unfilled:
 		return QualitySkipped
 	case Partial:
 		if f.what == 1 {

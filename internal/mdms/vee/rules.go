@@ -71,7 +71,7 @@ func Default() *Rules {
 		Weekday: []float64{2.6, 2.3, 2.1, 2.0, 2.1, 2.5, 3.6, 4.6, 4.4, 4.0, 3.9, 4.3, 5.0, 4.4, 3.9, 3.8, 4.2, 5.2, 6.3, 6.5, 6.0, 5.4, 4.5, 3.4},
 		Weekend: []float64{2.8, 2.4, 2.2, 2.1, 2.1, 2.3, 2.7, 3.4, 4.4, 5.1, 5.4, 5.7, 6.1, 5.3, 4.6, 4.3, 4.5, 5.2, 6.0, 6.1, 5.6, 5.0, 4.3, 3.4},
 	}
-	for rule, s := range map[Rule]Severity{Duplicate: Info, Clock: Warning, Alignment: Failed, Gap: Info, Partial: Info, Unit: Failed, Sum: Suspect,
+	for rule, s := range map[Rule]Severity{Duplicate: Info, Clock: Warning, Alignment: Failed, Gap: Info, Lost: Warning, Partial: Info, Unit: Failed, Sum: Suspect,
 		Increase: Suspect, Rollover: Info, Spike: Warning, HighLow: Warning, Limit: Failed, Zero: Warning, Stuck: Warning, Negative: Failed,
 		Inactive: Warning, Reactive: Warning, Export: Warning, Status: Warning, Prolonged: Warning, Unfilled: Warning, Superseded: Info} {
 		r.Severity[rule] = s

@@ -44,7 +44,7 @@ func (j *judge) add(rule Rule, what uint8, first, last int, numbers ...Number) {
 	}
 	j.out.Findings = append(j.out.Findings, Finding{Rule: rule, Severity: s, First: first, Last: last, From: j.p.At(first), To: j.p.At(last),
 		Numbers: append([]Number(nil), numbers...), what: what})
-	if rule == Gap {
+	if rule == Gap || rule == Lost {
 		return
 	}
 	j.out.Worst = max(j.out.Worst, s)
@@ -94,21 +94,28 @@ func (j *judge) form() {
 	}
 }
 
-// gaps reports every run of expected intervals without a value.
+// gaps reports every run of expected intervals without a value, those that may still come apart from those that are lost.
 func (j *judge) gaps() {
 	p := j.p
-	first := -1
+	rule := func(i int) Rule {
+		switch {
+		case i >= len(p.Wh) || p.Wh[i] != None || !p.expected(i):
+			return NumRules
+		case p.Lost != nil && p.Lost[i]:
+			return Lost
+		}
+		return Gap
+	}
+	first, of := 0, NumRules
 	for i := range len(p.Wh) + 1 {
-		if i < len(p.Wh) && p.Wh[i] == None && p.expected(i) {
-			if first < 0 {
-				first = i
-			}
+		r := rule(i)
+		if r == of {
 			continue
 		}
-		if first >= 0 {
-			j.add(Gap, 0, first, i, Number{"missing", float64(i - first)}, Number{"expected", float64(len(p.Wh))})
-			first = -1
+		if of != NumRules {
+			j.add(of, 0, first, i, Number{"missing", float64(i - first)}, Number{"expected", float64(len(p.Wh))})
 		}
+		first, of = i, r
 	}
 }
 

@@ -1,1 +1,0 @@
--- Only PostgreSQL kept the rows of a chunk in arrays.
