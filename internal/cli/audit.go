@@ -117,7 +117,7 @@ func newAuditHead(a *app) *cobra.Command {
 			})
 		},
 	}
-	l.flags(cmd, false)
+	l.flags(cmd, true)
 	return cmd
 }
 

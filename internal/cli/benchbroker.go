@@ -23,8 +23,9 @@ func newBenchBroker(a *app) *cobra.Command {
 	var out output
 	var o brokerbench.Options
 	cmd := &cobra.Command{
-		Use:   "broker",
-		Short: "Measure the MQTT core beside other brokers on this machine",
+		Use:     "broker",
+		Example: "  wattbus bench broker --quick\n  wattbus bench broker -o json > broker.json",
+		Short:   "Measure the MQTT core beside other brokers on this machine",
 		Long: `Measure the MQTT core beside Mosquitto, where it is installed, and NATS's MQTT: the same load on one after the other, each a
 process of its own. Every message is numbered; what was acknowledged and did not arrive is counted in every row.
 

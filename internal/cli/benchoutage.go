@@ -17,8 +17,9 @@ func newBenchOutage(a *app) *cobra.Command {
 	opts := outagebench.Options{Outages: true, Maintenance: true, Deaths: true, Faults: true}
 	var seeds int
 	cmd := &cobra.Command{
-		Use:   "outage",
-		Short: "Hold the outage engine against storms of which everything is known",
+		Use:     "outage",
+		Example: "  wattbus bench outage",
+		Short:   "Hold the outage engine against storms of which everything is known",
 		Long: `Hold the outage engine against storms of which everything is known: feeders, laterals, transformers, single phases and single
 meters of a simulated network lose their supply; most last gasps get lost; concentrators die, with their transformer or alone, or
 lose their meters; firmware is activated; links fail; work is planned in between. The engine is the one of the centre, the time is

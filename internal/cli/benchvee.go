@@ -17,8 +17,9 @@ func newBenchVEE(a *app) *cobra.Command {
 	var o output
 	var file string
 	cmd := &cobra.Command{
-		Use:   "vee",
-		Short: "Measure validation and estimation on real load data",
+		Use:     "vee",
+		Example: "  wattbus bench vee",
+		Short:   "Measure validation and estimation on real load data",
 		Long: `Measure validation and estimation on the load data of real meters: hide intervals, estimate them and compare, beside a flat line
 and the values of the day before; and count what the rules find on 43 odd meters, on 10 meters with real gaps and on 494 normal
 households, where it is a false alarm. It takes some seconds, and every run hides the same intervals.`,

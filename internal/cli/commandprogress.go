@@ -69,7 +69,7 @@ not do it. The exit status is that of the command: 0 done, 1 failed or refused, 
 			return l.follow(ctx, c, args[0])
 		})
 	}
-	l.flags(cmd, false)
+	l.flags(cmd, !follow)
 	return cmd
 }
 

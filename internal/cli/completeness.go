@@ -15,9 +15,10 @@ func newCompleteness(a *app) *cobra.Command {
 	l := &look{app: a}
 	var from, to, by string
 	cmd := &cobra.Command{
-		Use:   "completeness",
-		Short: "Show which intervals are there: by day, and the meters that lack some",
-		Args:  cobra.NoArgs,
+		Use:     "completeness",
+		Short:   "Show which intervals are there: by day, and the meters that lack some",
+		Example: "  wattbus completeness --from 2018-12-01T00:00:00Z\n  wattbus completeness --by feeder --watch\n  wattbus completeness --by deadline -o csv",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			span, err := parseSpan(from, to)
 			if err != nil {
@@ -54,7 +55,7 @@ func newCompleteness(a *app) *cobra.Command {
 				for _, m := range all.Meters {
 					lost := ""
 					if m.Lost > 0 {
-						lost = fmt.Sprintf(", %d of them lost for good: beyond the meter's memory", m.Lost)
+						lost = fmt.Sprintf(", %d of them lost for good", m.Lost)
 					}
 					fmt.Fprintf(a.Out, "%s (%s) lacks %d of %d%s\n", m.ID, orDash(m.Path), m.Missing, m.Expected, lost)
 				}

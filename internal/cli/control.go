@@ -226,7 +226,11 @@ func outcome(cmd api.Command, target string) error {
 	case api.CommandExpired:
 		return fmt.Errorf("command %s to %s expired without a result: %w", cmd.ID, target, errTimeout)
 	case api.CommandRefused, api.CommandFailed, api.CommandCancelled:
-		return fmt.Errorf("command %s to %s was %s%s", cmd.ID, target, cmd.State, why)
+		was := "was "
+		if cmd.State == api.CommandFailed {
+			was = ""
+		}
+		return fmt.Errorf("command %s to %s %s%s%s", cmd.ID, target, was, cmd.State, why)
 	}
 	return nil
 }

@@ -50,9 +50,10 @@ func newEdits(a *app) *cobra.Command {
 	var open bool
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "edits [ID]",
-		Short: "List edits of values, newest first, or show one with its values",
-		Args:  cobra.MaximumNArgs(1),
+		Use:     "edits [ID]",
+		Example: "  wattbus edits --open\n  wattbus edits 7264936162",
+		Short:   "List edits of values, newest first, or show one with its values",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkLimit(limit); err != nil {
 				return err
@@ -149,8 +150,9 @@ func newDecide(a *app, approve bool) *cobra.Command {
 	l := &look{app: a}
 	var comment string
 	cmd := &cobra.Command{
-		Use:   "approve EDIT",
-		Short: "Approve an edit that another person proposed",
+		Use:     "approve EDIT",
+		Example: "  wattbus approve 7264936162 --comment \"checked\" --token \"$BOB\"",
+		Short:   "Approve an edit that another person proposed",
 		Long: `Approve an edit that another person proposed: its values are in the books when the command ends, as a new version. Needs a token
 with a name and the right approve. Refused if the values have changed since the edit was proposed; look with wattbus edits EDIT.`,
 		Args: cobra.ExactArgs(1),
@@ -166,6 +168,7 @@ with a name and the right approve. Refused if the values have changed since the 
 	}
 	if !approve {
 		cmd.Use, cmd.Short = "reject EDIT", "Reject a proposed edit"
+		cmd.Example = "  wattbus reject 7264936162 --comment \"the meter was right\" --token \"$BOB\""
 		cmd.Long = "Reject a proposed edit; nothing changes. Needs a token with a name and the right approve; who proposed it\nmay also withdraw it, without that right."
 	}
 	l.flags(cmd, false)
@@ -177,10 +180,11 @@ func newWithdraw(a *app) *cobra.Command {
 	l := &look{app: a}
 	var comment string
 	cmd := &cobra.Command{
-		Use:   "withdraw EDIT",
-		Short: "Take back an edit of one's own that nobody has decided on",
-		Long:  "Take back an edit of one's own that nobody has decided on; nothing changes. Needs a token with a name and the right edit.",
-		Args:  cobra.ExactArgs(1),
+		Use:     "withdraw EDIT",
+		Example: "  wattbus withdraw 7264936162 --comment \"wrong day\" --token \"$ALICE\"",
+		Short:   "Take back an edit of one's own that nobody has decided on",
+		Long:    "Take back an edit of one's own that nobody has decided on; nothing changes. Needs a token with a name and the right edit.",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
 				e, err := c.WithdrawEdit(ctx, args[0], comment)

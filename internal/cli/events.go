@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,15 +20,13 @@ func newEvents(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Follow the centre's events as they happen",
-		Long: `Follow the centre's events as they happen, until Ctrl-C. With -o json each line is one CloudEvent.
+		Long: `Follow the centre's events as they happen, until Ctrl-C. With -o json each line is one CloudEvent, with -o csv its
+time, type, subject and data.
 
 Types: reading (only produced while somebody follows), state, command, outage, concentrator, device, totals.`,
 		Example: "  wattbus events --type state,outage\n  wattbus events --type reading --meter M1000317 -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if l.output.format == "csv" {
-				return usagef("flag --output: events come as table or json")
-			}
 			if err := l.output.check(); err != nil {
 				return err
 			}
@@ -35,9 +34,12 @@ Types: reading (only produced while somebody follows), state, command, outage, c
 			if err != nil {
 				return err
 			}
+			if err := l.eventHead(); err != nil {
+				return err
+			}
 			err = client.Events(cmd.Context(), filter, func(ev api.Event) error {
-				if l.output.format == "json" {
-					return json.NewEncoder(a.Out).Encode(ev)
+				if done, err := l.eventRow(ev); done {
+					return err
 				}
 				data := string(ev.Data)
 				if width, _ := terminal(a.Out); len(data) > max(width-50, 40) {
@@ -54,9 +56,32 @@ Types: reading (only produced while somebody follows), state, command, outage, c
 		},
 	}
 	l.flags(cmd, false)
-	cmd.Flags().Lookup("output").Usage = "table or json"
+	cmd.Flags().Lookup("output").Usage = "table, json or csv"
 	cmd.Flags().StringSliceVar(&filter.Types, "type", []string{"state", "command", "outage", "concentrator", "device"}, "types of events")
 	cmd.Flags().StringVar(&filter.Meter, "meter", "", "only of this device")
 	cmd.Flags().StringVar(&filter.Path, "path", "", "only below these concentrators")
 	return cmd
+}
+
+// eventHead writes what stands before events.
+func (l *look) eventHead() error {
+	if l.output.format != "csv" {
+		return nil
+	}
+	_, err := fmt.Fprintln(l.app.Out, "time,type,subject,data")
+	return err
+}
+
+// eventRow writes an event for programs; done is false where people read.
+func (l *look) eventRow(ev api.Event) (done bool, err error) {
+	switch l.output.format {
+	case "json":
+		return true, json.NewEncoder(l.app.Out).Encode(ev)
+	case "csv":
+		w := csv.NewWriter(l.app.Out)
+		err := w.Write([]string{ev.Time.UTC().Format(time.RFC3339), ev.Type, ev.Subject, string(ev.Data)})
+		w.Flush()
+		return true, errors.Join(err, w.Error())
+	}
+	return false, nil
 }

@@ -38,7 +38,7 @@ tells how to read them.`,
 					return write(a.Out, l.output, []api.Explanation{x}, nil)
 				}
 				if l.output.format == "table" {
-					fmt.Fprintf(a.Out, "%s %s, %s to %s: %s, %s (%s)\n\n", x.Meter, x.Channel, stamp(&x.Start), stamp(&x.End), wh(x.Value), x.Quality, x.ReadingQuality)
+					fmt.Fprintf(a.Out, "%s %s, %s to %s:\n%s, %s (%s)\n\n", x.Meter, x.Channel, stamp(&x.Start), stamp(&x.End), wh(x.Value), x.Quality, x.ReadingQuality)
 				}
 				if err := write(a.Out, l.output, x.Versions, versionColumns); err != nil || l.output.format != "table" || len(x.Findings) == 0 {
 					return err
@@ -48,7 +48,7 @@ tells how to read them.`,
 			})
 		},
 	}
-	l.flags(cmd, false)
+	l.flags(cmd, true)
 	cmd.Flags().StringVar(&channel, "channel", "", "import (default) or export")
 	return cmd
 }

@@ -21,6 +21,9 @@ the group's members; the meters are told and confirm. A number and no id ("wattb
 	}
 	var empty bool
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if l.watch && len(args) > 0 {
+			return usagef("flag --watch: shows the list of groups, want no arguments beside it")
+		}
 		return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
 			columns := []column[api.Group]{
 				{"group", func(g api.Group) string { return strconv.FormatUint(uint64(g.Group), 10) }},
@@ -57,7 +60,7 @@ the group's members; the meters are told and confirm. A number and no id ("wattb
 			return write(a.Out, l.output, items, columns)
 		})
 	}
-	l.flags(cmd, false)
+	l.flags(cmd, true)
 	cmd.Flags().BoolVar(&empty, "empty", false, "empty the group")
 	return cmd
 }

@@ -38,6 +38,7 @@ func checkLimit(n int) error {
 
 // show runs f once or, with --watch, until ctx ends.
 func (l *look) show(ctx context.Context, f func(context.Context, *apiclient.Client) error) error {
+	l.output.width, l.output.colours = l.app.columns(), l.app.colours(l.app.Out)
 	if err := l.output.check(); err != nil {
 		return err
 	}

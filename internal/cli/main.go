@@ -33,6 +33,7 @@ type Stdio struct {
 	Out, Err io.Writer
 	Env      func(string) (string, bool)
 	Now      func() time.Time // of people; nil: time.Now
+	Columns  int              // of the terminal that Out is; 0: Out knows whether it is one
 }
 
 // OS is the process's own Stdio.
@@ -134,7 +135,7 @@ Exit status: 0 done, 1 failed or refused, 2 wrong use, 3 timed out.`,
 	p.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
 	p.StringVar(&a.logFormat, "log-format", "text", "text or json")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{err: flagError(err), hint: cmd.CommandPath()}
+		return &usageError{err: flagError(cmd, err), hint: cmd.CommandPath()}
 	})
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run a part of the system:"},
@@ -158,8 +159,12 @@ Exit status: 0 done, 1 failed or refused, 2 wrong use, 3 timed out.`,
 	return root
 }
 
-// flagError says what a flag wants where the library says which function could not read it.
-func flagError(err error) error {
+// flagError says what a flag wants where the library says which function could not read it, and which one may have been meant.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && len(unknown.GetSpecifiedName()) > 1 {
+		return fmt.Errorf("%w%s", err, config.Suggest(cmd.Flags(), unknown.GetSpecifiedName()))
+	}
 	var n *strconv.NumError
 	if !errors.As(err, &n) {
 		return err
@@ -253,6 +258,17 @@ func (a *app) colours(w io.Writer) bool {
 	}
 	kind, _ := a.Env("TERM")
 	return tty && kind != "dumb"
+}
+
+// columns is how wide the terminal is that Out is; 0 if it is none.
+func (a *app) columns() int {
+	if a.Columns > 0 {
+		return a.Columns
+	}
+	if width, tty := terminal(a.Out); tty {
+		return width
+	}
+	return 0
 }
 
 // terminal reports whether w is a terminal, and how wide.

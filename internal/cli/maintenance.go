@@ -92,9 +92,10 @@ func newMaintenanceList(a *app) *cobra.Command {
 	var past bool
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List maintenance that is planned or under way",
-		Args:  cobra.NoArgs,
+		Use:     "list",
+		Short:   "List maintenance that is planned or under way",
+		Example: "  wattbus maintenance list --past",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkLimit(limit); err != nil {
 				return err
@@ -117,9 +118,10 @@ func newMaintenanceList(a *app) *cobra.Command {
 func newMaintenanceEnd(a *app) *cobra.Command {
 	l := &look{app: a}
 	cmd := &cobra.Command{
-		Use:   "end ID",
-		Short: "End maintenance now, or take it back before it begins",
-		Args:  cobra.ExactArgs(1),
+		Use:     "end ID",
+		Short:   "End maintenance now, or take it back before it begins",
+		Example: "  wattbus maintenance end 7264936161",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
 				w, err := c.EndMaintenance(ctx, args[0])

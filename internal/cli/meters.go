@@ -155,7 +155,8 @@ func showMeter(a *app, m api.Meter) error {
 	line("power", "%s", fact(m.Power))
 	line("breaker", "%s", fact(m.Breaker))
 	if r := m.Register; r != nil {
-		line("register", "import %s Wh, export %s Wh, %d W, %.1f V at %s", thousands(r.Import), thousands(r.Export), r.Power, r.Voltage, stamp(&r.Time))
+		line("register", "import %s Wh, export %s Wh at %s", thousands(r.Import), thousands(r.Export), stamp(&r.Time))
+		line("load", "%s W at %.1f V", thousands(r.Power), r.Voltage)
 	}
 	line("last seen", "%s", orDash(stamp(m.LastSeen)))
 	line("interval", "%d min", m.Interval)

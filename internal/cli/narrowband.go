@@ -253,8 +253,9 @@ func newBenchNarrowband(a *app) *cobra.Command {
 	n := narrowband{log: slog.New(slog.DiscardHandler)}
 	var out output
 	cmd := &cobra.Command{
-		Use:   "narrowband",
-		Short: "A meter's day on a link of 1,200 bit/s with frames of 64 octets",
+		Use:     "narrowband",
+		Example: "  wattbus bench narrowband",
+		Short:   "A meter's day on a link of 1,200 bit/s with frames of 64 octets",
 		Long: `Let a meter live through a day on a simulated link of 1,200 bit/s with frames of 64 octets, half duplex: registration, 48
 readings, a load profile and a command, over the real gateway. It prints the octets on the link, and what MQTT over TCP needs
 for the same messages on one connection that lasts all day.`,

@@ -15,9 +15,10 @@ import (
 func newConcentrators(a *app) *cobra.Command {
 	l := &look{app: a}
 	cmd := &cobra.Command{
-		Use:   "concentrators",
-		Short: "List the tree of concentrators with their state",
-		Args:  cobra.NoArgs,
+		Use:     "concentrators",
+		Short:   "List the tree of concentrators with their state",
+		Example: "  wattbus concentrators\n  wattbus concentrators --watch",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
 				items, err := c.Concentrators(ctx)

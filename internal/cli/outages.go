@@ -113,7 +113,7 @@ communication alone. --kind power-lost leaves the latter out. docs/outages.md te
 	}
 	l.listFlags(cmd)
 	list := &outageList{look: look{app: a}}
-	sub := &cobra.Command{Use: "list", Short: "List outages, newest first", Args: cobra.NoArgs, RunE: list.run}
+	sub := &cobra.Command{Use: "list", Short: "List outages, newest first", Example: "  wattbus outages list --open --kind power-lost", Args: cobra.NoArgs, RunE: list.run}
 	list.listFlags(sub)
 	cmd.AddCommand(sub, newOutageShow(a), newOutageWatch(a), newIndices(a), newOutageEvents(a))
 	return cmd
@@ -123,9 +123,10 @@ func newOutageShow(a *app) *cobra.Command {
 	l := &look{app: a}
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "show ID",
-		Short: "Show an outage with its meters",
-		Args:  cobra.ExactArgs(1),
+		Use:     "show ID",
+		Short:   "Show an outage with its meters",
+		Example: "  wattbus outages show 1234567890 --watch",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkLimit(limit); err != nil {
 				return err
@@ -183,18 +184,19 @@ func newOutageWatch(a *app) *cobra.Command {
 	l := &look{app: a}
 	var power bool
 	cmd := &cobra.Command{
-		Use:   "watch",
-		Short: "Follow outages as they begin, grow and end",
-		Args:  cobra.NoArgs,
+		Use:     "watch",
+		Short:   "Follow outages as they begin, grow and end",
+		Example: "  wattbus outages watch --power",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if l.output.format == "csv" {
-				return usagef("flag --output: events come as table or json")
-			}
 			if err := l.output.check(); err != nil {
 				return err
 			}
 			client, err := l.server.client()
 			if err != nil {
+				return err
+			}
+			if err := l.eventHead(); err != nil {
 				return err
 			}
 			err = client.Events(cmd.Context(), apiclient.EventFilter{Types: []string{api.EventOutage, api.EventStorm}}, func(ev api.Event) error {
@@ -207,14 +209,14 @@ func newOutageWatch(a *app) *cobra.Command {
 		},
 	}
 	l.flags(cmd, false)
-	cmd.Flags().Lookup("output").Usage = "table or json"
+	cmd.Flags().Lookup("output").Usage = "table, json or csv"
 	cmd.Flags().BoolVar(&power, "power", false, "only outages of supply, not of communication")
 	return cmd
 }
 
 func (l *look) outageEvent(ev api.Event, power bool) error {
-	if l.output.format == "json" {
-		return json.NewEncoder(l.app.Out).Encode(ev)
+	if done, err := l.eventRow(ev); done {
+		return err
 	}
 	at := ev.Time.UTC().Format(time.RFC3339)
 	if strings.HasSuffix(ev.Type, "."+api.EventStorm+".v1") {
@@ -251,9 +253,10 @@ func newIndices(a *app) *cobra.Command {
 	var q api.IndicesQuery
 	var from, to string
 	cmd := &cobra.Command{
-		Use:   "indices",
-		Short: "Reckon SAIDI, SAIFI, CAIDI and MAIFI (IEEE 1366) of a period, by feeder",
-		Args:  cobra.NoArgs,
+		Use:     "indices",
+		Short:   "Reckon SAIDI, SAIFI, CAIDI and MAIFI (IEEE 1366) of a period, by feeder",
+		Example: "  wattbus outages indices --from 2018-12-01T00:00:00Z -o csv",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			span, err := parseSpan(from, to)
 			if err != nil {
@@ -297,10 +300,11 @@ func newOutageEvents(a *app) *cobra.Command {
 	l := &look{app: a}
 	var from, to, format, outage string
 	cmd := &cobra.Command{
-		Use:   "events",
-		Short: "Write interruptions as EndDeviceEvents of IEC 61968-9",
-		Long:  "Write interruptions as EndDeviceEvents of IEC 61968-9, as XML or JSON. Of more than 1000 interruptions each part is a document of its own.",
-		Args:  cobra.NoArgs,
+		Use:     "events",
+		Short:   "Write interruptions as EndDeviceEvents of IEC 61968-9",
+		Example: "  wattbus outages events --from 2018-12-12T00:00:00Z --format xml > events.xml",
+		Long:    "Write interruptions as EndDeviceEvents of IEC 61968-9, as XML or JSON. Of more than 1000 interruptions each part is a document of its own.",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if format != "xml" && format != "json" {
 				return usagef("flag --format: value %q, want xml or json", format)

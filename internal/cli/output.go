@@ -6,25 +6,33 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/wattbus/wattbus/internal/top"
 )
 
 // output is the -o flag: a table for people, JSON or CSV for programs.
-type output struct{ format string }
+type output struct {
+	format  string
+	width   int  // that tables have to fit into; 0: any
+	colours bool // of states
+}
 
 func (o *output) flag(f *pflag.FlagSet) {
-	f.StringVarP(&o.format, "output", "o", "table", "table, json or csv")
+	f.StringVarP(&o.format, "output", "o", "table", "table, wide (a table that need not fit the terminal), json or csv")
 }
 
 func (o *output) check() error {
 	switch o.format {
 	case "table", "json", "csv":
 		return nil
+	case "wide":
+		o.format, o.width = "table", 0
+		return nil
 	}
-	return usagef("flag --output: value %q, want table, json or csv", o.format)
+	return usagef("flag --output: value %q, want table, wide, json or csv", o.format)
 }
 
 // column is one column of a table: its name and what stands in it.
@@ -64,28 +72,19 @@ func write[T any](w io.Writer, o output, items []T, columns []column[T]) error {
 		cw.Flush()
 		return cw.Error()
 	}
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	for i, c := range columns {
-		if i > 0 {
-			fmt.Fprint(tw, "\t")
-		}
-		fmt.Fprint(tw, strings.ToUpper(c.name))
+	t := &grid{width: o.width, colours: o.colours}
+	for _, c := range columns {
+		t.names = append(t.names, c.name)
 	}
-	fmt.Fprintln(tw)
 	for _, it := range items {
+		cells := make([]string, len(columns))
 		for i, c := range columns {
-			if i > 0 {
-				fmt.Fprint(tw, "\t")
-			}
-			text := c.cell(it)
-			if text == "" {
-				text = "-"
-			}
-			fmt.Fprint(tw, text)
+			cells[i] = orDash(top.Clean(c.cell(it)))
 		}
-		fmt.Fprintln(tw)
+		t.rows = append(t.rows, cells)
 	}
-	return tw.Flush()
+	_, err := io.WriteString(w, t.text())
+	return err
 }
 
 func stamp(t *time.Time) string {
@@ -96,7 +95,7 @@ func stamp(t *time.Time) string {
 }
 
 // thousands writes 1067040 as 1,067,040.
-func thousands[N ~int | ~int64 | ~uint64](n N) string {
+func thousands[N ~int | ~int32 | ~int64 | ~uint64](n N) string {
 	s := fmt.Sprint(n)
 	neg := strings.HasPrefix(s, "-")
 	s = strings.TrimPrefix(s, "-")

@@ -22,7 +22,7 @@ func TestWrite(t *testing.T) {
 		"json":  "{\"n\":1,\"s\":\"a, b\"}\n{\"n\":1067040,\"s\":\"\"}\n",
 	} {
 		var b bytes.Buffer
-		if err := write(&b, output{format}, items, columns); err != nil || b.String() != want {
+		if err := write(&b, output{format: format}, items, columns); err != nil || b.String() != want {
 			t.Errorf("%s: %q, %v; want %q", format, b.String(), err, want)
 		}
 	}

@@ -16,6 +16,10 @@ type progress struct {
 	start    time.Time
 	lastLine time.Time
 	drawn    bool
+
+	part      string // of the work, by its note; its rate is its own
+	partBegan time.Time
+	partFrom  int64
 }
 
 func newProgress(w io.Writer, title string) *progress {
@@ -37,6 +41,9 @@ func (p *progress) update(done, total int64, note string) {
 		share = float64(done) / float64(total)
 	}
 	text := fmt.Sprintf("%s of %s  %5.1f %%  %s", thousands(done), thousands(total), floorPercent(share), note)
+	if pace := p.pace(now, done, total, note); pace != "" && !strings.Contains(note, "/s") {
+		text += "  " + pace
+	}
 	if !p.tty {
 		fmt.Fprintf(p.w, "%s: %s\n", p.title, strings.TrimSpace(text))
 		return
@@ -49,6 +56,24 @@ func (p *progress) update(done, total int64, note string) {
 	}
 	fmt.Fprintf(p.w, "\r\x1b[K%s  %s%s", p.title, bar, text)
 	p.drawn = true
+}
+
+// pace is the rate of the present part and the time that it still takes, "" while nobody knows.
+func (p *progress) pace(now time.Time, done, total int64, note string) string {
+	if p.partBegan.IsZero() || note != p.part || done < p.partFrom {
+		p.part, p.partBegan, p.partFrom = note, now, done
+		return ""
+	}
+	took := now.Sub(p.partBegan).Seconds()
+	if took < 1 || done <= p.partFrom {
+		return ""
+	}
+	rate := float64(done-p.partFrom) / took
+	text := thousands(int64(rate)) + "/s"
+	if left := float64(total-done) / rate; left >= 1 && left < 1e6 {
+		text += "  " + time.Duration(left*float64(time.Second)).Round(time.Second).String() + " left"
+	}
+	return text
 }
 
 // finish ends the bar with a last line.

@@ -34,8 +34,9 @@ func newRegistryImport(a *app) *cobra.Command {
 	var dryRun bool
 	var by string
 	cmd := &cobra.Command{
-		Use:   "import FILE",
-		Short: "Import a CSV file, all of it or nothing; - reads standard input",
+		Use:     "import FILE",
+		Example: "  wattbus registry import grid.csv --dry-run\n  zcat grid.csv.gz | wattbus registry import -",
+		Short:   "Import a CSV file, all of it or nothing; - reads standard input",
 		Long: `Import a CSV file: all of it, or nothing if a single line is wrong. Every wrong line is told with its column and value. Lines
 that say nothing new change nothing, so a file may be imported again.`,
 		Args: cobra.ExactArgs(1),
@@ -149,9 +150,10 @@ func newRegistryExport(a *app) *cobra.Command {
 	l := &look{app: a}
 	var known, to string
 	cmd := &cobra.Command{
-		Use:   "export",
-		Short: "Export the registry as the CSV that an import reads",
-		Args:  cobra.NoArgs,
+		Use:     "export",
+		Example: "  wattbus registry export --to grid.csv\n  wattbus registry export --known 2026-11-01T00:00:00Z",
+		Short:   "Export the registry as the CSV that an import reads",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, err := parseTime("known", known); err != nil {
 				return err
@@ -204,9 +206,10 @@ func newRegistryExchange(a *app) *cobra.Command {
 	var at string
 	var oldImport, oldExport, firstImport, firstExport uint64
 	cmd := &cobra.Command{
-		Use:   "exchange USAGE-POINT",
-		Short: "Tell that the meter of a usage point was exchanged, or taken out",
-		Args:  cobra.ExactArgs(1),
+		Use:     "exchange USAGE-POINT",
+		Example: "  wattbus registry exchange UP4711 --old-import 12345678 --meter M1009999 --first-import 0 --reason age\n  wattbus registry exchange UP4711 --old-import 12345678   # taken out only",
+		Short:   "Tell that the meter of a usage point was exchanged, or taken out",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := parseTime("time", at)
 			if err != nil {
@@ -247,8 +250,9 @@ func newRegistryRetire(a *app) *cobra.Command {
 	var at string
 	var oldImport, oldExport uint64
 	cmd := &cobra.Command{
-		Use:   "retire METER",
-		Short: "Tell that a meter never comes back",
+		Use:     "retire METER",
+		Example: "  wattbus registry retire M1000317 --old-import 12345678 --reason scrapped",
+		Short:   "Tell that a meter never comes back",
 		Long: `Tell that a meter never comes back: it is taken out of its usage point if it is at one, no intervals are expected of it any more,
 it is in no list, and what it still sends is ignored. Its values and its history stay.`,
 		Args: cobra.ExactArgs(1),

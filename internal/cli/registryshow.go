@@ -85,7 +85,7 @@ func newRegistryShow(a *app) *cobra.Command {
 			})
 		},
 	}
-	l.flags(cmd, false)
+	l.flags(cmd, true)
 	f := cmd.Flags()
 	f.StringVar(&q.Substation, "substation", "", "only those of this substation")
 	f.StringVar(&q.Feeder, "feeder", "", "only those on this feeder")
@@ -149,9 +149,10 @@ var installationColumns = []column[api.Installation]{
 func newRegistryHistory(a *app) *cobra.Command {
 	l := &look{app: a}
 	cmd := &cobra.Command{
-		Use:   "history USAGE-POINT",
-		Short: "Show everything that was ever recorded of a usage point",
-		Args:  cobra.ExactArgs(1),
+		Use:     "history USAGE-POINT",
+		Example: "  wattbus registry history UP4711",
+		Short:   "Show everything that was ever recorded of a usage point",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
 				items, err := c.UsagePointHistory(ctx, args[0])
@@ -172,7 +173,7 @@ func newRegistryHistory(a *app) *cobra.Command {
 			})
 		},
 	}
-	l.flags(cmd, false)
+	l.flags(cmd, true)
 	return cmd
 }
 

@@ -185,7 +185,21 @@ func read(file string) (map[string]value, error) {
 	return out, nil
 }
 
-// suggest names the flag that a mistyped key most likely meant.
+// Suggest names the flag that a mistyped one most likely meant, as the end of a sentence; "" if none is like it.
+func Suggest(flags *pflag.FlagSet, name string) string {
+	best, dist := "", 3
+	flags.VisitAll(func(f *pflag.Flag) {
+		if d := distance(f.Name, name); d < dist && !f.Hidden {
+			best, dist = f.Name, d
+		}
+	})
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean --%s?", best)
+}
+
+// suggest names the flag that a mistyped key most likely meant, or all that there are.
 func suggest(flags *pflag.FlagSet, key string) string {
 	var names []string
 	flags.VisitAll(func(f *pflag.Flag) {

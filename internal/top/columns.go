@@ -154,6 +154,14 @@ func stateStyle(s string) style {
 	return plain
 }
 
+// Coloured is text, which tells a state, in the colour of that state.
+func Coloured(state, text string) string {
+	if st := stateStyle(state); st != plain {
+		return "\x1b[" + string(st) + "m" + text + "\x1b[0m"
+	}
+	return text
+}
+
 // stateOrder is that of the contract, the worst first.
 var stateOrder = []string{api.StatePowerLost, api.StateUnreachable, api.StateCommLost, api.StateDisconnected, api.StateSleeping, api.StateNeverSeen, api.StateOnline}
 

@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/top"
+)
+
+// expendable are the columns that go first, in this order, when a table is too wide: others of their table say much the same.
+var expendable = []string{"wakes_at", "numbers", "link", "power", "breaker", "code", "path", "class", "restored", "confidence", "sends",
+	"took_ms", "fuse_a", "phases", "lateral", "valid_from", "customer", "channel", "refused", "usage_point", "feeder", "transformer"}
+
+const (
+	gap     = 2  // blanks between columns
+	minimum = 16 // columns that a long text keeps: times and states whole
+)
+
+// grid is a table for people, made to fit.
+type grid struct {
+	names   []string
+	rows    [][]string
+	width   int // 0: any
+	colours bool
+	left    []string // names of columns that were left out
+}
+
+// text renders it.
+func (g *grid) text() string {
+	g.fit()
+	widths := g.widths()
+	var b strings.Builder
+	line := func(cells []string, head bool) {
+		for i, c := range cells {
+			if head {
+				c = strings.ToUpper(c)
+			}
+			text := c
+			if g.width > 0 {
+				text = strings.TrimRight(top.Fit(c, widths[i], false), " ")
+			}
+			pad := strings.Repeat(" ", max(0, widths[i]-top.Width(text))+gap)
+			if !head && g.colours && (g.names[i] == "state" || g.names[i] == "kind") {
+				text = top.Coloured(c, text)
+			}
+			b.WriteString(text)
+			if i < len(cells)-1 {
+				b.WriteString(pad)
+			}
+		}
+		b.WriteByte('\n')
+	}
+	line(g.names, true)
+	for _, r := range g.rows {
+		line(r, false)
+	}
+	if len(g.left) > 0 {
+		b.WriteString(top.Fit("left out: "+strings.Join(g.left, ", "), max(minimum, g.width-len("; -o wide")), false))
+		return strings.TrimRight(b.String(), " ") + "; -o wide\n"
+	}
+	return b.String()
+}
+
+// widths are those of the columns as they are, cut to what fit allows.
+func (g *grid) widths() []int {
+	out := make([]int, len(g.names))
+	for i, n := range g.names {
+		out[i] = top.Width(n)
+		for _, r := range g.rows {
+			out[i] = max(out[i], top.Width(r[i]))
+		}
+	}
+	if g.width > 0 {
+		g.shrink(out)
+	}
+	return out
+}
+
+func total(widths []int) int {
+	sum := -gap
+	for _, w := range widths {
+		sum += w + gap
+	}
+	return sum
+}
+
+// shrink takes from the widest columns behind the first what is too much.
+func (g *grid) shrink(widths []int) {
+	for over := total(widths) - g.width; over > 0; over = total(widths) - g.width {
+		widest := 0
+		for i := 1; i < len(widths); i++ {
+			if widths[i] > max(minimum, top.Width(g.names[i])) && (widest == 0 || widths[i] > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest == 0 {
+			return
+		}
+		widths[widest] -= min(over, widths[widest]-max(minimum, top.Width(g.names[widest])))
+	}
+}
+
+func (g *grid) fits() bool { return g.width <= 0 || total(g.widths()) <= g.width }
+
+// wide reports whether it fits only with texts cut.
+func (g *grid) wide() bool {
+	whole := grid{names: g.names, rows: g.rows}
+	return g.width > 0 && total(whole.widths()) > g.width
+}
+
+// fit leaves out and shortens until the table fits: columns that say nothing, the parts of times that are all the same, what is expendable, and
+// then what stands rightmost. Long texts are cut.
+func (g *grid) fit() {
+	if !g.wide() {
+		return
+	}
+	for i := len(g.names) - 1; i > 0; i-- {
+		if len(g.rows) > 0 && !slices.ContainsFunc(g.rows, func(r []string) bool { return r[i] != "-" }) {
+			g.drop(i, false)
+		}
+	}
+	if !g.wide() {
+		return
+	}
+	g.shortTimes()
+	for _, name := range expendable {
+		if !g.wide() {
+			return
+		}
+		if i := slices.Index(g.names, name); i > 0 {
+			g.drop(i, true)
+		}
+	}
+	for !g.fits() && len(g.names) > 1 {
+		g.drop(len(g.names)-1, true)
+	}
+}
+
+func (g *grid) drop(i int, tell bool) {
+	if tell {
+		g.left = append(g.left, g.names[i])
+	}
+	g.names = slices.Delete(slices.Clone(g.names), i, i+1)
+	for k, r := range g.rows {
+		g.rows[k] = slices.Delete(r, i, i+1)
+	}
+}
+
+// shortTimes writes times without what all of them share: the year, or else without seconds.
+func (g *grid) shortTimes() {
+	years := map[int]bool{}
+	var at [][2]int
+	for k, r := range g.rows {
+		for i, c := range r {
+			if t, err := time.Parse(time.RFC3339, c); err == nil {
+				years[t.Year()] = true
+				at = append(at, [2]int{k, i})
+			}
+		}
+	}
+	layout := "2006-01-02 15:04"
+	if len(years) == 1 {
+		layout = "01-02 15:04:05"
+	}
+	for _, p := range at {
+		t, _ := time.Parse(time.RFC3339, g.rows[p[0]][p[1]])
+		g.rows[p[0]][p[1]] = t.Format(layout)
+	}
+}
