@@ -51,6 +51,7 @@ type MDMS struct {
 	rate     rate
 
 	stored     storage
+	sums       daySums
 	judge      *judge
 	flags      flagged
 	now        uint32 // of the turn under way; never falls
@@ -443,7 +444,12 @@ func (m *MDMS) commit(ctx context.Context, c *store.Commit) error {
 
 func (m *MDMS) tryCommit(ctx context.Context, c *store.Commit) error {
 	_, err := m.o.Store.Commit(ctx, c)
-	return err
+	if err != nil {
+		m.sums.forget() // it may be there all the same
+		return err
+	}
+	m.sums.committed(c.Blocks, cim.DayOf(m.o.Clock.Unix())-1)
+	return nil
 }
 
 // newID makes ids of commands and outages: growing, also over restarts, and below 2^63: wall milliseconds and a counter.

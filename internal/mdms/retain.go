@@ -67,6 +67,9 @@ func (m *MDMS) expire(ctx context.Context) error {
 		for more := true; more; {
 			start := time.Now()
 			n, err := m.o.Store.Expire(ctx, kind, before, expireRows)
+			if n > 0 || err != nil {
+				m.sums.forget()
+			}
 			if err != nil {
 				return err
 			}

@@ -134,8 +134,19 @@ type sealedPart struct {
 
 // readSealed reads the day's blocks, in as many parts at once as there are processors.
 func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdicts map[uint32]*store.Verdict) ([]sealedPart, error) {
+	var sums *daySum
+	if x.lo == x.day.Start() && x.hi == x.lo+dayLength {
+		out, d, done, err := m.readDay(ctx, x, of, verdicts)
+		if done || err != nil {
+			if err == nil {
+				out, err = estimatedDays(x, of, verdicts, out)
+			}
+			return out, err
+		}
+		sums = d
+	}
 	parts := min(max(runtime.GOMAXPROCS(0), 1), 8, len(of))
-	lists, errs := make([][]sealedPart, parts), make([]error, parts)
+	lists, filled, errs := make([][]sealedPart, parts), make([][]sealedPart, parts), make([]error, parts)
 	step := (len(of) + parts - 1) / parts
 	var wg sync.WaitGroup
 	for i := range parts {
@@ -146,10 +157,21 @@ func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdic
 			}
 			errs[i] = m.o.Store.DayBlocks(ctx, x.day, x.channel, uint64(from), uint64(to), func(b *store.Block) error {
 				k := &of[b.Device]
+				var all part
+				if sums != nil {
+					all = ofDay(b)
+					filled[i] = append(filled[i], sealedPart{b.Device, all})
+				}
 				if k.s == nil {
 					return nil
 				}
-				p, err := x.ofBlock(b, k.begin, k.end, verdicts[b.Device])
+				v := verdicts[b.Device]
+				if sums != nil && v == nil && k.begin <= x.lo && k.end >= x.hi {
+					lists[i] = append(lists[i], sealedPart{b.Device, all})
+					k.s = nil
+					return nil
+				}
+				p, err := x.ofBlock(b, k.begin, k.end, v)
 				lists[i] = append(lists[i], sealedPart{b.Device, p})
 				k.s = nil
 				return err
@@ -166,7 +188,14 @@ func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdic
 			out = append(out, lists[i]...)
 		}
 	}
-	// Of a day without a block there may be estimates.
+	if sums != nil {
+		m.sums.fill(sums, len(of), filled)
+	}
+	return estimatedDays(x, of, verdicts, out)
+}
+
+// estimatedDays adds those to out whose day has no block: of it there may be estimates.
+func estimatedDays(x *slice, of []sealedSpan, verdicts map[uint32]*store.Verdict, out []sealedPart) ([]sealedPart, error) {
 	n := len(out)
 	for device, v := range verdicts {
 		if int(device) >= len(of) || of[device].s == nil {

@@ -135,6 +135,11 @@ func (x *slice) ofBlock(b *store.Block, begin, end uint32, v *store.Verdict) (p 
 		}
 		wh, quality = k.Wh, k.Quality
 	}
+	return x.add(b, wh, quality, begin, end), nil
+}
+
+// add adds up a block's values, or those that count in their place.
+func (x *slice) add(b *store.Block, wh []uint32, quality []cim.Quality, begin, end uint32) (p part) {
 	step, start := uint32(b.Length)*60, b.Day.Start()
 	for i := int((x.lo - start) / step); i < int((x.hi-start)/step); i++ {
 		switch {
@@ -144,7 +149,7 @@ func (x *slice) ofBlock(b *store.Block, begin, end uint32, v *store.Verdict) (p 
 			p.missing++
 		}
 	}
-	return p, nil
+	return p
 }
 
 // wanted counts the expected intervals of a slice of whose day nothing is there.

@@ -78,6 +78,10 @@ func (s *Store) open(ctx context.Context, url string, conns int32, change func(*
 	if p := c.ConnConfig.RuntimeParams; p["application_name"] == "" {
 		p["application_name"] = "wattbus"
 	}
+	// The planner takes a look-up of single days for a long query before there are statistics; compiling it would take longer than it.
+	if p := c.ConnConfig.RuntimeParams; p["jit"] == "" {
+		p["jit"] = "off"
+	}
 	change(c)
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err == nil {
@@ -165,8 +169,7 @@ func (s *Store) Size(ctx context.Context) (store.Size, error) {
 		(SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c
 			WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'),
 		coalesce((SELECT sum(length(data))::bigint FROM block), 0), coalesce((SELECT sum(1440 / length)::bigint FROM block), 0),
-		coalesce((SELECT sum(pg_column_size(device) + pg_column_size(kind) + pg_column_size(start) + pg_column_size(wh) +
-			pg_column_size(register))::bigint FROM chunk), 0),
+		coalesce((SELECT sum(length(data))::bigint FROM chunk), 0),
 		coalesce((SELECT sum(intervals)::bigint FROM chunk), 0)`).
 		Scan(&z.Bytes, &z.BlockBytes, &z.BlockIntervals, &z.ChunkBytes, &z.ChunkIntervals)
 	if err != nil {

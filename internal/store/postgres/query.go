@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/store"
@@ -64,32 +65,17 @@ func (s *Store) Devices(ctx context.Context, f func(cim.EndDevice) error) error 
 // Chunks implements store.Store.
 func (s *Store) Chunks(ctx context.Context, from, to cim.Day, f func(*store.Chunk) error) error {
 	var c store.Chunk
-	var device, kind, start, wh []int32
-	var register, came []int64
+	var data pgtype.DriverBytes
 	return s.each(ctx, func(r pgx.Rows) error {
-		if err := r.Scan(&c.Day, &c.Recorded, &device, &kind, &start, &wh, &register, &came); err != nil {
+		var intervals int
+		if err := r.Scan(&c.Day, &c.Recorded, &intervals, &data); err != nil {
 			return err
 		}
-		n := len(device)
-		if came != nil && len(came) != n || len(kind) != n || len(start) != n || len(wh) != n || len(register) != n {
-			return fmt.Errorf("store %s: chunk of %v: columns of %d, %d, %d, %d and %d: %w", s.name, c.Day, n, len(kind), len(start), len(wh),
-				len(register), store.ErrCorrupt)
-		}
-		c.Rows = c.Rows[:0]
-		for i := range n {
-			k := kind[i]
-			row := store.Row{Device: uint32(device[i]), Channel: cim.Channel(k >> kindChannel & 15), Length: uint16(k),
-				Quality: cim.Quality(k >> kindQuality & 15), Start: uint32(int64(c.Day.Start()) + int64(start[i])), Wh: uint32(wh[i])}
-			if row.HasReg = k&kindRegister != 0; row.HasReg {
-				row.Register = uint64(register[i])
-			}
-			if came != nil {
-				row.Recorded = uint32(came[i])
-			}
-			c.Rows = append(c.Rows, row)
+		if err := unpackChunk(&c, intervals, data); err != nil {
+			return fmt.Errorf("store %s: chunk of %v: %w", s.name, c.Day, err)
 		}
 		return f(&c)
-	}, `SELECT day, recorded, device, kind, start, wh, register, came FROM chunk WHERE day >= $1 AND day < $2 ORDER BY id`, dayArg(from), dayArg(to))
+	}, `SELECT day, recorded, intervals, data FROM chunk WHERE day >= $1 AND day < $2 ORDER BY id`, dayArg(from), dayArg(to))
 }
 
 // dayArg is a day as an argument; later than any that a table can hold becomes the last one that it can.

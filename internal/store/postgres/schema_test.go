@@ -3,11 +3,16 @@ package postgres_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/store"
 	"github.com/wattbus/wattbus/internal/store/postgres"
 	"github.com/wattbus/wattbus/internal/store/postgres/pgtest"
@@ -142,6 +147,100 @@ func TestSameSteps(t *testing.T) {
 	for i := range max(len(ours), len(theirs)) {
 		if i >= len(ours) || i >= len(theirs) || ours[i].Name != theirs[i].Name {
 			t.Fatalf("step %d: only in one of the backends, or under two names", i+1)
+		}
+	}
+}
+
+// TestPacksChunks: rows that were kept in arrays are the same afterwards, for Go and for SQL.
+func TestPacksChunks(t *testing.T) {
+	need(t)
+	steps, err := postgres.SchemaSteps()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := schema(t, "arrays")
+	s, err := migrated(t, o, steps[:16])
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	conn := connectTo(t, "arrays")
+	const live, profile = 15 | 1<<16 | 1<<24, 30 | 2<<16 | 1<<20 // kinds
+	for _, c := range []struct{ device, kind, start, wh, register, came string }{
+		{"{7,-1,8}", fmt.Sprintf("{%d,%d,%d}", live, live, profile), "{900,-900,0}", "{5,-1,-2}", "{-1,9223372036854775807,0}", "{17,0,4294967295}"},
+		{"{3}", fmt.Sprintf("{%d}", profile), "{85500}", "{2147483647}", "{0}", ""},
+		{"{}", "{}", "{}", "{}", "{}", ""},
+	} {
+		if _, err := conn.Exec(t.Context(), `INSERT INTO chunk (day, recorded, intervals, device, kind, start, wh, register, came)
+			SELECT 17833, 99, cardinality($1::text::int[]), $1::text::int[], $2::text::int[], $3::text::int[], $4::text::int[], $5::text::bigint[], nullif($6, '')::bigint[]`,
+			c.device, c.kind, c.start, c.wh, c.register, c.came); err != nil {
+			t.Fatal(err)
+		}
+	}
+	day := cim.Day(17833)
+	at := func(seconds int64) uint32 { return uint32(int64(day.Start()) + seconds) }
+	want := [][]store.Row{{
+		{Device: 7, Length: 15, Quality: cim.Raw, Start: at(900), Wh: 5, Recorded: 17, Register: 1<<64 - 1, HasReg: true},
+		{Device: 1<<32 - 1, Length: 15, Quality: cim.Raw, Start: at(-900), Wh: cim.NoValue, Register: 1<<63 - 1, HasReg: true},
+		{Device: 8, Channel: cim.Export, Length: 30, Quality: cim.Recovered, Start: at(0), Wh: 1<<32 - 2, Recorded: 1<<32 - 1},
+	}, {{Device: 3, Channel: cim.Export, Length: 30, Quality: cim.Recovered, Start: at(85500), Wh: 1<<31 - 1}}, nil}
+	if s, err = postgres.Open(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Chunks(t.Context(), 0, day+1, func(c *store.Chunk) error {
+		if c.Day != day || c.Recorded != 99 || !slices.Equal(c.Rows, want[0]) {
+			t.Errorf("got %+v, want %+v", c, want[0])
+		}
+		want = want[1:]
+		return nil
+	}); err != nil || len(want) != 0 {
+		t.Fatalf("%d chunks left, %v", len(want), err)
+	}
+}
+
+// TestChunkInSQL: wattbus_chunk shows what a commit brought.
+func TestChunkInSQL(t *testing.T) {
+	o := schema(t, "packed")
+	s, err := postgres.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	rnd := rand.New(rand.NewPCG(7, 8))
+	day := cim.Day(17833)
+	conn := connectTo(t, "packed")
+	for round := range uint64(40) {
+		c := store.Chunk{Day: day}
+		for range 1 + rnd.IntN(30) { // a round's rows have one size of everything, so that columns of all widths come
+			r := store.Row{Device: uint32(rnd.Uint64N(1 << (1 + round*31/39))), Channel: cim.Channel(rnd.IntN(2)), Length: 15, Quality: cim.Raw,
+				Start: day.Start() + rnd.Uint32N(1<<(round%18)), Wh: uint32(rnd.Uint64N(1<<(1+round*31/39))) - 1}
+			if r.HasReg = rnd.IntN(3) > 0; r.HasReg {
+				r.Register = rnd.Uint64() >> (round * 63 / 39)
+			}
+			if round%3 == 0 {
+				r.Recorded = rnd.Uint32()
+			}
+			c.Rows = append(c.Rows, r)
+		}
+		if _, err := s.Commit(t.Context(), &store.Commit{Stream: "S", Sequence: round + 1, DropDays: []cim.Day{day}, Chunks: []store.Chunk{c}}); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := conn.Query(t.Context(), `SELECT n, r.device, channel, length, quality, start, coalesce(wh, -1), coalesce(register, 0), register IS NOT NULL,
+			coalesce(r.recorded, 0) FROM chunk c CROSS JOIN LATERAL wattbus_chunk(data, intervals) r ORDER BY n`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var n, device, start, wh, recorded, register int64
+		var r store.Row
+		got := []store.Row{}
+		if _, err := pgx.ForEachRow(rows, []any{&n, &device, &r.Channel, &r.Length, &r.Quality, &start, &wh, &register, &r.HasReg, &recorded}, func() error {
+			if r.Device, r.Start, r.Wh, r.Recorded, r.Register = uint32(device), uint32(start), uint32(wh), uint32(recorded), uint64(register); int(n) != len(got) {
+				return fmt.Errorf("row %d is numbered %d", len(got), n)
+			}
+			got = append(got, r)
+			return nil
+		}); err != nil || !slices.Equal(got, c.Rows) {
+			t.Fatalf("round %d: %v\n got %+v\nwant %+v", round, err, got, c.Rows)
 		}
 	}
 }

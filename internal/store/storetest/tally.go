@@ -49,9 +49,12 @@ func tallies(t *testing.T, b *bench) {
 			t.Fatalf("%+v", s)
 		}
 	}
-	// The same version once more changes nothing; a day whose tally is given up is read.
-	again := block(1, 100, 1, 7)
-	b.commit(&store.Commit{Blocks: []store.Block{again}}, true)
+	// The same version once more changes nothing, whatever comes with it; a day whose tally is given up is read.
+	b.commit(&store.Commit{Blocks: []store.Block{block(1, 100, 1, 7), block(7777, 100, 1, 7)}}, true)
+	came := 0
+	if err := b.Blocks(t.Context(), store.BlockQuery{Device: 7777, From: 100, To: 101}, func(*store.Block) error { came++; return nil }); err != nil || came != 1 {
+		t.Fatalf("%d blocks came with a repetition, want 1; %v", came, err)
+	}
 	read, err := store.ReadTally(t.Context(), b, 100, cim.Import)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,1 @@
+-- Only PostgreSQL kept the rows of a chunk in arrays.
