@@ -21,7 +21,7 @@ var groups = []struct {
 }{
 	{name: "vocabulary", packages: []string{"internal/cim", "internal/clock", "internal/api", "data"}},
 	{name: "codecs", packages: []string{"internal/topic", "internal/audit", "internal/record", "internal/mqtt", "internal/mqttsn",
-		"internal/format", "internal/echonet", "internal/dsmr", "internal/dlms", "internal/record/descriptor", "internal/jsonmap"}, peers: true},
+		"internal/seal", "internal/format", "internal/echonet", "internal/dsmr", "internal/dlms", "internal/record/descriptor", "internal/jsonmap"}, peers: true},
 	{name: "mechanisms", packages: []string{"internal/config", "internal/dataset", "internal/broker", "internal/client", "internal/bridge", "internal/gateway",
 		"internal/broker/conformance", "internal/broker/peers", "internal/broker/sqlitestore",
 		"internal/snlink", "internal/snclient", "internal/stomp", "internal/formats",
@@ -53,6 +53,7 @@ var forbidden = []struct{ from, to, why string }{
 	{"internal/dsmr", "net", "codecs do no I/O"},
 	{"internal/dlms", "net", "codecs do no I/O"},
 	{"internal/dlms", "os", "codecs do no I/O"},
+	{"internal/seal", "os", "codecs do no I/O"},
 	{"internal/jsonmap", "net", "codecs do no I/O"},
 	{"internal/record/descriptor", "os", "codecs do no I/O"},
 	{"internal/top", "os", "a picture touches no terminal"},

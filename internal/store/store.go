@@ -236,6 +236,13 @@ type Store interface {
 	// Locations calls f with every location.
 	Locations(ctx context.Context, f func(Location) error) error
 
+	// PutSealWindows keeps windows, replacing those of the same device, key and event.
+	PutSealWindows(ctx context.Context, ws []SealWindow) error
+	// SealWindows calls f with every window.
+	SealWindows(ctx context.Context, f func(SealWindow) error) error
+	// NextSealRun returns a number that it never returned before: the next one, or least where that is higher.
+	NextSealRun(ctx context.Context, least uint32) (uint32, error)
+
 	// Commit makes c durable. applied is false for a replay, which changed nothing.
 	Commit(ctx context.Context, c *Commit) (applied bool, err error)
 	// Sequence returns the sequence up to which the stream was committed, 0 for none.
