@@ -4,6 +4,7 @@ import (
 	"github.com/wattbus/wattbus/internal/broker"
 	"github.com/wattbus/wattbus/internal/bus"
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/seal"
 	"github.com/wattbus/wattbus/internal/store"
 	"github.com/wattbus/wattbus/internal/topic"
 )
@@ -15,8 +16,10 @@ type batch struct {
 	acks      []broker.Ack
 	locations []store.Location
 	dead      []bus.DeadLetter
-	replies   []registration // to acknowledge afterwards
-	answers   []answer       // to send afterwards
+	replies   []registration           // to acknowledge afterwards
+	answers   []answer                 // to send afterwards
+	windows   map[seal.Stream]struct{} // of sealed messages, changed
+	seen      []store.SealWindow       // the same, once nothing more comes in
 	counts    [uplinkTypes]int
 	bytes     int64 // what it counts for in uncommitted
 }
@@ -61,7 +64,7 @@ func (b *batch) reset() {
 	b.data = nil
 	clear(b.acks)
 	b.acks = b.acks[:0]
-	b.locations, b.dead, b.replies, b.answers = nil, nil, nil, nil
+	b.locations, b.dead, b.replies, b.answers, b.windows, b.seen = nil, nil, nil, nil, nil, nil
 	b.counts = [uplinkTypes]int{}
 	b.bytes = 0
 }

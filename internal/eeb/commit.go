@@ -98,6 +98,7 @@ func (e *EEB) next(ctx context.Context, last time.Time, eager bool) *batch {
 			e.room.Broadcast()
 		case gathered && (eager || e.closing || e.open.size() >= enough || time.Since(last) >= e.o.Linger):
 			b = e.open
+			e.seals.settle(b)
 			e.open, e.free = e.free, nil
 			if e.open == nil {
 				e.open = &batch{}
@@ -141,6 +142,11 @@ func (e *EEB) finish(ctx context.Context, f flight) error {
 	}
 	if len(b.locations) > 0 {
 		if err := e.insist(ctx, "locations", func() error { return e.o.Locations.PutLocations(ctx, b.locations) }); err != nil {
+			return err
+		}
+	}
+	if len(b.seen) > 0 {
+		if err := e.insist(ctx, "windows of sealed messages", func() error { return e.o.Seals.PutSealWindows(ctx, b.seen) }); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,8 @@
 package eeb
 
 import (
+	"context"
+	"errors"
 	"strings"
 
 	"github.com/wattbus/wattbus/internal/bus"
@@ -10,7 +12,8 @@ import (
 
 const readingType = uplinkType(record.TypeReading)
 
-// down takes a message off the bus, finds the way to its device and sends it. Results: sent; no_route, nobody at the broker
+// down takes a message off the bus, finds the way to its device and sends it. Results: sent; unsealed, it would have to be sealed and
+// cannot be; no_route, nobody at the broker
 // subscribes to it; unknown, a device or a way that is not known; invalid, outside the grammar; dropped, a lane is full.
 func (e *EEB) down(d bus.Down) {
 	t := topic.Topic{Direction: topic.Down, Path: d.Path, Target: d.Target, Kind: d.Kind, ID: d.ID, Group: d.Group, Event: d.Event}
@@ -41,12 +44,29 @@ func (e *EEB) down(d bus.Down) {
 // send puts a message into the lane of the session that it leaves by.
 func (e *EEB) send(t topic.Topic, name string, payload []byte, qos byte) {
 	key, _, _ := strings.Cut(t.Path, "/")
+	if e.seals != nil {
+		var err error
+		if payload, err = e.seals.protect(context.Background(), t, payload, e.latestKey); err != nil {
+			e.m.down.WithLabelValues("unsealed").Inc()
+			if !errors.Is(err, errManyPlain) {
+				e.log.Warn("message to a device not sealed, and not sent", "topic", name, "error", err)
+			}
+			return
+		}
+	}
 	if key == "" && t.Target == topic.Device {
 		key = t.ID
 	}
 	if !e.lanes.put(key, letter{name, payload, qos}) {
 		e.m.down.WithLabelValues("dropped").Inc()
 	}
+}
+
+// latestKey is the key that a device used last.
+func (e *EEB) latestKey(id string) (byte, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.seals.windows.Latest(id)
 }
 
 // acknowledgeLocation answers a registration over the way it came. [contract 2, Location]

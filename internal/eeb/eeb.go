@@ -20,6 +20,7 @@ type EEB struct {
 	m     *metrics
 	table *table
 	lanes *lanes
+	seals *sealer // nil: no keys
 
 	mu          sync.Mutex
 	room        sync.Cond // signalled when bytes falls, loaded or closing becomes true
@@ -46,6 +47,7 @@ func New(o Options) (*EEB, error) {
 	e := &EEB{o: o, log: o.Logger, table: newTable(), open: &batch{}, limit: newLimiter(o.DeadRate, o.DeadBurst),
 		wake: make(chan struct{}, 1)}
 	e.room.L = &e.mu
+	e.seals = newSealer(&o)
 	e.pacer = newPacer(o.AckRate, o.AckBurst, o.MaxAcksWaiting, e.acknowledgeLocation)
 	var err error
 	if e.m, err = newMetrics(o.Registerer, e.table, e.pacer, e.uncommittedBytes); err != nil {
@@ -77,6 +79,9 @@ func (e *EEB) Run(ctx context.Context) error {
 		return fmt.Errorf("eeb: load locations: %w", err)
 	}
 	devices, concentrators := e.table.count()
+	if err := e.seals.load(ctx); err != nil {
+		return fmt.Errorf("eeb: %w", err)
+	}
 	e.log.Info("locations loaded", "devices", devices, "concentrators", concentrators, "took", time.Since(loading))
 
 	stopServe, err := bus.Serve(e.o.Bus, api.QueryLocation, e.answer)

@@ -13,6 +13,7 @@ import (
 	"github.com/wattbus/wattbus/internal/bus"
 	"github.com/wattbus/wattbus/internal/clock"
 	"github.com/wattbus/wattbus/internal/formats"
+	"github.com/wattbus/wattbus/internal/seal"
 	"github.com/wattbus/wattbus/internal/store"
 )
 
@@ -37,6 +38,12 @@ type Options struct {
 
 	// Formats turns messages of other formats than wattbus v1 into what the centre keeps; nil: those that need no declaration.
 	Formats Formats
+
+	// Keys are those of sealed messages, which may be exchanged while the EEB runs; nil: nothing is sealed. Seals keeps what they need.
+	Keys  *seal.Ring
+	Seals Seals
+	// RequireSealed refuses what is plain also from devices without a key, and sends them nothing plain. With Keys only.
+	RequireSealed bool
 
 	// Interval is the reading interval that location acknowledgements order, in minutes; 0 leaves it to the device.
 	Interval uint16
@@ -64,6 +71,9 @@ type Options struct {
 func (o *Options) setDefaults() error {
 	if o.Broker == nil || o.Bus == nil || o.Locations == nil {
 		return errors.New("eeb: want a broker, a bus and a store for locations")
+	}
+	if (o.Keys == nil) != (o.Seals == nil) || o.RequireSealed && o.Keys == nil {
+		return errors.New("eeb: keys of sealed messages, and a store for their counters: want both or none; RequireSealed needs them")
 	}
 	if o.Clock == nil {
 		o.Clock = clock.Real()

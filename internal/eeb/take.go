@@ -9,6 +9,7 @@ import (
 	"github.com/wattbus/wattbus/internal/broker"
 	"github.com/wattbus/wattbus/internal/bus"
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/seal"
 	"github.com/wattbus/wattbus/internal/store"
 	"github.com/wattbus/wattbus/internal/topic"
 )
@@ -30,6 +31,8 @@ type uplink struct {
 	raw     string // topic
 	topic   topic.Topic
 	payload []byte
+	wire    []byte      // as it came, of one that was sealed
+	by      *opened     // what it was sealed with
 	kind    record.Type // 0 for a status
 	inner   record.Batch
 	reason  string // of the dead letter it is; "" for none
@@ -82,6 +85,7 @@ func (e *EEB) enter(client string, size int64, ack broker.Ack, wanted bool, us .
 func (e *EEB) filled(before int) {
 	n := e.open.size()
 	if n >= e.o.MaxEntries || e.open.entries.Len() >= e.o.MaxBatchBytes {
+		e.seals.settle(e.open)
 		e.full = append(e.full, e.open)
 		e.open, e.free = e.free, nil
 		if e.open == nil {
@@ -212,6 +216,15 @@ func (e *EEB) unpack(u *uplink, m *broker.Inbound, ack broker.Ack) {
 
 // put adds one message to the open batch. e.mu is held.
 func (e *EEB) put(u *uplink, client string, now time.Time) {
+	if u.reason == "" && u.by != nil {
+		switch err := e.seals.take(e.open, u.by); {
+		case errors.Is(err, seal.ErrReplay): // at QoS 1 a message may come twice
+			e.m.ignored.WithLabelValues("replay").Inc()
+			return
+		case err != nil:
+			*u = u.bad(seal.Reason(err), err)
+		}
+	}
 	if u.reason == "" {
 		*u = e.place(u, now)
 	}
@@ -233,6 +246,9 @@ func (e *EEB) bury(u *uplink, client string, now time.Time) {
 	if !e.limit.allow(client, now) {
 		e.m.unkept.Inc()
 		return
+	}
+	if u.wire != nil { // what is secret stays so
+		u.payload = u.wire
 	}
 	d := bus.DeadLetter{Topic: strings.Clone(u.raw[:min(len(u.raw), deadTopic)]), Reason: u.reason, Client: client, Received: now.UTC(),
 		Size: len(u.payload), Payload: bytes.Clone(u.payload[:min(len(u.payload), deadPayload)])}
@@ -269,7 +285,7 @@ func (e *EEB) place(u *uplink, now time.Time) uplink {
 	case err != nil:
 		return u.bad(reasonTable, err)
 	}
-	keep := true
+	keep, repeated := true, false
 	switch {
 	case u.foreign:
 		if keep = u.kind != 0; !keep {
@@ -301,6 +317,7 @@ func (e *EEB) place(u *uplink, now time.Time) uplink {
 		case newer:
 			e.open.location(where)
 		case same:
+			repeated = true
 			if e.pacer.waits(t.Kind, t.ID, t.Path, current) { // it is committed, and acknowledged when it is its turn
 				e.m.ignored.WithLabelValues("waiting_location").Inc()
 				return *u
@@ -331,6 +348,9 @@ func (e *EEB) place(u *uplink, now time.Time) uplink {
 	}
 	if !keep {
 		return *u
+	}
+	if u.kind == record.TypeLocation && repeated {
+		e.seals.unheard(t.ID)
 	}
 	if err := e.open.entry(t, ms, u.payload, uplinkType(u.kind)); err != nil {
 		return u.bad(record.Reason(err), err)

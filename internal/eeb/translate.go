@@ -8,12 +8,19 @@ import (
 	"github.com/wattbus/wattbus/internal/format"
 	"github.com/wattbus/wattbus/internal/formats"
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/seal"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
 // inspect takes a message apart and turns one of another format into wattbus v1 messages.
 func (e *EEB) inspect(raw string, payload []byte) uplink {
-	u := inspect(raw, payload)
+	u, ok := e.unseal(raw, payload)
+	if !ok {
+		return u
+	}
+	wire, by := u.wire, u.by
+	u = inspect(raw, u.payload)
+	u.wire, u.by = wire, by
 	if u.reason != reasonFormat || !e.o.Formats.Knows(u.topic.Event) {
 		return u
 	}
@@ -21,6 +28,27 @@ func (e *EEB) inspect(raw string, payload []byte) uplink {
 		return u.bad(reasonKind, errors.New("a concentrator measures nothing"))
 	}
 	return e.translate(u)
+}
+
+// unseal opens a sealed message; false for one that is refused.
+func (e *EEB) unseal(raw string, payload []byte) (u uplink, ok bool) {
+	u = uplink{raw: raw, payload: payload}
+	if e.seals == nil {
+		return u, true
+	}
+	t, err := topic.Parse(raw)
+	if err != nil || t.Direction != topic.Up { // inspect says why
+		return u, true
+	}
+	u.topic = t
+	plain, by, err := e.seals.open(t, payload)
+	switch {
+	case err != nil:
+		return u.bad(seal.Reason(err), err), false
+	case by != nil:
+		u.payload, u.wire, u.by = plain, payload, by
+	}
+	return u, true
 }
 
 // translate makes one or several messages of one of another format. If any of it is wrong all of it is a dead letter.
@@ -41,6 +69,9 @@ func (e *EEB) translate(u uplink) uplink {
 		}
 		x := u
 		x.kind, x.payload, x.answer = t, payload, nil
+		if len(parts) > 0 { // one counter for all of them
+			x.by = nil
+		}
 		x.topic.Event = t.Event()
 		parts = append(parts, x)
 		return err

@@ -29,6 +29,13 @@ func (o Opcode) String() string {
 	return fmt.Sprintf("opcode %d", uint8(o))
 }
 
+// OwnKeyOnly reports whether a command, where there are keys, has to be sealed with the device's own: it moves a breaker, or the clock by
+// which expiries are judged (docs/contract.md, section 3).
+func OwnKeyOnly(o Opcode) bool { return o == OpDisconnect || o == OpReconnect || o == OpSetClock }
+
+// Plain reports whether a device with a key takes a command that is not sealed: it changes nothing.
+func Plain(o Opcode) bool { return o == OpRead || o == OpProfile || o == OpPing }
+
 // Command (0x82) tells a device to do something; a device carries out an id once.
 type Command struct {
 	Header

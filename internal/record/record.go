@@ -149,6 +149,12 @@ func EventType(event string) (t Type, ok bool) {
 	return 0, false
 }
 
+// HasEvent reports whether topics with the event carry a type of this package.
+func HasEvent(event string) bool {
+	_, ok := EventType(event)
+	return ok
+}
+
 // String is the event's name.
 func (t Type) String() string {
 	if e := t.Event(); e != "" {
