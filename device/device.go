@@ -43,11 +43,12 @@ func New(o Options) (*Device, error) {
 // returns. The error is nil, or says that what has to be remembered (Options.Data) cannot be: without that a meter must do nothing.
 // That a concentrator is away is no error: Run tries on, and tells OnDisconnect. After it has returned Run may be called again.
 func (d *Device) Run(ctx context.Context) (err error) {
+	d.mu.Lock()
 	m, err := d.o.agent()
 	if err != nil {
+		d.mu.Unlock()
 		return err
 	}
-	d.mu.Lock()
 	if d.agent != nil {
 		d.mu.Unlock()
 		return ErrRunning

@@ -30,6 +30,10 @@ type Options struct {
 	// twice. One process may have it open.
 	Data string
 
+	// Keys are what messages are sealed with between this device and the centre, whatever is in between (docs/contract.md, section 3): see
+	// ReadKeys. With a key of its own the device seals all that it sends, and takes plain only what changes nothing.
+	Keys []Key
+
 	Kind     string        // in topics: meter (default), han, ev or pv
 	Firmware uint32        // 0x01020003 is shown as 1.2.3
 	Interval time.Duration // between readings, whole minutes that divide a day; default 30 min. The centre may change it
@@ -107,6 +111,13 @@ func (o *Options) agent() (meter.Options, error) {
 	if url == "" {
 		return bad("no concentrator: want its URL, such as mqtt://host:1883")
 	}
+	keys, err := sealKeys(o.Keys)
+	if err != nil {
+		return bad("%w", err)
+	}
+	if len(o.Keys) > 0 && !keys.Has(o.ID) {
+		return bad("keys, and none of its own")
+	}
 	h, caps := hardware(o.Driver)
 	if o.Battery {
 		caps |= record.CapBattery
@@ -114,7 +125,7 @@ func (o *Options) agent() (meter.Options, error) {
 	if o.Export {
 		caps |= record.CapExport
 	}
-	m := meter.Options{ID: o.ID, Kind: o.Kind, Hardware: h, Clock: o.clock, URL: url, Username: o.Username, Password: []byte(o.Password), TLS: o.TLS,
+	m := meter.Options{ID: o.ID, Keys: keys, Kind: o.Kind, Hardware: h, Clock: o.clock, URL: url, Username: o.Username, Password: []byte(o.Password), TLS: o.TLS,
 		KeepAlive: o.KeepAlive, Capabilities: caps, Firmware: o.Firmware, Interval: uint16(o.Interval / time.Minute), Unsynchronised: o.Unsynchronised,
 		Spread: o.Spread, HoldUp: o.HoldUp, SN: meter.SN{Sleep: o.Sleep, Retry: o.Retry}, Logger: o.Logger}
 	if m.Clock == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/wattbus/wattbus/internal/mdms/command"
 	"github.com/wattbus/wattbus/internal/meter"
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/seal"
 	"github.com/wattbus/wattbus/internal/store"
 	"github.com/wattbus/wattbus/internal/topic"
 )
@@ -29,6 +30,7 @@ const meters = 4 // two on each feeder
 // Counts are what happened in schedules, so that one sees that they are not empty.
 type Counts struct {
 	Schedules, Commands, Carried, Copies, Lost, CentreRestarts, MeterRestarts, Refused, Quarantines int
+	Forged, Unopened                                                                                int // messages; those that were dropped for their seals
 }
 
 // Add adds up.
@@ -42,6 +44,8 @@ func (c *Counts) Add(o Counts) {
 	c.MeterRestarts += o.MeterRestarts
 	c.Refused += o.Refused
 	c.Quarantines += o.Quarantines
+	c.Forged += o.Forged
+	c.Unopened += o.Unopened
 }
 
 // flight is a message on its way.
@@ -51,6 +55,10 @@ type flight struct {
 	up    bool
 	event string
 	data  []byte
+
+	target topic.Target // downward
+	plain  record.Command
+	forged bool // no key was needed to make it: it must not be taken
 }
 
 // cut is the first time that a disconnection went out to a meter.
@@ -79,8 +87,14 @@ type sim struct {
 	cut            map[[2]uint64]bool
 	fresh          []cut // of the turn under way: forgotten if the centre dies before it commits
 	quiet          bool
-	err            error
-	counts         Counts
+
+	// Half of the schedules have keys: meters and centre seal, and somebody on the way alters, swaps and invents.
+	keys    *seal.Keys
+	sender  seal.Sender
+	windows *seal.Receiver
+	run     uint32
+	err     error
+	counts  Counts
 }
 
 func (s *sim) Now() time.Time                     { return s.business }
@@ -135,14 +149,17 @@ func Schedule(seed uint64) (Counts, error) {
 	s.o = command.Options{Clock: s, Wall: func() time.Time { return s.wall }, NewID: s.id, Send: s.send, Device: s.find, Below: s.path, Reader: s,
 		Feeder: s.feeder, ApproveFrom: 3, ApproveWithin: 10 * time.Minute, Budgets: []command.Budget{all}, OperatorBudgets: []command.Budget{operator}, FeederBudgets: []command.Budget{feeder},
 		Verify: seed%2 == 0}
+	if seed/2%2 == 0 {
+		s.seal()
+	}
 	s.e = command.New(s.o)
-	s.run()
+	s.live()
 	s.check()
 	s.counts.Schedules = 1
 	return s.counts, s.err
 }
 
-func (s *sim) run() {
+func (s *sim) live() {
 	var orders []uint64
 	for range 16 {
 		switch s.rng.IntN(9) {
@@ -170,6 +187,7 @@ func (s *sim) run() {
 			}
 		default:
 			s.replay()
+			s.forge()
 		}
 		s.turn(time.Duration(s.rng.IntN(8000)) * time.Millisecond)
 	}
@@ -224,6 +242,9 @@ func (s *sim) keep() {
 func (s *sim) die() {
 	s.counts.CentreRestarts++
 	s.fresh = nil
+	if s.keys != nil {
+		s.nextRun()
+	}
 	s.e = command.New(s.o)
 	var left []store.Allowance
 	for _, a := range s.left {
@@ -308,7 +329,11 @@ func (s *sim) send(d command.Down) error {
 			s.cut[key] = true
 			s.count(c.ID, dev)
 		}
-		s.launch(flight{meter: i, event: d.Event, data: d.Payload})
+		f := flight{meter: i, event: d.Event, target: d.Target, plain: c, data: d.Payload}
+		if s.keys != nil && !s.protect(&f) {
+			continue
+		}
+		s.launch(f)
 	}
 	return nil
 }
@@ -352,6 +377,9 @@ func (s *sim) replay() {
 func (s *sim) land(f flight) {
 	dev := s.devices[f.meter]
 	if f.up {
+		if s.keys != nil && !s.open(&f) {
+			return
+		}
 		switch f.event {
 		case record.TypeResult.Event():
 			if r, err := record.DecodeResult(f.data); err != nil {
@@ -369,9 +397,14 @@ func (s *sim) land(f flight) {
 		return
 	}
 	m := s.meters[f.meter]
-	c, _ := record.DecodeCommand(f.data)
-	answers, ran, err := m.Receive(s.at(), f.event, f.data)
-	if err != nil {
+	c := f.plain
+	answers, ran, err := m.Receive(s.at(), s.topic(&f), f.data)
+	switch {
+	case f.forged && (err == nil || ran):
+		s.failf("%s takes a forged message: command %d, %v", dev.ID, c.ID, c.Opcode)
+	case err != nil && s.keys != nil:
+		s.counts.Unopened++
+	case err != nil:
 		s.failf("%s drops command %d: %v", dev.ID, c.ID, err)
 	}
 	if ran {

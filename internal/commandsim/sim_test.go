@@ -50,7 +50,7 @@ func TestSchedules(t *testing.T) {
 		counts[0].Add(c)
 	}
 	t.Logf("seeds %d to %d: %+v", first, first+n-1, counts[0])
-	if c := counts[0]; !t.Failed() && n >= 500 && (c.Carried == 0 || c.Copies == 0 || c.CentreRestarts == 0 || c.MeterRestarts == 0 || c.Quarantines == 0) {
+	if c := counts[0]; !t.Failed() && n >= 500 && (c.Carried == 0 || c.Copies == 0 || c.CentreRestarts == 0 || c.MeterRestarts == 0 || c.Quarantines == 0 || c.Forged == 0 || c.Unopened == 0) {
 		t.Errorf("the schedules are empty: %+v", c)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wattbus/wattbus/internal/client"
+	"github.com/wattbus/wattbus/internal/seal"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -40,6 +41,7 @@ type Agent struct {
 	up    string // up/<kind>/<id>/
 	wake  chan struct{}
 	alarm *alarm
+	ring  seal.Ring // the keys
 	count counters
 	// Made once, since every message carries one.
 	onAcked, onReadingAcked func()
@@ -68,15 +70,14 @@ type Agent struct {
 	// Of the loop:
 	measured     time.Time // when the hardware was asked last for the registers of an interval's end, wall time
 	hardwareTold time.Time // when its failure was logged last
+	sealTold     time.Time // when a message that is not sealed as it should be was logged last
 	raised       time.Time // when the loop last connected anew for a higher registration sequence, wall time
 }
 
 // inbound is a message from the centre.
 type inbound struct {
-	target topic.Target
-	group  uint32
-	event  string
-	b      []byte
+	topic topic.Topic
+	b     []byte
 }
 
 // job is a command that is being answered.
@@ -88,7 +89,7 @@ type job struct {
 }
 
 type counters struct {
-	readings, acked, commands, repeats, rejected, dropped, locations, hardware atomic.Uint64
+	readings, acked, commands, repeats, rejected, unsealed, dropped, locations, hardware atomic.Uint64
 }
 
 // New checks the options and makes an agent; Run starts it.
@@ -97,6 +98,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{o: o, up: "up/" + o.Kind + "/" + o.ID + "/", wake: make(chan struct{}, 1), url: o.URL}
+	a.SetKeys(o.Keys)
 	a.alarm = newAlarm(a.nudge)
 	a.onAcked, a.onReadingAcked = a.nudge, a.readingAcked
 	return a, nil
@@ -148,7 +150,7 @@ func (a *Agent) start(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at := a.o.Clock.Unix()
-	a.core = newCore(config{id: a.o.ID, firmware: a.o.Firmware, caps: a.o.Capabilities, mode: a.o.ControlMode, sources: [2]Source{a.o.Source, a.o.Export},
+	a.core = newCore(config{id: a.o.ID, kind: a.o.Kind, ring: &a.ring, firmware: a.o.Firmware, caps: a.o.Capabilities, mode: a.o.ControlMode, sources: [2]Source{a.o.Source, a.o.Export},
 		interval: a.o.Interval, history: uint32(a.o.History / time.Second), unsynchronised: a.o.Unsynchronised,
 		hardware: a.o.Hardware, oldest: oldest}, st, kept, at)
 	a.gasp, a.moved, a.cut, a.err = nil, false, false, nil
@@ -162,7 +164,7 @@ func (a *Agent) start(ctx context.Context) error {
 // save keeps what changed in the core; mu is held. After a failure nothing may be sent any more.
 func (a *Agent) save() error {
 	if a.err == nil && a.core.err != nil {
-		a.err = fmt.Errorf("meter %s: keeping its load profile: %w", a.o.ID, a.core.err)
+		a.err = fmt.Errorf("meter %s: %w", a.o.ID, a.core.err)
 		a.nudge()
 	}
 	if a.err != nil {
@@ -242,11 +244,7 @@ func (a *Agent) clientOptions() client.Options {
 func (a *Agent) will() *client.Message {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	m := a.core.attempt(a.o.Clock.Unix())
-	if a.save() != nil {
-		return nil // the loop ends the connection
-	}
-	return a.outgoing(m)
+	return a.outgoing(a.core.attempt(a.o.Clock.Unix())) // nil: the loop ends the connection
 }
 
 // birth is the location, sent on every connection before anything else.
@@ -257,7 +255,13 @@ func (a *Agent) birth() *client.Message {
 	return a.outgoing(a.core.location(a.o.Clock.Unix()))
 }
 
+// outgoing puts a message into its topic, sealed where there is a key; mu is held. nil: the store failed, and nothing may be sent.
 func (a *Agent) outgoing(m message) *client.Message {
+	a.core.numbered(a.o.Clock.Unix())
+	if a.save() != nil {
+		return nil
+	}
+	m.payload = a.core.sealed(m.event, m.payload)
 	return &client.Message{Topic: a.up + m.event, Payload: m.payload, QoS: m.qos}
 }
 
@@ -287,7 +291,7 @@ func (a *Agent) onMessage(m *client.Message) {
 	}
 	a.mu.Lock()
 	if len(a.inbox) < maxInbox {
-		a.inbox = append(a.inbox, inbound{target: t.Target, group: t.Group, event: t.Event, b: append([]byte(nil), m.Payload...)})
+		a.inbox = append(a.inbox, inbound{topic: t, b: append([]byte(nil), m.Payload...)})
 	} else {
 		a.count.dropped.Add(1)
 	}

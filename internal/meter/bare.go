@@ -1,6 +1,10 @@
 package meter
 
-import "github.com/wattbus/wattbus/internal/record"
+import (
+	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/seal"
+	"github.com/wattbus/wattbus/internal/topic"
+)
 
 // Bare is a meter without connection, timers and files: what it does with what arrives, and what it keeps over a restart. It is
 // for simulations that make their own network and time. It is not safe for concurrent use.
@@ -18,7 +22,7 @@ type Answer struct {
 // NewBare makes a meter with a breaker, at a business time in seconds since the epoch; skew is by how many seconds its clock is
 // ahead, mode what its breaker takes.
 func NewBare(id string, mode ControlMode, at uint32, skew int64) *Bare {
-	b := &Bare{c: config{id: id, caps: record.CapBreaker, mode: mode, sources: [2]Source{idle{}}, interval: DefaultInterval}}
+	b := &Bare{c: config{id: id, kind: topic.Meter, caps: record.CapBreaker, mode: mode, sources: [2]Source{idle{}}, interval: DefaultInterval}}
 	b.m = newCore(b.c, State{}, false, at)
 	b.m.st.Offset = skew
 	return b
@@ -30,16 +34,28 @@ type idle struct{}
 // Register implements Source.
 func (idle) Register(int64) uint64 { return 0 }
 
-// Receive takes a message under dn/…/<event>. ran is false for one that it had carried out before or did not carry out at all.
-// The error is that of a message to be dropped.
-func (b *Bare) Receive(at uint32, event string, payload []byte) (answers []Answer, ran bool, err error) {
-	fx, err := b.m.receive(at, event, payload)
+// SetKeys gives the meter keys, before it receives anything.
+func (b *Bare) SetKeys(k *seal.Keys) {
+	b.c.ring = &seal.Ring{}
+	b.c.ring.Set(k.For(b.c.id))
+	b.m.seal.ring = b.c.ring
+}
+
+// Receive takes a message under a topic. ran is false for one that it had carried out before or did not carry out at all. The error is
+// that of a message to be dropped.
+func (b *Bare) Receive(at uint32, t topic.Topic, payload []byte) (answers []Answer, ran bool, err error) {
+	payload, err = b.m.unseal(t, payload)
+	if err != nil {
+		return nil, false, err
+	}
+	fx, err := b.m.receive(at, t.Event, payload)
 	if err != nil || fx.answer == nil {
 		return nil, false, err
 	}
 	for i := range b.m.answers(fx.answer) {
 		a := b.m.answer(fx.answer, i)
-		answers = append(answers, Answer{a.event, a.payload})
+		b.m.numbered(at)
+		answers = append(answers, Answer{a.event, b.m.sealed(a.event, a.payload)})
 	}
 	return answers, !fx.again && fx.answer.Outcome == record.Done, nil
 }

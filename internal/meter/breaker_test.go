@@ -2,6 +2,7 @@ package meter
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -133,13 +134,13 @@ func TestNoneTwice(t *testing.T) {
 	}
 }
 
-// TestStateOfVersion1 takes over what was written before expiries were kept.
+// TestStateOfVersion1 takes over what was written before expiries were kept, and before seals were.
 func TestStateOfVersion1(t *testing.T) {
 	s := State{Sequence: 7, Interval: 30, Breaker: record.BreakerOpen, Groups: []uint32{4, 5}}
 	s.remember(Executed{ID: 9, Opcode: record.OpDisconnect, Time: t0, Detail: 3})
 	b := s.Snapshot(nil)
 	old := append([]byte{1}, b[1:fixedSize+8]...)
-	rest := b[fixedSize+8+4:] // without Spent
+	rest := b[fixedSize+8+8 : len(b)-1] // without Spent, Counter and windows
 	old = append(old, rest[:1+34]...)
 	old = append(old, rest[1+36:]...)
 	var got State
@@ -148,5 +149,11 @@ func TestStateOfVersion1(t *testing.T) {
 	}
 	if got.Sequence != 7 || len(got.Groups) != 2 || len(got.Executed) != 1 || got.Executed[0] != s.Executed[0] {
 		t.Fatalf("%+v", got)
+	}
+	old = append([]byte{2}, b[1:fixedSize+12]...) // without Counter and windows
+	old = append(old, b[fixedSize+16:len(b)-1]...)
+	got = State{}
+	if err := got.Apply(old); err != nil || !reflect.DeepEqual(got, s) {
+		t.Fatalf("version 2: %+v, %v", got, err)
 	}
 }

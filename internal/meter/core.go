@@ -1,9 +1,11 @@
 package meter
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/seal"
 )
 
 // Memory of the load profile, in seconds (contract, section 2, Readings).
@@ -56,9 +58,11 @@ type core struct {
 	asks    bool     // the hardware has a profile memory of its own
 	now     uint32   // the meter's clock at the last call
 
-	err   error  // the profile memory cannot be written
+	err   error  // nothing more may be done: the profile memory cannot be written, or there are no counters left
 	acked bool   // the centre has acknowledged the registration of this connection
 	next  uint32 // end of the interval whose reading is sent next, meter's clock
+
+	seal sealing
 
 	// What has not been saved yet.
 	dirty    bool
@@ -69,7 +73,8 @@ type core struct {
 
 // config is what a core is made from.
 type config struct {
-	id             string
+	id, kind       string
+	ring           *seal.Ring
 	firmware       uint32
 	caps           record.Capabilities
 	mode           ControlMode
@@ -85,6 +90,7 @@ type config struct {
 // newCore starts a meter at a business time: anew, or where it stopped.
 func newCore(c config, st State, kept bool, at uint32) *core {
 	m := &core{firmware: c.firmware, caps: c.caps, mode: c.mode, curve: curve{source: c.sources}, st: st}
+	m.seal = sealing{id: c.id, kind: c.kind, ring: c.ring, next: st.Counter}
 	for i := range len(c.id) {
 		m.voltage = (m.voltage ^ uint64(c.id[i])) * 1099511628211
 	}
@@ -280,7 +286,9 @@ func (m *core) setClock(to uint32) {
 		m.st.Floor = max(m.st.Floor, m.now)
 	}
 	if m.samples != nil && to < m.now {
-		m.err = m.samples.cut(to)
+		if err := m.samples.cut(to); err != nil {
+			m.err = fmt.Errorf("keeping its load profile: %w", err)
+		}
 	}
 	m.st.Offset += int64(to) - int64(m.now)
 	m.st.Unsynchronised = false
@@ -430,10 +438,10 @@ func (m *core) save() []byte {
 	if !m.dirty {
 		return nil
 	}
-	return m.st.append(nil, min(m.executed, len(m.st.Executed)), m.newCuts)
+	return m.st.append(nil, min(m.executed, len(m.st.Executed)), m.seal.changed, m.newCuts)
 }
 
-func (m *core) saved() { m.dirty, m.newCuts, m.executed = false, false, 0 }
+func (m *core) saved() { m.dirty, m.newCuts, m.executed, m.seal.changed = false, false, 0, nil }
 
 func alignDown(t, slot uint32) uint32 { return t - t%slot }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/wattbus/wattbus/internal/clock"
 	"github.com/wattbus/wattbus/internal/mqtt"
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/seal"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -51,6 +52,10 @@ type Options struct {
 	SN                     SN
 	// Connect makes the connection; nil: that of the URL.
 	Connect func(client.Options) (Link, error)
+
+	// Keys are those of the messages that are sealed: its own and the shared ones are taken from them. None: everything is plain. With a
+	// key of its own the meter seals all that it sends, and takes plain only what changes nothing.
+	Keys *seal.Keys
 
 	Capabilities record.Capabilities
 	// ControlMode is what the breaker takes; the zero value takes everything.

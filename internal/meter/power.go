@@ -181,7 +181,8 @@ type Stats struct {
 	Acked     uint64 // of these, acknowledged by the concentrator
 	Commands  uint64 // executed
 	Repeats   uint64 // answered again
-	Rejected  uint64 // messages that could not be understood
+	Rejected  uint64 // messages that could not be understood, or were not sealed as they should be
+	Unsealed  uint64 // of these, the latter
 	Dropped   uint64 // messages dropped at a bound, in or out
 	Locations uint64 // sent
 	Hardware  uint64 // calls of the hardware that failed
@@ -191,7 +192,7 @@ type Stats struct {
 func (a *Agent) Stats() Stats {
 	c := &a.count
 	return Stats{Readings: c.readings.Load(), Acked: c.acked.Load(), Commands: c.commands.Load(), Repeats: c.repeats.Load(),
-		Rejected: c.rejected.Load(), Dropped: c.dropped.Load(), Locations: c.locations.Load(), Hardware: c.hardware.Load()}
+		Rejected: c.rejected.Load(), Unsealed: c.unsealed.Load(), Dropped: c.dropped.Load(), Locations: c.locations.Load(), Hardware: c.hardware.Load()}
 }
 
 func randomDuration(d time.Duration) time.Duration { return rand.N(d) }

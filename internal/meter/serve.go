@@ -70,11 +70,14 @@ func (a *Agent) serve(ctx context.Context, link Link) error {
 func (a *Agent) repeatLocation(link Link, repeat *repeatTimer) {
 	a.mu.Lock()
 	wanted := a.connected && !a.core.acked
-	m := a.core.location(a.o.Clock.Unix())
-	a.mu.Unlock()
+	var out *client.Message
 	if wanted {
+		out = a.outgoing(a.core.location(a.o.Clock.Unix()))
+	}
+	a.mu.Unlock()
+	if out != nil {
 		a.count.locations.Add(1)
-		link.TryPublish(*a.outgoing(m))
+		link.TryPublish(*out)
 		repeat.again()
 	}
 }
@@ -82,9 +85,9 @@ func (a *Agent) repeatLocation(link Link, repeat *repeatTimer) {
 // lastGasp tells the concentrator with what the capacitor holds, and goes dark.
 func (a *Agent) lastGasp(ctx context.Context, link Link, m message) {
 	a.mu.Lock()
-	connected := a.connected
+	connected, out := a.connected, a.outgoing(m)
 	a.mu.Unlock()
-	if connected && link.TryPublish(*a.outgoing(m)) {
+	if connected && out != nil && link.TryPublish(*out) {
 		ctx, cancel := context.WithTimeout(ctx, a.o.HoldUp)
 		_ = link.Flush(ctx)
 		cancel()
@@ -96,14 +99,14 @@ func (a *Agent) lastGasp(ctx context.Context, link Link, m message) {
 // acknowledgements. If there are none it leaves without DISCONNECT, and the will goes out.
 func (a *Agent) part(ctx context.Context, link Link) {
 	a.mu.Lock()
-	connected, m := a.connected, a.core.lost()
+	connected, out := a.connected, a.outgoing(a.core.lost())
 	a.mu.Unlock()
-	if !connected {
+	if !connected || out == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), parting)
 	defer cancel()
-	if !link.TryPublish(*a.outgoing(m)) || link.Flush(ctx) != nil {
+	if !link.TryPublish(*out) || link.Flush(ctx) != nil {
 		link.Kill()
 	}
 }
@@ -164,16 +167,19 @@ func (a *Agent) handle(ctx context.Context, link Link, repeat *repeatTimer) erro
 			a.inbox = nil
 		}
 		before := a.core.st.Groups
-		if in.target == topic.Group && !slices.Contains(before, in.group) {
+		if in.topic.Target == topic.Group && !slices.Contains(before, in.topic.Group) {
 			a.mu.Unlock() // a subscription that the concentrator kept from an earlier membership
-			_ = link.Unsubscribe(groupFilter(in.group))
+			_ = link.Unsubscribe(groupFilter(in.topic.Group))
 			continue
 		}
-		fx, err := a.core.receive(a.o.Clock.Unix(), in.event, in.b)
+		var fx effects
+		plain, err := a.core.unseal(in.topic, in.b)
+		if err == nil {
+			fx, err = a.core.receive(a.o.Clock.Unix(), in.topic.Event, plain)
+		}
 		if err != nil {
+			a.refused(&in, err)
 			a.mu.Unlock()
-			a.count.rejected.Add(1)
-			a.o.Logger.Debug("message refused", "meter", a.o.ID, "event", in.event, "reason", record.Reason(err), "error", err)
 			continue
 		}
 		if err := a.save(); err != nil { // before anything is sent
@@ -311,7 +317,12 @@ func (a *Agent) pump(link Link) {
 }
 
 func (a *Agent) send(link Link, m message) bool {
+	a.mu.Lock()
 	out := a.outgoing(m)
+	a.mu.Unlock()
+	if out == nil {
+		return false
+	}
 	out.Acked = a.onAcked
 	if m.event == readingEvent {
 		out.Acked = a.onReadingAcked

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/seal"
 )
 
 // Remembered is how many executed commands a meter remembers with their results (contract, section 2: at least 64).
@@ -48,6 +50,8 @@ type State struct {
 	Base           [2]uint64 // energy in forgotten cuts, Wh, import and export
 	Cuts           []Cut
 	Executed       []Executed // oldest first, at most Remembered
+	Counter        uint32     // of sealed messages: none that is as high was used; 0: none was
+	Windows        []SealWindow
 }
 
 // ErrState is returned for bytes that are no encoded state.
@@ -56,15 +60,15 @@ var ErrState = errors.New("not the state of a meter")
 // The encoding of a change: version, the fields of fixed length, the groups, the commands executed since the last change, and
 // the whole list of cuts where it changed. A snapshot is the change that leads from nothing to the state.
 const (
-	stateVersion = 2
-	fixedSize    = 1 + 4*4 + 8 + 3*2 + 3 + 16 // and 4 for Spent, from version 2 on
+	stateVersion = 3
+	fixedSize    = 1 + 4*4 + 8 + 3*2 + 3 + 16 // and 4 for Spent, from version 2 on, and 4 for Counter, from version 3 on
 	executedSize = 36                         // 34 in version 1, which kept no expiries
 	flagUnsync   = 1 << 0
 	flagCuts     = 1 << 1
 )
 
-// append encodes the state behind dst, with the last n executed commands, and with its cuts if they are wanted.
-func (s *State) append(dst []byte, n int, cuts bool) []byte {
+// append encodes the state behind dst, with the last n executed commands, some of its windows, and with its cuts if they are wanted.
+func (s *State) append(dst []byte, n int, windows []int, cuts bool) []byte {
 	flags := byte(0)
 	if s.Unsynchronised {
 		flags |= flagUnsync
@@ -86,7 +90,7 @@ func (s *State) append(dst []byte, n int, cuts bool) []byte {
 	for _, g := range s.Groups {
 		dst = be.AppendUint32(dst, g)
 	}
-	dst = be.AppendUint32(dst, s.Spent)
+	dst = be.AppendUint32(be.AppendUint32(dst, s.Spent), s.Counter)
 	dst = append(dst, byte(n))
 	for _, e := range s.Executed[len(s.Executed)-n:] {
 		dst = be.AppendUint64(dst, e.ID)
@@ -103,11 +107,22 @@ func (s *State) append(dst []byte, n int, cuts bool) []byte {
 			dst = be.AppendUint32(be.AppendUint32(dst, c.From), c.To)
 		}
 	}
+	dst = append(dst, byte(len(windows)))
+	for _, i := range windows {
+		w := &s.Windows[i]
+		dst = w.Window.Append(append(dst, w.Key, w.Event))
+	}
 	return dst
 }
 
 // Snapshot encodes the whole state behind dst.
-func (s *State) Snapshot(dst []byte) []byte { return s.append(dst, len(s.Executed), true) }
+func (s *State) Snapshot(dst []byte) []byte {
+	all := make([]int, len(s.Windows))
+	for i := range all {
+		all[i] = i
+	}
+	return s.append(dst, len(s.Executed), all, true)
+}
 
 // Apply changes the state as an encoded change says; after an error, which wraps ErrState, it is unchanged.
 func (s *State) Apply(b []byte) error {
@@ -115,14 +130,14 @@ func (s *State) Apply(b []byte) error {
 		return fmt.Errorf("%d bytes, want at least %d: %w", len(b), fixedSize+1, ErrState)
 	}
 	version, each := b[0], executedSize
-	if version != 1 && version != stateVersion {
-		return fmt.Errorf("version %d, want 1 or %d: %w", version, stateVersion, ErrState)
+	if version < 1 || version > stateVersion {
+		return fmt.Errorf("version %d, want 1 to %d: %w", version, stateVersion, ErrState)
 	}
 	be := binary.BigEndian
 	n := State{Sequence: be.Uint32(b[1:]), First: be.Uint32(b[5:]), Floor: be.Uint32(b[9:]), PowerLost: be.Uint32(b[13:]),
 		Offset: int64(be.Uint64(b[17:])), Interval: be.Uint16(b[25:]), ReadingSeq: be.Uint16(b[27:]), PowerSeq: be.Uint16(b[29:]),
 		Unsynchronised: b[31]&flagUnsync != 0, Breaker: record.Breaker(b[32]),
-		Base: [2]uint64{be.Uint64(b[34:]), be.Uint64(b[42:])}, Cuts: s.Cuts, Executed: s.Executed}
+		Base: [2]uint64{be.Uint64(b[34:]), be.Uint64(b[42:])}, Cuts: s.Cuts, Executed: s.Executed, Windows: s.Windows}
 	withCuts, groups := b[31]&flagCuts != 0, int(b[33])
 	b = b[fixedSize:]
 	if groups > record.MaxGroups || len(b) < 4*groups+1 {
@@ -139,6 +154,13 @@ func (s *State) Apply(b []byte) error {
 			return fmt.Errorf("%d bytes behind the groups, want at least 5: %w", len(b), ErrState)
 		}
 		n.Spent = be.Uint32(b)
+		b = b[4:]
+	}
+	if version > 2 {
+		if len(b) < 5 {
+			return fmt.Errorf("%d bytes behind the expiry, want at least 5: %w", len(b), ErrState)
+		}
+		n.Counter = be.Uint32(b)
 		b = b[4:]
 	}
 	count := int(b[0])
@@ -179,11 +201,43 @@ func (s *State) Apply(b []byte) error {
 			n.Cuts = append(n.Cuts, c)
 		}
 	}
+	if version > 2 {
+		var err error
+		if n.Windows, b, err = applyWindows(s.Windows, b); err != nil {
+			return err
+		}
+	}
 	if len(b) != 0 {
 		return fmt.Errorf("%d bytes too many: %w", len(b), ErrState)
 	}
 	*s = n
 	return nil
+}
+
+// applyWindows puts changed windows in the place of the old ones.
+func applyWindows(old []SealWindow, b []byte) (out []SealWindow, rest []byte, err error) {
+	const each = 2 + seal.WindowBytes
+	if len(b) < 1 || int(b[0]) > maxSealWindows || len(b)-1 < each*int(b[0]) {
+		return nil, nil, fmt.Errorf("windows of sealed messages in %d bytes: %w", len(b), ErrState)
+	}
+	n := int(b[0])
+	if b = b[1:]; n == 0 {
+		return old, b, nil
+	}
+	out = append([]SealWindow(nil), old...)
+	for range n {
+		w := SealWindow{Key: b[0], Event: b[1]}
+		if err := w.Window.Decode(b[2:each]); err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", err, ErrState)
+		}
+		b = b[each:]
+		if i := slices.IndexFunc(out, func(o SealWindow) bool { return o.Key == w.Key && o.Event == w.Event }); i >= 0 {
+			out[i] = w
+		} else if out = append(out, w); len(out) > maxSealWindows {
+			return nil, nil, fmt.Errorf("more than %d windows of sealed messages: %w", maxSealWindows, ErrState)
+		}
+	}
+	return out, b, nil
 }
 
 // remember adds an executed command, or its end where it had begun, and forgets the oldest beyond Remembered.

@@ -50,5 +50,6 @@ func (s *State) clone() State {
 	c.Groups = append([]uint32(nil), s.Groups...)
 	c.Cuts = append([]Cut(nil), s.Cuts...)
 	c.Executed = append([]Executed(nil), s.Executed...)
+	c.Windows = append([]SealWindow(nil), s.Windows...)
 	return c
 }
