@@ -27,6 +27,7 @@ import (
 	"github.com/wattbus/wattbus/internal/listen"
 	"github.com/wattbus/wattbus/internal/mdms"
 	"github.com/wattbus/wattbus/internal/reload"
+	"github.com/wattbus/wattbus/internal/seal"
 	"github.com/wattbus/wattbus/internal/store"
 	"github.com/wattbus/wattbus/internal/store/postgres"
 	"github.com/wattbus/wattbus/internal/store/sqlite"
@@ -42,6 +43,8 @@ var allRoles = []string{"eeb", "mdms", "web", "connect"}
 // centerOptions are the flags of the centre, whether it runs alone or within "up".
 type centerOptions struct {
 	data, http, https, busURL, busListen, storeURL, token, tokens, veeRules, targets string
+	keys                                                                             string
+	requireSealed                                                                    bool
 	roles                                                                            []string
 	calendars                                                                        []string
 	doors                                                                            doorFlags
@@ -126,6 +129,8 @@ meet on a NATS server or cluster of yours, and --roles runs some of them here an
 	f.Float64Var(&o.backfill.PartsPerSecond, "backfill-rate", 0, "parts of load profiles a second below one concentrator; 0: as fast as they come")
 	f.DurationVar(&o.backfill.Grace, "backfill-grace", 0, "how long after its end a missing interval is fetched (default 1m)")
 	f.BoolVar(&o.backfill.Off, "no-backfill", false, "do not fetch missing intervals")
+	f.StringVar(&o.keys, "keys", "", "file of the keys of sealed messages, read again when it changes (docs/security.md; wattbus keys; default: all is plain)")
+	f.BoolVar(&o.requireSealed, "require-sealed", false, "with --keys: take nothing plain from meters without a key either, and send them nothing")
 	o.safety.flags(f)
 	o.deadlines.flags(f)
 	config.MarkSecret(f, "token")
@@ -167,6 +172,12 @@ func (o *centerOptions) check() error {
 	}
 	if o.rateLimit < 0 || math.IsNaN(o.rateLimit) || math.IsInf(o.rateLimit, 0) {
 		return usagef("flag --rate-limit: value %g, want 0 or more", o.rateLimit)
+	}
+	if o.requireSealed && o.keys == "" {
+		return usagef("flag --require-sealed: it needs --keys")
+	}
+	if o.keys != "" && !slices.Contains(o.roles, "eeb") {
+		return usagef("flag --keys: only the role eeb seals and opens, and it does not run here")
 	}
 	if o.targets != "" && !slices.Contains(o.roles, "connect") {
 		return usagef("flag --targets: only the role connect delivers to targets, and it does not run here")
@@ -264,6 +275,16 @@ func (o *centerOptions) assemble(ctx context.Context, acts *actors, log *slog.Lo
 		c.watch = append(c.watch, o.formats.watch(known)...)
 	}
 
+	var ring *seal.Ring
+	if o.keys != "" {
+		ring = &seal.Ring{}
+		source, err := watchKeys(o.keys, log, ring.Set)
+		if err != nil {
+			return nil, fmt.Errorf("flag --keys: %w", err)
+		}
+		c.watch = append(c.watch, source)
+	}
+
 	bo := bus.Options{DeadAge: days(o.keep.dead), OutAge: days(o.keep.events), URL: o.busURL, Listen: o.busListen, Logger: log, Registerer: registry}
 	if o.busURL == "" {
 		bo.Dir = filepath.Join(o.data, "bus")
@@ -309,7 +330,11 @@ func (o *centerOptions) assemble(ctx context.Context, acts *actors, log *slog.Lo
 			if err != nil {
 				return nil, err
 			}
-			e, err := eeb.New(eeb.Options{Broker: b, Bus: c.bus, Locations: st, Formats: known, Clock: clk, Logger: log, Registerer: registry})
+			eo := eeb.Options{Broker: b, Bus: c.bus, Locations: st, Formats: known, Clock: clk, Logger: log, Registerer: registry}
+			if ring != nil {
+				eo.Keys, eo.Seals, eo.RequireSealed = ring, st, o.requireSealed
+			}
+			e, err := eeb.New(eo)
 			if err != nil {
 				return nil, err
 			}

@@ -12,11 +12,13 @@ import (
 	"github.com/wattbus/wattbus/internal/dataset"
 	"github.com/wattbus/wattbus/internal/meter"
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/reload"
+	"github.com/wattbus/wattbus/internal/seal"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
 func newMeter(a *app) *cobra.Command {
-	var id, url, dir, household, username, password, clk string
+	var id, url, dir, household, username, password, clk, keyFile string
 	var interval int
 	var history time.Duration
 	var sn snFlags
@@ -98,11 +100,37 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 				}()
 				o.Store = st
 			}
+			var keys *seal.Keys
+			var sources []reload.Source
+			if keyFile != "" {
+				source, err := watchKeys(keyFile, log, func(k *seal.Keys) { keys = k })
+				if err != nil {
+					return usagef("flag --key-file: %w", err)
+				}
+				if !keys.Has(id) {
+					return usagef("flag --key-file: %s holds no key of %s", keyFile, id)
+				}
+				o.Keys, sources = keys, append(sources, source)
+			}
 			agent, err := meter.New(o)
 			if err != nil {
 				return err
 			}
+			if sources != nil {
+				sources[0].Load = func() error {
+					k, err := readKeyFile(keyFile, log)
+					switch {
+					case err != nil:
+						return err
+					case !k.Has(id):
+						return fmt.Errorf("%s holds no key of %s", keyFile, id)
+					}
+					agent.SetKeys(k)
+					return nil
+				}
+			}
 			var acts actors
+			watch(&acts, log, sources)
 			acts.add("meter "+id, agent.Run)
 			if gateway != nil {
 				acts.add("home network", gateway.Run)
@@ -119,6 +147,7 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 	}
 	f := cmd.Flags()
 	f.StringVar(&mode, "control-mode", "any", "what its breaker takes, as control_mode of DLMS class 70: 0 nothing; 1, 3, 5, 6 an armed reconnection only; 2, 4 a direct one only; or any")
+	f.StringVar(&keyFile, "key-file", "", "file of the meter's keys: it then seals all that it sends and takes plain only what changes nothing; read again when it changes (wattbus keys)")
 	f.StringVar(&id, "id", "", "the meter's id, 1 to 23 of A-Z a-z 0-9 - _ . (needed)")
 	f.StringVar(&url, "concentrator", "mqtt://127.0.0.1:1893", "its concentrator: mqtt://, mqtts://, ws://, wss:// (WebSocket), mqttsn:// (UDP), mqttsns:// (DTLS), mqttsn+multicast://, mqttsn+tcp:// or mqttsn+serial:///dev/…")
 	f.StringVar(&dir, "data", "", "directory for its state (default: it forgets everything at the end)")
