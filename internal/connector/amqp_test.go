@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -103,11 +102,7 @@ func TestAMQP(t *testing.T) {
 	r.publish(readings / 4)
 	take(readings / 8)
 	p.kill()
-	for text := range p.lines {
-		if got := regexp.MustCompile(line).FindStringSubmatch(text); got != nil {
-			check(got)
-		}
-	}
+	p.drain(line, check)
 	r.publish(readings / 4)
 	r.until("all are at RabbitMQ", func() bool { return r.status("mq").PendingBatches == 0 })
 	subscribe()

@@ -115,6 +115,16 @@ func (p *program) stop(t testing.TB) {
 	}
 }
 
+// drain reads what it has printed, to its end, and calls f with the groups of each line that matches.
+func (p *program) drain(re string, f func(groups []string)) {
+	x := regexp.MustCompile(re)
+	for line := range p.lines {
+		if m := x.FindStringSubmatch(line); m != nil {
+			f(m)
+		}
+	}
+}
+
 // expect reads lines until one matches, and returns its groups.
 func (p *program) expect(t testing.TB, re string) []string {
 	t.Helper()
@@ -211,11 +221,7 @@ func TestJMS(t *testing.T) {
 	r.publish(readings / 4)
 	take(readings / 8)
 	p.kill()
-	for text := range p.lines { // what it has printed; of that it gets again what it has not acknowledged
-		if got := regexp.MustCompile(line).FindStringSubmatch(text); got != nil {
-			check(got)
-		}
-	}
+	p.drain(line, check) // of that it gets again what it has not acknowledged
 	r.publish(readings / 4)
 	r.until("all are at ActiveMQ", func() bool { return r.status("jms").PendingBatches == 0 })
 	p = subscribe()

@@ -120,11 +120,7 @@ func TestMQTT(t *testing.T) {
 			r.publish(readings / 4)
 			take(readings / 8)
 			p.stop(t)
-			for text := range p.lines {
-				if got := regexp.MustCompile(line).FindStringSubmatch(text); got != nil {
-					check(got)
-				}
-			}
+			p.drain(line, check)
 			r.publish(readings / 4)
 			r.until("all are at Mosquitto", func() bool { return r.status("m").PendingBatches == 0 })
 			p = subscribe()

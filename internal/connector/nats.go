@@ -158,14 +158,18 @@ func (x *natsSession) why(err error) error {
 	return err
 }
 
-// deliver publishes at once one event of each device, so that none is confirmed before an earlier one of the same device is.
+// deliver publishes into a stream at once one event of each device, so that none is confirmed before an earlier one of the same device
+// is.
 func (x *natsSession) deliver(ctx context.Context, events []bus.OutEvent) (settled int, refused []refusal, err error) {
 	whys, ok := make([]string, len(events)), make([]bool, len(events))
-	send := x.publish
-	if x.js != nil {
-		send = x.store
+	send, groups := x.publish, [][]int{make([]int, len(events))} // on one connection they stay in order
+	for i := range events {
+		groups[0][i] = i
 	}
-	for _, wave := range waves(events) {
+	if x.js != nil {
+		send, groups = x.store, waves(events)
+	}
+	for _, wave := range groups {
 		if err = send(ctx, events, wave, whys, ok); err != nil {
 			break
 		}
