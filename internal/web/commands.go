@@ -237,7 +237,7 @@ func (s *Server) awaitCommand(ctx context.Context, id string, wait time.Duration
 
 // followCommands opens a stream of the events of commands to a meter, "" for all; nil if that is not possible now.
 func (s *Server) followCommands(meter string) *stream {
-	st, err := s.hub.open()
+	st, err := s.hub.open("")
 	if err != nil {
 		return nil
 	}

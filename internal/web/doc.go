@@ -8,6 +8,7 @@
 // # Bounds
 //
 // A request body has at most 1 MiB, a request's headers 32 KiB. A live stream keeps at most 1,024 + 1,024 events and 1 MiB
-// + 1 MiB for a slow reader, and there are at most Options.MaxStreams of them. An answer with an ETag is held until it is whole, 8 MiB at
+// + 1 MiB for a slow reader, and there are at most Options.MaxStreams of them, half of
+// them for one caller. An answer with an ETag is held until it is whole, 8 MiB at
 // most. Rates are counted for 10,000 callers; those beyond share one allowance.
 package web

@@ -67,13 +67,17 @@ func streamAccepted(r *http.Request) bool {
 }
 
 // openStream makes the stream or answers why there is none.
-func (s *Server) openStream(w http.ResponseWriter) *stream {
-	st, err := s.hub.open()
+func (s *Server) openStream(w http.ResponseWriter, r *http.Request) *stream {
+	st, err := s.hub.open(callerOf(r, principal(r.Context())))
 	if err == nil {
 		return st
 	}
 	p := problem(http.StatusServiceUnavailable, err.Error())
-	if errors.Is(err, errTooManyStreams) {
+	switch {
+	case errors.Is(err, errStreamsOfOne):
+		p = problem(http.StatusTooManyRequests, err.Error())
+		fallthrough
+	case errors.Is(err, errTooManyStreams):
 		w.Header().Set("Retry-After", "10")
 	}
 	writeProblem(w, p)

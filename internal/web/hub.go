@@ -18,6 +18,7 @@ type eventBus interface {
 
 var (
 	errTooManyStreams = errors.New("too many live streams")
+	errStreamsOfOne   = errors.New("too many live streams of one caller, who may have half of all: end some")
 	errStopping       = errors.New("the server is stopping")
 )
 
@@ -31,6 +32,7 @@ type hub struct {
 	mu       sync.Mutex
 	closed   bool
 	streams  map[*stream]struct{}
+	callers  map[string]int // their streams
 	subjects map[string]*subject
 	idle     *sync.Cond // on mu: a stream ended
 }
@@ -43,9 +45,10 @@ type subject struct {
 
 // stream is one client's live stream, or a handler that waits for an event.
 type stream struct {
-	hub  *hub
-	out  *outbox
-	done chan struct{} // closed when the server stops
+	hub    *hub
+	caller string // callerOf; "": the server itself
+	out    *outbox
+	done   chan struct{} // closed when the server stops
 
 	selects atomic.Pointer[[]api.EventFilter] // the values of filters, for deliver; replaced, never changed
 
@@ -55,13 +58,13 @@ type stream struct {
 }
 
 func newHub(b eventBus, log *slog.Logger, most int, m *metrics) *hub {
-	h := &hub{bus: b, log: log, metrics: m, most: most, streams: map[*stream]struct{}{}, subjects: map[string]*subject{}}
+	h := &hub{bus: b, log: log, metrics: m, most: most, streams: map[*stream]struct{}{}, callers: map[string]int{}, subjects: map[string]*subject{}}
 	h.idle = sync.NewCond(&h.mu)
 	return h
 }
 
-// open makes a stream with no filters. The caller ends it with leave.
-func (h *hub) open() (*stream, error) {
+// open makes a stream with no filters, which ends with leave. One caller has at most half of all, so that there is room for others.
+func (h *hub) open(caller string) (*stream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -69,8 +72,11 @@ func (h *hub) open() (*stream, error) {
 		return nil, errStopping
 	case len(h.streams) >= h.most:
 		return nil, errTooManyStreams
+	case caller != "" && h.callers[caller] >= max(1, h.most/2):
+		return nil, errStreamsOfOne
 	}
-	st := &stream{hub: h, out: newOutbox(), done: make(chan struct{})}
+	h.callers[caller]++
+	st := &stream{hub: h, caller: caller, out: newOutbox(), done: make(chan struct{})}
 	h.streams[st] = struct{}{}
 	h.metrics.streams.Set(float64(len(h.streams)))
 	return st, nil
@@ -86,7 +92,12 @@ func (st *stream) leave() {
 	st.follows = nil
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.streams, st)
+	if _, open := h.streams[st]; open {
+		if h.callers[st.caller]--; h.callers[st.caller] == 0 {
+			delete(h.callers, st.caller)
+		}
+		delete(h.streams, st)
+	}
 	h.metrics.streams.Set(float64(len(h.streams)))
 	h.idle.Broadcast()
 }

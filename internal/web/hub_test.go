@@ -79,7 +79,7 @@ func testHub(t testing.TB, b eventBus) *hub {
 func TestHubChurn(t *testing.T) {
 	b := &memoryBus{}
 	h := testHub(t, b)
-	steady, err := h.open()
+	steady, err := h.open("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestHubChurn(t *testing.T) {
 		clients.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(c), 7))
 			for range 100 {
-				st, err := h.open()
+				st, err := h.open("")
 				if err != nil {
 					t.Error(err)
 					return
@@ -147,15 +147,51 @@ func TestHubChurn(t *testing.T) {
 	if len(h.subjects) != 0 || len(b.subs) != 0 {
 		t.Errorf("%d subjects followed in the end, %d on the bus", len(h.subjects), len(b.subs))
 	}
-	if _, err := h.open(); !errors.Is(err, errStopping) {
+	if _, err := h.open(""); !errors.Is(err, errStopping) {
 		t.Errorf("open after close: %v", err)
+	}
+}
+
+// TestHubOneCaller: who has half of all streams gets no more, others do, and what ended makes room.
+func TestHubOneCaller(t *testing.T) {
+	h := testHub(t, &memoryBus{})
+	h.most = 4
+	var mine []*stream
+	for range 2 {
+		st, err := h.open("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine = append(mine, st)
+	}
+	if _, err := h.open("a"); !errors.Is(err, errStreamsOfOne) {
+		t.Errorf("third of four: %v", err)
+	}
+	other, err := h.open("b")
+	if err != nil {
+		t.Fatalf("another caller: %v", err)
+	}
+	mine[0].leave()
+	mine[0].leave() // counts once
+	again, err := h.open("a")
+	if err != nil {
+		t.Fatalf("after one has ended: %v", err)
+	}
+	if _, err := h.open("a"); !errors.Is(err, errStreamsOfOne) {
+		t.Errorf("one too many after one has ended: %v", err)
+	}
+	for _, st := range []*stream{mine[1], other, again} {
+		st.leave()
+	}
+	if len(h.callers) != 0 {
+		t.Errorf("callers kept: %v", h.callers)
 	}
 }
 
 func TestHubBusFails(t *testing.T) {
 	b := &memoryBus{fail: true}
 	h := testHub(t, b)
-	st, err := h.open()
+	st, err := h.open("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +212,7 @@ func FuzzObey(f *testing.F) {
 	f.Add([]byte(`{"subscribe":null}`))
 	h := testHub(f, &memoryBus{})
 	f.Fuzz(func(t *testing.T, text []byte) {
-		st, err := h.open()
+		st, err := h.open("")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +238,7 @@ func BenchmarkDeliver(b *testing.B) {
 	h := testHub(b, bus)
 	var all []*stream
 	for range 50 {
-		st, err := h.open()
+		st, err := h.open("")
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -36,7 +36,7 @@ type Options struct {
 	LongAskTimeout time.Duration // the same for questions about much data; default 30 s
 	HeartbeatEvery time.Duration // of live streams; default 15 s
 	WriteTimeout   time.Duration // after which a live stream or an export that takes nothing is cut; default 60 s
-	MaxStreams     int           // live streams at once; default 500
+	MaxStreams     int           // live streams at once, half of them for one caller; default 500
 
 	RateLimit float64 // requests a second of each caller, on average; default 1000, below 0: any number
 	RateBurst int     // requests at once; default five seconds' worth

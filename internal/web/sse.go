@@ -13,7 +13,7 @@ import (
 
 // serverSent streams events as text/event-stream (HTML, 9.2).
 func (s *Server) serverSent(w http.ResponseWriter, r *http.Request, f api.EventFilter) {
-	st := s.openStream(w)
+	st := s.openStream(w, r)
 	if st == nil {
 		return
 	}

@@ -38,7 +38,7 @@ func (s *Server) upgrader() websocket.Upgrader {
 
 // webSocket streams events over a WebSocket (RFC 6455).
 func (s *Server) webSocket(w http.ResponseWriter, r *http.Request, f api.EventFilter, asked bool) {
-	st := s.openStream(w)
+	st := s.openStream(w, r)
 	if st == nil {
 		return
 	}
