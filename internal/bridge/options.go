@@ -17,6 +17,7 @@ import (
 // Defaults of Options.
 const (
 	DefaultQueueBytes    = 64 << 20
+	DefaultOnlineBytes   = 2 << 20
 	DefaultMaxPacketSize = 256 << 10
 	DefaultKeepAlive     = 30 * time.Second
 	DefaultMinBackoff    = 250 * time.Millisecond
@@ -46,6 +47,9 @@ type Options struct {
 
 	// QueueBytes bounds what the upstream has not acknowledged, in bytes of packets plus 32 for each.
 	QueueBytes int
+	// OnlineBytes bounds the same while the upstream is connected: an answer to a command stands in line behind what is queued. It
+	// is what a fast link needs to be kept busy, no more.
+	OnlineBytes int
 	// MaxPacketSize is what the upstream accepts. A message that is larger with the longer topic is dropped and counted: sent, it
 	// would end the connection again and again.
 	MaxPacketSize int
@@ -69,7 +73,7 @@ func (o *Options) complete() error {
 	for _, n := range []struct {
 		value *int
 		def   int
-	}{{&o.QueueBytes, DefaultQueueBytes}, {&o.MaxPacketSize, DefaultMaxPacketSize}} {
+	}{{&o.QueueBytes, DefaultQueueBytes}, {&o.MaxPacketSize, DefaultMaxPacketSize}, {&o.OnlineBytes, max(DefaultOnlineBytes, 2*o.MaxPacketSize)}} {
 		if *n.value == 0 {
 			*n.value = n.def
 		}
@@ -109,7 +113,7 @@ func (o *Options) client() client.Options {
 		Dial: o.Dial, TLS: o.TLS,
 		ClientID: o.ID, Username: o.Username, Password: o.Password, Version: o.Version, Auth: o.Auth,
 		KeepAlive: o.KeepAlive, MinBackoff: o.MinBackoff, MaxBackoff: o.MaxBackoff, FailBack: o.FailBack,
-		MaxInflight: client.MaxInflight, Aliases: maxAliases, QueueBytes: o.QueueBytes, MaxPacketSize: o.MaxPacketSize,
+		MaxInflight: client.MaxInflight, Aliases: maxAliases, QueueBytes: o.QueueBytes, OnlineBytes: o.OnlineBytes, MaxPacketSize: o.MaxPacketSize,
 		Logger: o.Logger,
 	}
 	if len(o.Upstreams) > 0 {

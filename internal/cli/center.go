@@ -53,6 +53,7 @@ type centerOptions struct {
 	vee                                                                              mdms.VEE
 	keep                                                                             keepFlags
 	safety                                                                           safetyFlags
+	registrations                                                                    registrationFlags
 	deadlines                                                                        deadlineFlags
 	rateLimit                                                                        float64
 	// freeHTTP takes a free port where the one of --http is in use, as doorFlags.freePorts does.
@@ -132,6 +133,7 @@ meet on a NATS server or cluster of yours, and --roles runs some of them here an
 	f.StringVar(&o.keys, "keys", "", "file of the keys of sealed messages, read again when it changes (docs/security.md; wattbus keys; default: all is plain)")
 	f.BoolVar(&o.requireSealed, "require-sealed", false, "with --keys: take nothing plain from meters without a key either, and send them nothing")
 	o.safety.flags(f)
+	o.registrations.flags(f)
 	o.deadlines.flags(f)
 	config.MarkSecret(f, "token")
 	o.keep.flags(f)
@@ -159,6 +161,9 @@ func (o *centerOptions) check() error {
 		return err
 	}
 	if err := o.safety.check(); err != nil {
+		return err
+	}
+	if err := o.registrations.check(); err != nil {
 		return err
 	}
 	var err error
@@ -330,7 +335,8 @@ func (o *centerOptions) assemble(ctx context.Context, acts *actors, log *slog.Lo
 			if err != nil {
 				return nil, err
 			}
-			eo := eeb.Options{Broker: b, Bus: c.bus, Locations: st, Formats: known, Clock: clk, Logger: log, Registerer: registry}
+			eo := eeb.Options{Broker: b, Bus: c.bus, Locations: st, Formats: known, Clock: clk, Logger: log, Registerer: registry,
+				AckRate: o.registrations.rate(), AckBurst: float64(o.registrations.parsed.N)}
 			if ring != nil {
 				eo.Keys, eo.Seals, eo.RequireSealed = ring, st, o.requireSealed
 			}

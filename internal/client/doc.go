@@ -30,7 +30,8 @@
 //
 // # Memory
 //
-// The queue is bounded by Options.QueueBytes, in which a message counts its length as a packet plus 32 bytes. Encoded packets
+// The queue is bounded by Options.QueueBytes, in which a message counts its length as a packet plus 32 bytes, and while there
+// is a connection by Options.OnlineBytes: what waits behind a long queue is late. Encoded packets
 // stand one behind another in segments of 512 bytes to 64 KiB, so what is sent is written from where it is kept. While
 // nothing arrives a client holds no buffer for reading (on Unix over TCP; TLS keeps its own) and one goroutine, the one that
 // called Run; a second one, which writes, exists only while there is something to write. A received packet is bounded by

@@ -113,6 +113,8 @@ type Options struct {
 	MaxInflight int
 	// QueueBytes bounds what Publish accepts and the server has not acknowledged.
 	QueueBytes int
+	// OnlineBytes bounds the same while there is a connection, so that what is queued goes soon; 0: QueueBytes does.
+	OnlineBytes int
 	// MaxPacketSize bounds a packet that is sent, in bytes; one that is received may be larger by the length of a topic.
 	MaxPacketSize int
 
@@ -166,6 +168,12 @@ func (o *Options) complete() error {
 	}
 	if o.QueueBytes < 256 || o.MaxPacketSize < 128 {
 		return fmt.Errorf("queue of %d bytes and packets of %d bytes of client %q: want at least 256 and 128", o.QueueBytes, o.MaxPacketSize, o.ClientID)
+	}
+	if o.OnlineBytes == 0 || o.OnlineBytes > o.QueueBytes {
+		o.OnlineBytes = o.QueueBytes
+	}
+	if o.OnlineBytes < min(o.MaxPacketSize+overhead, o.QueueBytes) {
+		return fmt.Errorf("online bytes %d of client %q: want at least %d, for a packet to fit", o.OnlineBytes, o.ClientID, o.MaxPacketSize+overhead)
 	}
 	for _, s := range o.Subscriptions {
 		if err := s.check(); err != nil {

@@ -102,7 +102,15 @@ func (c *Client) enqueue(m *Message, size int) error {
 }
 
 func (c *Client) fits(need int) bool {
-	return len(c.waiting) == 0 && c.box.bytes+c.reserved+need <= c.o.QueueBytes
+	return len(c.waiting) == 0 && c.box.bytes+c.reserved+need <= c.bound()
+}
+
+// bound is how much may be queued at the moment.
+func (c *Client) bound() int {
+	if c.link != nil {
+		return c.o.OnlineBytes
+	}
+	return c.o.QueueBytes
 }
 
 // wait waits for room with the mutex released; on success the room is the caller's, to be used before the mutex is released.
@@ -137,7 +145,7 @@ func (c *Client) wait(ctx context.Context, need int) error {
 // admit gives room to waiting Publish calls, in their order.
 func (c *Client) admit() {
 	n := 0
-	for n < len(c.waiting) && c.box.bytes+c.reserved+c.waiting[n].need <= c.o.QueueBytes {
+	for n < len(c.waiting) && c.box.bytes+c.reserved+c.waiting[n].need <= c.bound() {
 		c.reserved += c.waiting[n].need
 		close(c.waiting[n].ready)
 		c.waiting[n] = nil

@@ -50,13 +50,13 @@ type Options struct {
 
 	MaxEntries     int           // messages in one batch; default 5,000
 	MaxBatchBytes  int           // of one batch; default 512 KiB
-	MaxUncommitted int64         // bytes taken and not committed; beyond, publishers are not read. Default 32 MiB
+	MaxUncommitted int64         // bytes taken and not committed; beyond, publishers are not read. Default 8 MiB
 	MaxDevices     int           // in the location table; messages of further ones are dead letters. Default 5,000,000
 	Linger         time.Duration // how long a batch waits for more under load; default 5 ms
 	Grace          time.Duration // for what is taken to be committed when Run's ctx ends; default 10 s
 
 	// AckRate and AckBurst bound how many registrations of devices on one concentrator are acknowledged, per second and at once;
-	// the rest waits its turn. Defaults 500 and 1000. MaxAcksWaiting bounds those that wait in all; default 200,000.
+	// the rest waits its turn. Defaults 500 and 1000 (DefaultAcks). MaxAcksWaiting bounds those that wait in all; default 200,000.
 	AckRate, AckBurst float64
 	MaxAcksWaiting    int
 
@@ -67,6 +67,12 @@ type Options struct {
 	Logger     *slog.Logger          // default: discards
 	Registerer prometheus.Registerer // nil: no metrics
 }
+
+// DefaultAcks is the default of AckBurst and AckRate together: 1000 at once, and as many again in 2 s. LeastAckRate bounds AckRate.
+const (
+	DefaultAcks  = "1000/2s"
+	LeastAckRate = 0.1
+)
 
 func (o *Options) setDefaults() error {
 	if o.Broker == nil || o.Bus == nil || o.Locations == nil {
@@ -91,7 +97,7 @@ func (o *Options) setDefaults() error {
 	o.Logger = o.Logger.With("component", "eeb")
 	def(&o.MaxEntries, 5000)
 	def(&o.MaxBatchBytes, 512<<10)
-	def(&o.MaxUncommitted, 32<<20)
+	def(&o.MaxUncommitted, 8<<20)
 	def(&o.MaxDevices, 5_000_000)
 	def(&o.Linger, 5*time.Millisecond)
 	def(&o.Grace, 10*time.Second)
@@ -109,8 +115,8 @@ func (o *Options) setDefaults() error {
 		return fmt.Errorf("eeb: MaxUncommitted is %d, want at least MaxBatchBytes, which is %d", o.MaxUncommitted, o.MaxBatchBytes)
 	case o.MaxDevices < 1 || o.Linger < 0 || o.Grace < 0 || o.DeadRate < 0 || o.DeadBurst < 1:
 		return errors.New("eeb: MaxDevices, Linger, Grace, DeadRate and DeadBurst cannot be negative, DeadBurst not below 1")
-	case o.AckRate < 0.1 || o.AckBurst < 1 || o.MaxAcksWaiting < 1:
-		return fmt.Errorf("eeb: AckRate is %v, AckBurst %v, MaxAcksWaiting %d, want at least 0.1, 1 and 1", o.AckRate, o.AckBurst, o.MaxAcksWaiting)
+	case o.AckRate < LeastAckRate || o.AckBurst < 1 || o.MaxAcksWaiting < 1:
+		return fmt.Errorf("eeb: AckRate is %v, AckBurst %v, MaxAcksWaiting %d, want at least %v, 1 and 1", o.AckRate, o.AckBurst, o.MaxAcksWaiting, LeastAckRate)
 	case o.Interval > 1440:
 		return fmt.Errorf("eeb: Interval is %d minutes, want at most a day (1440)", o.Interval)
 	}
