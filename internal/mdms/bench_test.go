@@ -78,7 +78,7 @@ func BenchmarkIngest(b *testing.B) {
 	})
 	turn := func(bs ...bus.Batch) {
 		w := &work{batches: bs, done: make(chan error, 1)}
-		if _, err := m.turn(b.Context(), w); err != nil {
+		if _, err := m.turn(b.Context(), []*work{w}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -61,20 +61,21 @@ type MDMS struct {
 	unheardHour uint32
 
 	// Of the turn under way.
-	ending  <-chan struct{} // the end of Run
-	cut     bool            // Run ended while a block was needed: nothing of the turn may be kept
-	pending store.Commit    // what engines handed out since the last commit
-	trail   []audit.Entry
-	head    audit.Head // of the audit trail, with what the commit under way adds
-	settled audit.Head // of what is committed
-	outbox  outbox
-	sender  sender
-	keys    keys
-	buried  []bus.DeadLetter
-	due     uint32 // minute up to which was last looked for gaps
-	today   cim.Day
-	flushed time.Time
-	tidied  time.Time
+	ending   <-chan struct{} // the end of Run
+	cut      bool            // Run ended while a block was needed: nothing of the turn may be kept
+	pending  store.Commit    // what engines handed out since the last commit
+	trail    []audit.Entry
+	head     audit.Head // of the audit trail, with what the commit under way adds
+	settled  audit.Head // of what is committed
+	outbox   outbox
+	sender   sender
+	keys     keys
+	buried   []bus.DeadLetter
+	due      uint32 // minute up to which was last looked for gaps
+	today    cim.Day
+	flushed  time.Time // when the flush of stale devices began
+	flushing int       // devices that it has still to write
+	tidied   time.Time
 }
 
 // work is what the loop is asked to do: enter batches, or call a function that changes something. done gets nil once it is
@@ -199,14 +200,15 @@ func (m *MDMS) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		var w *work
+		var ws []*work
 		select {
-		case w = <-m.work:
+		case w := <-m.work:
+			ws = m.gather(w)
 		case <-timer.C:
 		case <-ctx.Done():
 			return m.lastTurn()
 		}
-		next, err := m.turn(ctx, w)
+		next, err := m.turn(ctx, ws)
 		switch {
 		case err == nil:
 			timer.Reset(next)
@@ -240,47 +242,51 @@ func (m *MDMS) lastTurn() error {
 }
 
 const (
-	longestTurn   = time.Second          // between two looks at the clocks
-	shortestTurn  = 2 * time.Millisecond // between turns that no work asks for
-	stalePerFlush = 20_000               // devices, so that a commit takes some 200 ms longer for them at most
+	longestTurn   = time.Second           // between two looks at the clocks
+	shortestTurn  = 2 * time.Millisecond  // between turns that no work asks for
+	notedWithin   = 10 * time.Millisecond // what was noted while sending goes into a commit, with the answers if they come sooner
+	most          = 256                   // works in one turn
+	stalePerFlush = 20_000                // devices
+	stalePerTurn  = 500                   // of these, so that a commit takes some 5 ms longer for them at most
 )
 
-// turn does the work, if there is some, and what is due; commits; sends; and tells. It returns how long it may take to the
+// turn does the works, if there are some, and what is due; commits; sends; and tells. It returns how long it may take to the
 // next turn.
-func (m *MDMS) turn(ctx context.Context, w *work) (time.Duration, error) {
+func (m *MDMS) turn(ctx context.Context, ws []*work) (time.Duration, error) {
+	done := func(err error) {
+		for _, w := range ws {
+			w.done <- err
+		}
+	}
 	m.mu.Lock()
 	now := max(m.o.Clock.Unix(), m.now)
 	m.now, m.ledger.now = now, now
 	m.outbox.wanted = m.o.Bus.Wanted()
-	if w != nil {
+	for _, w := range ws {
 		m.enter(w, now)
 	}
 	nextJudge := m.watch(now)
 	if m.cut {
 		m.mu.Unlock()
-		if w != nil {
-			w.done <- context.Canceled
-		}
+		done(context.Canceled)
 		return 0, context.Canceled
 	}
-	quota := 0
 	if time.Since(m.flushed) >= m.o.FlushEvery {
-		m.flushed, quota = time.Now(), stalePerFlush
+		m.flushed, m.flushing = time.Now(), min(len(m.stale), stalePerFlush)
 	}
+	quota := min(m.flushing, stalePerTurn)
+	m.flushing -= quota
 	c, free := m.collect(now, quota)
 	m.mu.Unlock()
 	m.pack(c)
 
 	if err := m.commit(ctx, c); err != nil {
-		if w != nil {
-			w.done <- err
-		}
+		done(err)
 		return 0, err
 	}
-
-	if w != nil && w.after != nil {
-		if err := w.after(); err != nil {
-			w.done <- err
+	if n := len(ws); n > 0 && ws[n-1].after != nil {
+		if err := ws[n-1].after(); err != nil {
+			done(err)
 			return 0, err
 		}
 	}
@@ -302,14 +308,15 @@ func (m *MDMS) turn(ctx context.Context, w *work) (time.Duration, error) {
 	next = sooner(next, nextJudge, wall)
 	m.handOut()
 	if len(m.pending.Commands)+len(m.pending.Outages)+len(m.pending.Groups)+len(m.pending.Runs)+len(m.pending.Allowances)+len(m.trail)+len(m.pending.Interruptions)+len(m.pending.Maintenance) > 0 {
-		next = shortestTurn
+		next = min(next, notedWithin)
+	}
+	if m.flushing > 0 {
+		next = min(next, notedWithin)
 	}
 	out, buried := m.outbox.take(), m.buried
 	m.buried = nil
 	m.mu.Unlock()
-	if w != nil {
-		w.done <- nil
-	}
+	done(nil)
 	m.handOver(ctx, c.Out)
 	m.publish(out)
 	m.bury(ctx, buried)
@@ -412,44 +419,6 @@ func (m *MDMS) collect(now uint32, quota int) (*store.Commit, []*dayRow) {
 	m.tellStates()
 	m.outbox.settle()
 	return &c, free
-}
-
-// commit makes c durable, and tries until it can or ctx ends; an attempt under way is not interrupted by that. After an error
-// the store may lack what is in RAM.
-func (m *MDMS) commit(ctx context.Context, c *store.Commit) error {
-	if c.Stream == "" && len(c.Devices)+len(c.Chunks)+len(c.Blocks)+len(c.Drafts)+len(c.Moves)+len(c.DropDays)+len(c.Commands)+len(c.Outages)+len(c.Totals)+len(c.Groups)+len(c.Registry)+
-		len(c.Verdicts)+len(c.Findings)+len(c.Edits)+len(c.RuleSets)+len(c.Runs)+len(c.Audit)+len(c.Allowances)+len(c.Out)+len(c.Interruptions)+len(c.Maintenance) == 0 && c.OutDone == 0 {
-		return nil
-	}
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		start := time.Now()
-		err := m.tryCommit(context.WithoutCancel(ctx), c)
-		if err == nil {
-			m.met.commits.Inc()
-			m.met.commit.Observe(time.Since(start).Seconds())
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		m.met.failures.Inc()
-		m.log.Error("commit failed, will be tried again", "error", err, "wait", wait)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-func (m *MDMS) tryCommit(ctx context.Context, c *store.Commit) error {
-	_, err := m.o.Store.Commit(ctx, c)
-	if err != nil {
-		m.sums.forget() // it may be there all the same
-		return err
-	}
-	m.sums.committed(c.Blocks, cim.DayOf(m.o.Clock.Unix())-1)
-	return nil
 }
 
 // newID makes ids of commands and outages: growing, also over restarts, and below 2^63: wall milliseconds and a counter.
