@@ -68,6 +68,12 @@ type cut struct {
 	feeder   string
 }
 
+// reconnection is a reconnection of a meter, and whether the centre knew well by then what it had sent.
+type reconnection struct {
+	id   uint64
+	sure bool
+}
+
 type sim struct {
 	rng            *rand.Rand
 	wall, business time.Time
@@ -85,7 +91,10 @@ type sim struct {
 	ran            map[[2]uint64]int
 	cuts           []cut
 	cut            map[[2]uint64]bool
-	fresh          []cut // of the turn under way: forgotten if the centre dies before it commits
+	fresh          []cut                  // of the turn under way: forgotten if the centre dies before it commits
+	reconnected    map[int][]reconnection // by meter: what was asked for, to go out at once
+	plain          map[uint64]bool        // disconnections that wait neither for their time nor for approval
+	died           time.Time
 	quiet          bool
 
 	// Half of the schedules have keys: meters and centre seal, and somebody on the way alters, swaps and invents.
@@ -137,7 +146,7 @@ func (s *sim) Commands(_ context.Context, before uint64, limit int, open bool) (
 func Schedule(seed uint64) (Counts, error) {
 	s := &sim{rng: rand.New(rand.NewPCG(seed, 6)), wall: time.Unix(1_700_000_000, 0).UTC(), business: time.Unix(1_544_700_000, 0).UTC(),
 		kept: map[uint64]store.Command{}, left: map[string]store.Allowance{}, targets: map[uint64]map[int]bool{}, ends: map[uint64]time.Time{},
-		ran: map[[2]uint64]int{}, cut: map[[2]uint64]bool{}}
+		ran: map[[2]uint64]int{}, cut: map[[2]uint64]bool{}, reconnected: map[int][]reconnection{}, plain: map[uint64]bool{}}
 	for i := range meters {
 		s.devices = append(s.devices, &cim.EndDevice{Ordinal: uint32(i), Kind: topic.Meter, ID: fmt.Sprintf("M%d", i), Path: "C1"})
 		skew := int64(0)
@@ -241,6 +250,7 @@ func (s *sim) keep() {
 // die restarts the centre from what it had committed.
 func (s *sim) die() {
 	s.counts.CentreRestarts++
+	s.died = s.wall
 	s.fresh = nil
 	if s.keys != nil {
 		s.nextRun()
@@ -295,6 +305,14 @@ func (s *sim) order() uint64 {
 	}
 	s.counts.Commands++
 	s.targets[id] = to
+	if c.State != api.CommandPendingApproval && req.At == nil {
+		s.plain[id] = req.Type == api.CommandDisconnect
+		for i := range to {
+			if req.Type == api.CommandReconnect {
+				s.reconnected[i] = append(s.reconnected[i], reconnection{id, s.wall.Sub(s.died) > time.Minute})
+			}
+		}
+	}
 	if c.State != api.CommandPendingApproval {
 		s.ends[id] = start.Add(time.Duration(req.ExpiresIn) * time.Second)
 	}
@@ -327,6 +345,11 @@ func (s *sim) send(d command.Down) error {
 		}
 		if key := [2]uint64{c.ID, uint64(i)}; c.Opcode == record.OpDisconnect && !s.cut[key] {
 			s.cut[key] = true
+			for _, r := range s.reconnected[i] {
+				if s.plain[c.ID] && r.sure && r.id > c.ID {
+					s.failf("%s is disconnected by command %d behind its reconnection %d", dev.ID, c.ID, r.id)
+				}
+			}
 			s.count(c.ID, dev)
 		}
 		f := flight{meter: i, event: d.Event, target: d.Target, plain: c, data: d.Payload}

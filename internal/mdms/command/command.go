@@ -194,6 +194,8 @@ type member struct {
 	last  int64 // of the last send
 	tries uint8
 	state state
+
+	restored bool // its state is from the store
 }
 
 // Stats are counters since the start, and two gauges.
@@ -336,6 +338,9 @@ func (e *Engine) add(p plan) (*control, error) {
 		c.extra = &attachment{}
 	}
 	c.doc.Priority = p.priority.name()
+	if p.start.IsZero() {
+		e.outlived(c, p.devices, now)
+	}
 	if c.op == record.OpGroups {
 		e.joinGroups(c, p.devices)
 	} else if c.bulk && p.addressed() && p.start.IsZero() {
@@ -358,7 +363,6 @@ func (e *Engine) add(p plan) (*control, error) {
 	} else if c.op == record.OpDisconnect {
 		e.cutOff(p.req.By, len(p.devices), now)
 	}
-	e.outlived(c, now)
 	e.enter(c)
 	e.touch(c)
 	e.noteCreated(c)

@@ -345,7 +345,7 @@ func (e *Engine) restore(doc *restored, now time.Time) error {
 	}
 	c.members = make([]member, len(devices))
 	for i, dev := range devices {
-		c.members[i] = member{c: c, dev: dev, state: st}
+		c.members[i] = member{c: c, dev: dev, state: st, restored: true}
 	}
 	c.open = len(devices)
 	c.counts[st] += len(devices)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/cim"
 )
 
 // A command that is to go out later stands in no meter's queue until then, so that it holds nothing up; its place is behind
@@ -37,6 +38,7 @@ func (e *Engine) begin(now time.Time) {
 		c.waiting, c.kept = false, false
 		c.since = now
 		c.expiry = e.wireExpiry(c.deadline.Sub(now))
+		e.outlived(c, c.devices(), now)
 		e.lineUp(c)
 		e.step(c, queued, now, "its time has come")
 	}
@@ -64,4 +66,13 @@ func (e *Engine) checkStart(p *plan) error {
 // startsIn tells until when a command waits, for people.
 func (c *control) startsIn(now time.Time) string {
 	return fmt.Sprintf("it is to go out in %v", c.start.Sub(now).Round(time.Second))
+}
+
+// devices are the meters that the command is for.
+func (c *control) devices() []*cim.EndDevice {
+	out := make([]*cim.EndDevice, len(c.members))
+	for i := range c.members {
+		out[i] = c.members[i].dev
+	}
+	return out
 }

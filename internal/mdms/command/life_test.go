@@ -279,8 +279,8 @@ func TestBusinessClockRunsAhead(t *testing.T) {
 
 func TestOneInFlightInOrder(t *testing.T) {
 	w := newWorld("M1", "M2")
-	a := w.create(t, on("M1", api.CommandDisconnect))
-	b := w.create(t, on("M1", api.CommandReconnect))
+	a := w.create(t, on("M1", api.CommandReconnect))
+	b := w.create(t, on("M1", api.CommandDisconnect))
 	c := w.create(t, on("M1", api.CommandPing))
 	other := w.create(t, on("M2", api.CommandPing))
 	got := w.commit()
@@ -288,7 +288,7 @@ func TestOneInFlightInOrder(t *testing.T) {
 		t.Fatalf("sent %+v, want the first of each meter", got)
 	}
 	w.wantState(t, b, api.CommandQueued)
-	w.result("M1", a, record.OpDisconnect, record.Done, 0)
+	w.result("M1", a, record.OpReconnect, record.Done, 0)
 	if got = w.commit(); len(got) != 1 || sentCommand(t, got[0]).ID != b {
 		t.Fatalf("sent %+v, want the second", got)
 	}

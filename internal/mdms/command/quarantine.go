@@ -11,7 +11,6 @@ import (
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/audit"
 	"github.com/wattbus/wattbus/internal/cim"
-	"github.com/wattbus/wattbus/internal/record"
 	"github.com/wattbus/wattbus/internal/store"
 )
 
@@ -219,32 +218,6 @@ func (e *Engine) Release(r api.QuarantineRelease) (api.Quarantine, error) {
 		}
 	}
 	return q, nil
-}
-
-// outlived ends what waits for a release at meters that are now to be reconnected: the later word counts.
-func (e *Engine) outlived(c *control, now time.Time) {
-	if c.op != record.OpReconnect || len(e.held) == 0 {
-		return
-	}
-	on := make(map[*cim.EndDevice]bool, len(c.members))
-	for i := range c.members {
-		on[c.members[i].dev] = true
-	}
-	e.held = slices.DeleteFunc(e.held, func(m *member) bool {
-		if m.state.finished() {
-			return true
-		}
-		if !on[m.dev] {
-			return false
-		}
-		e.noteMember(m, cancelled, nil)
-		e.leave(m, cancelled, now)
-		e.touch(m.c)
-		if m.c.open == 0 {
-			e.conclude(m.c, cancelled, now, "superseded by "+c.doc.ID)
-		}
-		return true
-	})
 }
 
 // Quarantines lists who and what is quarantined, by name.

@@ -196,7 +196,10 @@ func (c *control) sum() (state, string) {
 		}
 	}
 	st := failed
-	if c.counts[done]+c.counts[expired] == all {
+	switch took := c.counts[cancelled]; { // by a later command
+	case c.counts[done] > 0 && c.counts[done]+took == all:
+		st = done
+	case c.counts[done]+c.counts[expired] > 0 && c.counts[done]+c.counts[expired]+took == all:
 		st = expired
 	}
 	return st, fmt.Sprintf("of %d meters %s", all, strings.Join(parts, ", "))

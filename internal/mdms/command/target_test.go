@@ -192,12 +192,12 @@ func TestPriority(t *testing.T) {
 	}
 	first := ask(api.CommandPing, api.PriorityLow)
 	w.commit()
-	open := ask(api.CommandDisconnect, api.PriorityLow)
+	closing := ask(api.CommandReconnect, api.PriorityLow)
 	slow, urgent := ask(api.CommandPing, ""), ask(api.CommandPing, api.PriorityHigh)
-	closing := ask(api.CommandReconnect, api.PriorityHigh)
+	open := ask(api.CommandDisconnect, api.PriorityHigh)
 	w.commit()
 	w.restart(t)
-	want := []uint64{first, urgent, slow, open, closing}
+	want := []uint64{first, urgent, slow, closing, open}
 	for i, id := range want {
 		op := record.OpPing
 		switch id {

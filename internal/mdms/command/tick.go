@@ -132,7 +132,7 @@ func (e *Engine) broadcasts(now time.Time) {
 			wait = append(wait, c)
 			continue
 		}
-		if c.op == record.OpDisconnect && !e.atOnce(c, now) || c.op == record.OpReconnect && !e.withinStagger(c, now) {
+		if !c.broadcast || c.op == record.OpDisconnect && !e.atOnce(c, now) || c.op == record.OpReconnect && !e.withinStagger(c, now) {
 			c.broadcast = false // meter by meter, as the budgets allow
 			for i := c.low; i < len(c.members); i++ {
 				if m := &c.members[i]; !m.state.finished() {
