@@ -131,13 +131,18 @@ func newCore(c config, st State, kept bool, at uint32) *core {
 // resume takes over where the hardware's breaker is. A switch that was under way when the meter died is done if the breaker is where
 // it was to go; else it stays failed. It is not carried out again.
 func (m *core) resume(p record.Breaker) {
-	if n := len(m.st.Executed); n > 0 {
-		if e := &m.st.Executed[n-1]; e.Outcome == record.Failed && e.Detail == DetailUnfinished &&
-			(e.Opcode == record.OpDisconnect) == (p == record.BreakerOpen) {
+	for i := len(m.st.Executed) - 1; i >= 0; i-- {
+		e := m.st.Executed[i]
+		if !switches(e.Opcode) || e.Outcome == record.Refused || e.Outcome == record.Expired {
+			continue // it moved nothing
+		}
+		if e.Outcome == record.Failed && e.Detail == DetailUnfinished && (e.Opcode == record.OpDisconnect) == (p == record.BreakerOpen) {
 			e.Outcome, e.Detail, e.Breaker = record.Done, 0, p
+			m.st.remember(e)
 			m.executed++
 			m.dirty = true
 		}
+		break // earlier ones moved it before that
 	}
 	if m.st.Breaker != p {
 		m.st.Breaker = p

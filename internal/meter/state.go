@@ -244,7 +244,8 @@ func applyWindows(old []SealWindow, b []byte) (out []SealWindow, rest []byte, er
 func (s *State) remember(e Executed) {
 	for i := range s.Executed {
 		if s.Executed[i].ID == e.ID {
-			s.Executed[i] = e
+			// To the end: what is saved are the last ones.
+			s.Executed = append(slices.Delete(s.Executed, i, i+1), e)
 			return
 		}
 	}

@@ -3,6 +3,7 @@ package meter
 import (
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/wattbus/wattbus/internal/record"
@@ -92,4 +93,39 @@ func FuzzStateApply(f *testing.F) {
 			t.Fatalf("got %+v\nwant %+v", again, s)
 		}
 	})
+}
+
+// TestEndIsKept: the end of a command that was remembered before others is saved, not only what was remembered last.
+func TestEndIsKept(t *testing.T) {
+	t.Parallel()
+	var kept State
+	m := &core{}
+	save := func() {
+		if err := kept.Apply(m.save()); err != nil {
+			t.Fatal(err)
+		}
+		m.saved()
+	}
+	m.finish(Executed{ID: 1, Opcode: record.OpDisconnect, Outcome: record.Failed, Detail: DetailUnfinished})
+	m.finish(Executed{ID: 2, Opcode: record.OpPing})
+	save()
+	m.finish(Executed{ID: 1, Opcode: record.OpDisconnect, Outcome: record.Done})
+	save()
+	if !slices.Equal(kept.Executed, m.st.Executed) || len(kept.Executed) != 2 {
+		t.Fatalf("kept %+v, want %+v", kept.Executed, m.st.Executed)
+	}
+	for _, e := range kept.Executed {
+		if e.ID == 1 && e.Outcome != record.Done {
+			t.Errorf("command 1 is kept as %v", e.Outcome)
+		}
+	}
+	// The power went while the breaker moved, and a ping had come behind: where it stands when the power is back tells.
+	m.finish(Executed{ID: 3, Opcode: record.OpReconnect, Outcome: record.Failed, Detail: DetailUnfinished})
+	m.finish(Executed{ID: 4, Opcode: record.OpPing})
+	save()
+	m.resume(record.BreakerClosed)
+	save()
+	if last := kept.Executed[len(kept.Executed)-1]; last.ID != 3 || last.Outcome != record.Done {
+		t.Errorf("after the power came back %+v is kept last", last)
+	}
 }
