@@ -48,6 +48,8 @@ type LoadOptions struct {
 	Inflight int
 	// NoRegistration leaves out the registration of each meter, which is sent and waited for before the readings.
 	NoRegistration bool
+	// Registered is called when all meters are registered and the readings begin; nil: nobody is told.
+	Registered func()
 	// Wait bounds the wait for registrations, and that for the last acknowledgements; default 30 s.
 	Wait   time.Duration
 	Logger *slog.Logger
@@ -216,6 +218,9 @@ func (l *Load) Run(ctx context.Context) (LoadReport, error) {
 		r.Registering = time.Since(began)
 		r.Registered = r.Meters
 	}
+	if l.o.Registered != nil {
+		l.o.Registered()
+	}
 	began, cpu := time.Now(), cpuTime()
 	err := l.each(func(w *way) error { return w.send(ctx, began) })
 	if err == nil {
@@ -239,6 +244,14 @@ func (l *Load) Run(ctx context.Context) (LoadReport, error) {
 		r.P50, r.P99, r.Max = samples[len(samples)/2], samples[len(samples)*99/100], samples[len(samples)-1]
 	}
 	return r, err
+}
+
+// Acked is how many readings are acknowledged so far. It is safe for concurrent use.
+func (l *Load) Acked() (n uint64) {
+	for _, w := range l.ways {
+		n += w.acked.Load()
+	}
+	return n
 }
 
 // each does something on all connections at once.
