@@ -70,8 +70,9 @@ readings flow over the same two concentrators. Each tier is a process of its own
 
 p50, p99 and the maximum are from the request to the end of the command as its asker sees it, all commits included; of a command
 for many from its request to the end of each meter, seen every 5 ms. CPU is user and system time, and its share of all tiers'.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return b.run(cmd.Context()) },
+		Example: "  wattbus bench commands\n  wattbus bench commands --meters 500 --reads 500 --switches 300 --rate 50000",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return b.run(cmd.Context()) },
 	}
 	b.output.flag(cmd.Flags())
 	f := cmd.Flags()
