@@ -63,7 +63,8 @@ one; from then on the centre answers with that. Then drop the old one at both. B
 
 func newKeysAdd(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "add FILE NAME…", Short: "Give meters, groups or all a new key each", Args: cobra.MinimumNArgs(2),
+		Use: "add FILE NAME…", Example: "  wattbus keys add keys M1 M2\n  wattbus keys add keys all group:12",
+		Short: "Give meters, groups or all a new key each", Args: cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			var old []seal.Entry
 			k, err := readKeyFile(args[0], nil)
@@ -99,7 +100,8 @@ func newKeysAdd(a *app) *cobra.Command {
 
 func newKeysDrop(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "drop FILE NAME…", Short: "Take out all keys but the newest of each", Args: cobra.MinimumNArgs(2),
+		Use: "drop FILE NAME…", Example: "  wattbus keys drop keys M1",
+		Short: "Take out all keys but the newest of each", Args: cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			k, err := readKeyFile(args[0], nil)
 			if err != nil {
@@ -126,7 +128,8 @@ func newKeysDrop(a *app) *cobra.Command {
 
 func newKeysExport(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "export FILE METER", Short: "Print what a meter has to have: its own keys and the shared ones", Args: cobra.ExactArgs(2),
+		Use: "export FILE METER", Example: "  wattbus keys export keys M1 > M1.key",
+		Short: "Print what a meter has to have: its own keys and the shared ones", Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			k, err := readKeyFile(args[0], nil)
 			if err != nil {
@@ -147,7 +150,8 @@ func newKeysExport(a *app) *cobra.Command {
 
 func newKeysList(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "list FILE", Short: "Print whose keys a file holds, and their ids, not the keys", Args: cobra.ExactArgs(1),
+		Use: "list FILE", Example: "  wattbus keys list keys",
+		Short: "Print whose keys a file holds, and their ids, not the keys", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			k, err := readKeyFile(args[0], nil)
 			if err != nil {
