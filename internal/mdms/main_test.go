@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -136,9 +137,17 @@ func (c *centre) flush() {
 	}
 }
 
+// ask asks a centre that is up or about to be: its calls are there one after the other.
 func ask[Req, Resp any](c *centre, name string, req Req) Resp {
 	c.t.Helper()
-	resp, err := bus.Request[Req, Resp](context.Background(), c.bus, name, req)
+	var resp Resp
+	var err error
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		resp, err = bus.Request[Req, Resp](context.Background(), c.bus, name, req)
+		if err == nil || !strings.Contains(err.Error(), "no role answers") || time.Now().After(end) {
+			break
+		}
+	}
 	if err != nil {
 		c.t.Fatalf("%s %+v: %v", name, req, err)
 	}

@@ -32,7 +32,13 @@ func TestCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := []Conn{serial, other}
-	re, err := NewReopened(func() (Conn, error) { c := open[0]; open = open[1:]; return c, nil }, 1, nil)
+	re, err := NewReopened(func() (c Conn, err error) {
+		if len(open) == 0 { // the other one has ended with its pipe
+			return nil, io.EOF
+		}
+		c, open = open[0], open[1:]
+		return c, nil
+	}, 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
