@@ -96,6 +96,7 @@ const shownStarts = `[...document.querySelectorAll('table.plain tbody tr')].filt
 // TestConsoleLive: a live view that is cut catches up without a gap or a duplicate; a breaker is seen to open; a concentrator dies,
 // and its meters are seen to be unreachable, not without power.
 func TestConsoleLive(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	chromium := need(t, "chromium")
 	const speed = 600 // an interval takes 3 s
 	text, clk := simClock(t0.Add(10*24*time.Hour), speed)

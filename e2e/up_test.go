@@ -37,6 +37,7 @@ func startUp(t *testing.T, dir string, extra ...string) *centre {
 // TestUp is the first thing a stranger does: the whole system on the data of 494 households. It collects their history of
 // 45 days through two levels of concentrators, compares all of it with the data, drives a meter, stops and goes on.
 func TestUp(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	dir := t.TempDir()
 	c := startUp(t, dir)
 	begin := time.Now()

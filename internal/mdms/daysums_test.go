@@ -18,6 +18,9 @@ import (
 
 // TestDaySums: whatever is sealed, superseded, judged and asked for in any order, what is remembered of days is what the store holds.
 func TestDaySums(t *testing.T) {
+	if testing.Short() {
+		t.Skip("has no goroutines, and takes its time")
+	}
 	t.Parallel()
 	const n, slots = fewLacking + 100, 48 // so that some questions read all of a day, and others a few blocks
 	rnd := rand.New(rand.NewPCG(11, 12))
