@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -44,19 +43,7 @@ func TestCentreKilled(t *testing.T) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		pg, err := pgtest.Start(t.Context())
-		if errors.Is(err, pgtest.ErrMissing) && os.Getenv("WATTBUS_CI") == "" {
-			t.Skip(err)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := pg.Stop(); err != nil {
-				t.Error(err)
-			}
-		})
-		killCentre(t, pg)
+		killCentre(t, startPostgres(t))
 	})
 }
 

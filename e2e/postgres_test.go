@@ -12,9 +12,10 @@ import (
 	"github.com/wattbus/wattbus/internal/store/postgres/pgtest"
 )
 
-// TestPostgres runs the centre on PostgreSQL, crashes the server and kills the centre while readings come in, and wants every
-// interval back, through the API and as plain rows in SQL.
-func TestPostgres(t *testing.T) {
+// startPostgres starts a server of its own for the test. Where it is not installed the test is skipped, or fails where everything
+// must be there.
+func startPostgres(t *testing.T) *pgtest.Server {
+	t.Helper()
 	pg, err := pgtest.Start(t.Context())
 	if errors.Is(err, pgtest.ErrMissing) && os.Getenv("WATTBUS_CI") == "" {
 		t.Skip(err)
@@ -27,6 +28,13 @@ func TestPostgres(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return pg
+}
+
+// TestPostgres runs the centre on PostgreSQL, crashes the server and kills the centre while readings come in, and wants every
+// interval back, through the API and as plain rows in SQL.
+func TestPostgres(t *testing.T) {
+	pg := startPostgres(t)
 	const meters = 40
 	from := t0.Add(10 * 24 * time.Hour)
 	text, clk := simClock(from, 900)

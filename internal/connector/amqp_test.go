@@ -86,12 +86,7 @@ func TestAMQP(t *testing.T) {
 		}
 		l.add(i)
 	}
-	take := func(n int) {
-		t.Helper()
-		for len(l.seen) < n {
-			check(p.expect(t, line))
-		}
-	}
+	next := func() { check(p.expect(t, line)) }
 	subscribe := func() {
 		p = rmq.client("subscribe", "amqp://"+rmq.addr, "/queue/readings")
 		p.expect(t, "^ready$")
@@ -100,19 +95,19 @@ func TestAMQP(t *testing.T) {
 	r := newRig(t, fmt.Sprintf("targets:\n- {name: mq, type: amqp, url: 'amqp://%s', address: /queue/readings, events: [reading], timeout: 10s, commands: {address: /queue/wattbus.commands}}\n", rmq.addr))
 	made := fakeCommands(t, r)
 	r.publish(readings / 4)
-	take(readings / 8)
+	l.take(readings/8, next)
 	p.kill()
 	p.drain(line, check)
 	r.publish(readings / 4)
 	r.until("all are at RabbitMQ", func() bool { return r.status("mq").PendingBatches == 0 })
 	subscribe()
 	r.publish(readings / 4)
-	take(readings * 5 / 8)
+	l.take(readings*5/8, next)
 	rmq.p.kill()
 	r.publish(readings / 4)
 	r.until("RabbitMQ is missed", func() bool { return r.status("mq").State == api.TargetWaiting })
 	rmq.start()
-	take(readings)
+	l.take(readings, next)
 	l.check(t, readings)
 	t.Logf("%d readings, %d of them came again", readings, l.twice)
 

@@ -94,19 +94,12 @@ func TestReload(t *testing.T) {
 	h := newHook(t)
 	one := fmt.Sprintf("targets:\n- {name: hook, type: webhook, url: %q, events: [reading], paused: %%v, filter: {kinds: [meter]}}\n", h.URL)
 	r := newRig(t, "")
-	reload := func(text string) {
-		t.Helper()
-		r.declare(text)
-		if err := r.c.Load(); err != nil {
-			t.Fatal(err)
-		}
-	}
 	r.publish(10) // nobody wants them
-	reload(fmt.Sprintf(one, false))
+	r.reload(fmt.Sprintf(one, false))
 	r.until("declared", func() bool { return r.status("hook").State == api.TargetConnected })
 	r.publish(10)
 	r.until("delivered", func() bool { return h.count() == 10 && r.status("hook").PendingBatches == 0 })
-	reload(fmt.Sprintf(one, true))
+	r.reload(fmt.Sprintf(one, true))
 	r.until("paused", func() bool { return r.status("hook").State == api.TargetPaused })
 	r.publish(10)
 	r.until("they wait", func() bool { return r.status("hook").PendingBatches == 1 })
@@ -114,9 +107,9 @@ func TestReload(t *testing.T) {
 	if err := r.c.Load(); err == nil || !strings.Contains(err.Error(), r.file) {
 		t.Error(err)
 	}
-	reload(fmt.Sprintf(one, false))
+	r.reload(fmt.Sprintf(one, false))
 	r.until("delivered", func() bool { return h.count() == 20 && r.status("hook").PendingBatches == 0 })
-	reload("targets: []\n")
+	r.reload("targets: []\n")
 	r.until("forgotten", func() bool {
 		all, err := r.bus.Targets(t.Context())
 		return err == nil && len(all) == 0 && r.bus.Wanted() == nil

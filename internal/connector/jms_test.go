@@ -212,26 +212,21 @@ func TestJMS(t *testing.T) {
 		}
 		l.add(i)
 	}
-	take := func(n int) {
-		t.Helper()
-		for len(l.seen) < n {
-			check(p.expect(t, line))
-		}
-	}
+	next := func() { check(p.expect(t, line)) }
 	r.publish(readings / 4)
-	take(readings / 8)
+	l.take(readings/8, next)
 	p.kill()
 	p.drain(line, check) // of that it gets again what it has not acknowledged
 	r.publish(readings / 4)
 	r.until("all are at ActiveMQ", func() bool { return r.status("jms").PendingBatches == 0 })
 	p = subscribe()
 	r.publish(readings / 4)
-	take(readings * 5 / 8)
+	l.take(readings*5/8, next)
 	a.p.kill()
 	r.publish(readings / 4)
 	r.until("ActiveMQ is missed", func() bool { return r.status("jms").State == api.TargetWaiting })
 	a.start()
-	take(readings)
+	l.take(readings, next)
 	l.check(t, readings)
 	t.Logf("%d readings, %d of them came again", readings, l.twice)
 }

@@ -128,22 +128,19 @@ func TestKafka(t *testing.T) {
 				partition[want.ID] = rec.Partition
 				l.add(i)
 			}
-			take := func(n int) {
-				t.Helper()
-				for len(l.seen) < n {
-					for _, rec := range poll(t, in) {
-						check(rec)
-					}
+			next := func() {
+				for _, rec := range poll(t, in) {
+					check(rec)
 				}
 			}
 			r.publish(readings / 2)
-			take(readings / 4)
+			l.take(readings/4, next)
 			k.stop()
 			r.publish(readings / 4)
 			r.until("Kafka is missed", func() bool { return r.status("k").State == api.TargetWaiting })
 			k.start()
 			r.publish(readings / 4)
-			take(readings)
+			l.take(readings, next)
 			l.check(t, readings)
 			t.Logf("%d readings, %d of them came again", readings, l.twice)
 		})
@@ -165,29 +162,15 @@ func TestKafkaTrouble(t *testing.T) {
 			scheme, k.addr(), topic, password, ca, more)
 	}
 	r := newRig(t, declare("kafkas", "wattbus.reading", ""))
-	reload := func(text string) {
-		t.Helper()
-		r.declare(text)
-		if err := r.c.Load(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	waits := func(why string) {
-		t.Helper()
-		r.until("it waits: "+why, func() bool {
-			s := r.status("k")
-			return s.State == api.TargetWaiting && strings.Contains(s.Detail, why)
-		})
-	}
-	waits("user name, password and kafka.sasl right?")
+	r.waits("k", "user name, password and kafka.sasl right?")
 	if err := os.WriteFile(password, []byte("right"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	reload(declare("kafkas", "none", ""))
-	waits("topic none: UNKNOWN_TOPIC_OR_PARTITION")
-	reload(declare("kafka", "wattbus.reading", ""))
-	waits("want it TLS or not")
-	reload(declare("kafkas", "wattbus.reading", ""))
+	r.reload(declare("kafkas", "none", ""))
+	r.waits("k", "topic none: UNKNOWN_TOPIC_OR_PARTITION")
+	r.reload(declare("kafka", "wattbus.reading", ""))
+	r.waits("k", "want it TLS or not")
+	r.reload(declare("kafkas", "wattbus.reading", ""))
 	r.until("connected", func() bool { return r.status("k").State == api.TargetConnected })
 	r.publish(50)
 	r.large(10_000)
@@ -203,7 +186,7 @@ func TestKafkaTrouble(t *testing.T) {
 	if err := os.WriteFile(password, []byte("plainly"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	reload(declare("kafkas", "wattbus.reading", ", sasl: plain"))
+	r.reload(declare("kafkas", "wattbus.reading", ", sasl: plain"))
 	r.publish(50)
 	r.until("all are there", func() bool { return r.status("k").PendingBatches == 0 && r.status("k").State == api.TargetConnected })
 }

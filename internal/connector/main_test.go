@@ -183,6 +183,24 @@ func certificate(t testing.TB, dir string) (c *tls.Config, ca string) {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, ca
 }
 
+// reload declares targets anew to the connector that runs.
+func (r *rig) reload(targets string) {
+	r.t.Helper()
+	r.declare(targets)
+	if err := r.c.Load(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// waits until a target is told to wait, and why.
+func (r *rig) waits(name, why string) {
+	r.t.Helper()
+	r.until(name+" waits: "+why, func() bool {
+		s := r.status(name)
+		return s.State == api.TargetWaiting && strings.Contains(s.Detail, why)
+	})
+}
+
 func (r *rig) until(what string, ok func() bool) {
 	r.t.Helper()
 	for end := time.Now().Add(60 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
@@ -235,6 +253,13 @@ func (l *ledger) add(n int) {
 		l.bad = append(l.bad, fmt.Sprintf("M%d: %d came where %d was due", m, n/10, l.next[m]))
 	}
 	l.next[n%10] = n/10 + 1
+}
+
+// take calls next, which adds what comes, until there are n.
+func (l *ledger) take(n int, next func()) {
+	for len(l.seen) < n {
+		next()
+	}
 }
 
 func (l *ledger) check(t testing.TB, want int) {

@@ -111,25 +111,20 @@ func TestMQTT(t *testing.T) {
 				}
 				l.add(i)
 			}
-			take := func(n int) {
-				t.Helper()
-				for len(l.seen) < n {
-					check(p.expect(t, line))
-				}
-			}
+			next := func() { check(p.expect(t, line)) }
 			r.publish(readings / 4)
-			take(readings / 8)
+			l.take(readings/8, next)
 			p.stop(t)
 			p.drain(line, check)
 			r.publish(readings / 4)
 			r.until("all are at Mosquitto", func() bool { return r.status("m").PendingBatches == 0 })
 			p = subscribe()
-			take(readings / 2)
+			l.take(readings/2, next)
 			m.stop()
 			r.publish(readings / 2)
 			r.until("Mosquitto is missed", func() bool { return r.status("m").State == api.TargetWaiting })
 			m.start() // mosquitto_sub connects again by itself
-			take(readings)
+			l.take(readings, next)
 			l.check(t, readings)
 			t.Logf("%d readings, %d of them came again", readings, l.twice)
 		})
@@ -156,28 +151,14 @@ func TestMQTTTrouble(t *testing.T) {
 		return fmt.Sprintf("targets:\n- {name: m, type: mqtt, url: '%s', events: [reading], timeout: 5s, username: wattbus, password-file: %q, %s}\n", m.url(), password, more)
 	}
 	r := newRig(t, declare("address: 'out/{id}'"))
-	reload := func(text string) {
-		t.Helper()
-		r.declare(text)
-		if err := r.c.Load(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	waits := func(why string) {
-		t.Helper()
-		r.until("it waits: "+why, func() bool {
-			s := r.status("m")
-			return s.State == api.TargetWaiting && strings.Contains(s.Detail, why)
-		})
-	}
-	waits("not authorized")
+	r.waits("m", "not authorized")
 	if err := os.WriteFile(password, []byte("right"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r.publish(20)
-	reload(declare("address: 'secret/{id}'"))
-	waits("topic secret/M0: not authorized")
-	reload(declare("address: 'out/{id}'"))
+	r.reload(declare("address: 'secret/{id}'"))
+	r.waits("m", "topic secret/M0: not authorized")
+	r.reload(declare("address: 'out/{id}'"))
 	r.large(10_000)
 	r.publish(20)
 	r.until("all are there or refused", func() bool {

@@ -159,33 +159,19 @@ func TestNATSTrouble(t *testing.T) {
 			n.addr(), address, password, ca, more)
 	}
 	r := newRig(t, declare("meters.{id}", ""))
-	reload := func(text string) {
-		t.Helper()
-		r.declare(text)
-		if err := r.c.Load(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	waits := func(why string) {
-		t.Helper()
-		r.until("it waits: "+why, func() bool {
-			s := r.status("n")
-			return s.State == api.TargetWaiting && strings.Contains(s.Detail, why)
-		})
-	}
-	waits("Authorization Violation")
+	r.waits("n", "Authorization Violation")
 	if err := os.WriteFile(password, []byte("right"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	reload(declare("meters.{id}", ""))
-	waits("no stream keeps subject meters.*; make one there, or set nats.core")
+	r.reload(declare("meters.{id}", ""))
+	r.waits("n", "no stream keeps subject meters.*; make one there, or set nats.core")
 	r.publish(20)
-	reload(declare("secret.{id}", ", nats: {core: true}"))
-	waits("Permissions Violation for Publish")
+	r.reload(declare("secret.{id}", ", nats: {core: true}"))
+	r.waits("n", "Permissions Violation for Publish")
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "METERS", Subjects: []string{"meters.>"}, MaxMsgSize: 4096}); err != nil {
 		t.Fatal(err)
 	}
-	reload(declare("meters.{id}", ""))
+	r.reload(declare("meters.{id}", ""))
 	r.large(5000)
 	r.large(10_000)
 	r.publish(20)
