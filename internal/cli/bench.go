@@ -63,13 +63,8 @@ Absolute times depend on the machine; look at the ratios, the CPU seconds per mi
 	return cmd
 }
 
-func (b *bench) run(ctx context.Context) (err error) {
-	if err := b.output.check(); err != nil {
-		return err
-	}
-	if b.meters < b.links || b.links < 1 || b.readings < 2*b.meters || b.idle < 1 {
-		return usagef("want at least one link, a meter for each link and two readings for each meter")
-	}
+// steps calls each with the load curves and a folder that is there meanwhile.
+func (b *bench) steps(ctx context.Context, all ...func(context.Context) error) (err error) {
 	if b.set, err = dataset.Load(); err != nil {
 		return err
 	}
@@ -77,10 +72,23 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	for _, step := range []func(context.Context) error{b.link, b.through, b.memory, b.history} {
+	for _, step := range all {
 		if err := step(ctx); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (b *bench) run(ctx context.Context) error {
+	if err := b.output.check(); err != nil {
+		return err
+	}
+	if b.meters < b.links || b.links < 1 || b.readings < 2*b.meters || b.idle < 1 {
+		return usagef("want at least one link, a meter for each link and two readings for each meter")
+	}
+	if err := b.steps(ctx, b.link, b.through, b.memory, b.history); err != nil {
+		return err
 	}
 	return write(b.app.Out, b.output, b.rows, []column[benchRow]{
 		{"what", func(r benchRow) string { return r.What }},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +14,6 @@ import (
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/apiclient"
 	"github.com/wattbus/wattbus/internal/child"
-	"github.com/wattbus/wattbus/internal/dataset"
 	"github.com/wattbus/wattbus/internal/fleet"
 )
 
@@ -85,20 +83,21 @@ for many from its request to the end of each meter, seen every 5 ms. CPU is user
 	return cmd
 }
 
-func (b *commandBench) run(ctx context.Context) (err error) {
+func (b *commandBench) run(ctx context.Context) error {
 	if err := b.output.check(); err != nil {
 		return err
 	}
 	if b.meters < 1 || b.reads < 1 || b.reads > b.meters || b.switches < 1 || b.switches > b.meters || b.rate < 0 || b.load < loadLinks || b.askers < 1 {
 		return usagef("want at least one meter, one read and one switch, no more of them than meters, %d meters for the load and one asker", loadLinks)
 	}
-	if b.set, err = dataset.Load(); err != nil {
+	if err := b.steps(ctx, b.measure); err != nil {
 		return err
 	}
-	if b.dir, err = os.MkdirTemp("", "wattbus-bench-"); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	return write(b.app.Out, b.output, b.runs, commandRunColumns)
+}
+
+// measure starts the tiers, and ends them when all was measured.
+func (b *commandBench) measure(ctx context.Context) (err error) {
 	defer func() {
 		for _, t := range slices.Backward(b.tiers) {
 			err = errors.Join(err, t.p.Stop())
@@ -109,7 +108,7 @@ func (b *commandBench) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return write(b.app.Out, b.output, b.runs, commandRunColumns)
+	return nil
 }
 
 const (
