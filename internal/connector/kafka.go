@@ -41,23 +41,23 @@ var kafkaKind = kind{
 		if a, err := parseAddress(s.Address); err == nil && a.has("id") {
 			return errors.New("address: {id} would take a topic for each device; want {kind} and {name} at most, the device's id is the key")
 		}
-		if !kafkaTopic(s.Address) {
-			return fmt.Errorf("address: %.60q, want a topic: at most 249 of A-Z a-z 0-9 . _ and -", s.Address)
+		if err := checkTopic("address", s.Address, "{}"); err != nil || s.Commands == nil {
+			return err
 		}
-		if s.Commands != nil && (!kafkaTopic(s.Commands.Address) || strings.ContainsAny(s.Commands.Address, "{}")) {
-			return fmt.Errorf("commands.address: %.60q, want a topic: at most 249 of A-Z a-z 0-9 . _ and -", s.Commands.Address)
-		}
-		return nil
+		return checkTopic("commands.address", s.Commands.Address, "")
 	},
 	open:   openKafka,
 	source: openKafkaSource,
 }
 
-// kafkaTopic reports whether a topic may be called so, places for parts aside; "" is none.
-func kafkaTopic(s string) bool {
-	return len(s) <= 249 && s != "." && s != ".." && strings.IndexFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-{}", r))
-	}) < 0
+// checkTopic returns nil if a topic may be called so, those runes besides that stand for parts; "" is none.
+func checkTopic(field, s, besides string) error {
+	if len(s) <= 249 && s != "." && s != ".." && strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-"+besides, r))
+	}) < 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: %.60q, want a topic: at most 249 of A-Z a-z 0-9 . _ and -", field, s)
 }
 
 func saslMechanism(name, user, password string) sasl.Mechanism {

@@ -72,15 +72,14 @@ func (s *Server) openStream(w http.ResponseWriter, r *http.Request) *stream {
 	if err == nil {
 		return st
 	}
-	p := problem(http.StatusServiceUnavailable, err.Error())
-	switch {
-	case errors.Is(err, errStreamsOfOne):
-		p = problem(http.StatusTooManyRequests, err.Error())
-		fallthrough
-	case errors.Is(err, errTooManyStreams):
+	status := http.StatusServiceUnavailable
+	if errors.Is(err, errStreamsOfOne) {
+		status = http.StatusTooManyRequests
+	}
+	if !errors.Is(err, errStopping) {
 		w.Header().Set("Retry-After", "10")
 	}
-	writeProblem(w, p)
+	writeProblem(w, problem(status, err.Error()))
 	return nil
 }
 
