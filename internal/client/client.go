@@ -42,6 +42,10 @@ type Client struct {
 	noBridge bool
 	detour   detour
 
+	authMu    sync.Mutex // held over a call of Auth; taken before mu
+	authing   bool       // between Auth.Begin and what it came to
+	authAgain bool       // Reauthenticate was called meanwhile
+
 	serverMax atomic.Int64 // largest packet the last server takes; 0: any
 }
 

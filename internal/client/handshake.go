@@ -18,6 +18,13 @@ import (
 //	client <-CONNACK--- server
 func (c *Client) handshake(conn net.Conn, srv *server) (present bool, lim limits, err error) {
 	lim = noLimits()
+	if c.o.Auth != nil {
+		defer func() {
+			if err != nil {
+				c.dropAuth()
+			}
+		}()
+	}
 	p, err := c.connect(srv)
 	if err != nil {
 		return false, lim, err
@@ -101,9 +108,9 @@ func (c *Client) connect(srv *server) (*mqtt.Connect, error) {
 	props.MaximumPacketSize = uint32(min(c.o.MaxPacketSize+slack, mqtt.MaxLength))
 	props.Present |= mqtt.Present(mqtt.PropMaximumPacketSize)
 	if c.o.Auth != nil {
-		data, err := c.o.Auth.Begin()
+		data, err := c.beginAuth()
 		if err != nil {
-			return nil, fmt.Errorf("authentication %s: %w", c.o.Auth.Method(), err)
+			return nil, err
 		}
 		props.AuthMethod, props.AuthData = c.o.Auth.Method(), data
 		props.Present |= mqtt.Present(mqtt.PropAuthMethod)
@@ -145,8 +152,8 @@ func (c *Client) accepted(srv *server, a *mqtt.Connack, lim *limits) error {
 			if a.Properties != nil {
 				data = a.Properties.AuthData
 			}
-			if err := c.o.Auth.End(data); err != nil {
-				return fmt.Errorf("authentication %s: %w", c.o.Auth.Method(), err)
+			if err := c.endAuth(data); err != nil {
+				return err
 			}
 		}
 	}

@@ -326,10 +326,29 @@ func TestEnhancedAuthentication(t *testing.T) {
 		if !slices.Equal(a.ended, []string{"fine", "again"}) {
 			t.Errorf("%q", a.ended)
 		}
+		for range 3 { // those that come while one is under way are followed by one
+			if err := c.Reauthenticate(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.want("AUTH re-authenticate {auth=COUNT data=0}")
+		auth(p, mqtt.ReasonSuccess, "first of two")
+		p.want("AUTH re-authenticate {auth=COUNT data=0}")
+		auth(p, mqtt.ReasonSuccess, "second")
+		synctest.Wait()
+		if !slices.Equal(a.ended[2:], []string{"first of two", "second"}) {
+			t.Errorf("%q", a.ended)
+		}
 		auth(p, mqtt.ReasonContinueAuthentication, "") // no number: an error of Auth ends the connection
 		p.want("end")
 		p.close()
 		p = n.accept()
+		p.want("CONNECT v5 M1 clean=false keep=60 {" + default5 + " auth=COUNT data=0}")
+		if err := c.Reauthenticate(); !errors.Is(err, ErrNotConnected) { // and what is under way is not disturbed
+			t.Errorf("before CONNACK: %v", err)
+		}
+		auth(p, mqtt.ReasonContinueAuthentication, "1")
+		p.want("AUTH continue authentication {auth=COUNT data=2}")
 		p.close()
 		stop()
 	})
