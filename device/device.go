@@ -39,8 +39,11 @@ func New(o Options) (*Device, error) {
 	return d, nil
 }
 
+// ErrRestart is returned by Run when new firmware was activated, which has to start now; see [Updater].
+var ErrRestart = meter.ErrRestart
+
 // Run is the meter's life until ctx ends: then it leaves its concentrator in order, and everything it started has ended when Run
-// returns. The error is nil, or says that what has to be remembered (Options.Data) cannot be: without that a meter must do nothing.
+// returns. The error is nil, ErrRestart, or says that what has to be remembered (Options.Data) cannot be: without that a meter must do nothing.
 // That a concentrator is away is no error: Run tries on, and tells OnDisconnect. After it has returned Run may be called again.
 func (d *Device) Run(ctx context.Context) (err error) {
 	d.mu.Lock()
@@ -152,6 +155,7 @@ type Status struct {
 	Interval     int     // between readings, minutes
 	Groups       []uint32
 	Registration uint32 // its number, which grows with each attempt to connect
+	Firmware     uint32 // that runs
 }
 
 func status(s meter.Status) Status {
@@ -160,7 +164,7 @@ func status(s meter.Status) Status {
 		at = u.Redacted()
 	}
 	return Status{ID: s.ID, Concentrator: at, Connected: s.Connected, Registered: s.Registered, Sleeping: s.Sleeping, Powered: s.Powered, Breaker: Breaker(s.Breaker),
-		Interval: int(s.Interval), Groups: s.Groups, Registration: s.Sequence}
+		Interval: int(s.Interval), Groups: s.Groups, Registration: s.Sequence, Firmware: uint32(s.Firmware)}
 }
 
 // Status is what the meter is doing; while Run does not run, what it did last.

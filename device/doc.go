@@ -10,7 +10,8 @@
 // will, by which the centre learns that a meter is gone; clock, reading interval and groups as the centre sets them; and, over
 // MQTT-SN, sleep with a plan of wake-ups, and finding and changing gateways.
 //
-// A Driver that can do more says so by its methods: [Switch] for one with a breaker, [Profile] for one with a load profile of its own.
+// A Driver that can do more says so by its methods: [Switch] for one with a breaker, [Profile] for one with a load profile of its own,
+// [Updater] for one whose firmware is replaced over the bus.
 //
 // The URL of the concentrator chooses the transport:
 //

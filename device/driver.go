@@ -68,6 +68,28 @@ type Profile interface {
 	Register(ctx context.Context, c Channel, at time.Time) (wh uint64, known bool, err error)
 }
 
+// Updater is a [Driver] whose firmware is replaced over the bus (docs/firmware.md): it keeps the parts of an image, in a flash memory
+// or a file, and makes the image the one that starts. What the device takes is signed with one of Options.FirmwareKeys, for its Model,
+// and verified as a whole before it is activated. A loss of power at any moment costs a few blocks, which are sent again.
+type Updater interface {
+	Driver
+	// Model is what images have to be for: 1 to 20 characters without spaces. It is asked for once, by New.
+	Model() string
+	// Room is the size of the largest image, bytes.
+	Room() int64
+	// Begin makes room for an image; what was there before is gone.
+	Begin(ctx context.Context, size int64) error
+	// WriteAt writes a part of the image, ReadAt reads it again. Parts come in any order, each once.
+	WriteAt(p []byte, off int64) (int, error)
+	ReadAt(p []byte, off int64) (int, error)
+	// Sync returns when what was written outlives a loss of power.
+	Sync() error
+	// Activate makes the image the one that starts, and may restart the machine. Once it returns nil [Device.Run] ends with
+	// [ErrRestart], and the new firmware has to run the device, with its version in Options.Firmware. If the old one runs it
+	// again, the centre hears that the new one did not start.
+	Activate(ctx context.Context, version uint32) error
+}
+
 // Channel is one of a meter's two registers.
 type Channel uint8
 

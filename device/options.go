@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -34,8 +35,13 @@ type Options struct {
 	// ReadKeys. With a key of its own the device seals all that it sends, and takes plain only what changes nothing.
 	Keys []Key
 
-	Kind     string        // in topics: meter (default), han, ev or pv
-	Firmware uint32        // 0x01020003 is shown as 1.2.3
+	Kind     string // in topics: meter (default), han, ev or pv
+	Firmware uint32 // 0x01020003 is shown as 1.2.3
+	// FirmwareKeys are the keys of Ed25519 whose images an [Updater] takes; without any it takes none.
+	FirmwareKeys []ed25519.PublicKey
+	// Restart is how long the meter is away at most when it activates new firmware; default a minute.
+	Restart time.Duration
+
 	Interval time.Duration // between readings, whole minutes that divide a day; default 30 min. The centre may change it
 	Export   bool          // the meter keeps an export register
 	Battery  bool          // the meter can tell of a loss of power, by PowerLost
@@ -128,6 +134,14 @@ func (o *Options) agent() (meter.Options, error) {
 	m := meter.Options{ID: o.ID, Keys: keys, Kind: o.Kind, Hardware: h, Clock: o.clock, URL: url, Username: o.Username, Password: []byte(o.Password), TLS: o.TLS,
 		KeepAlive: o.KeepAlive, Capabilities: caps, Firmware: o.Firmware, Interval: uint16(o.Interval / time.Minute), Unsynchronised: o.Unsynchronised,
 		Spread: o.Spread, HoldUp: o.HoldUp, SN: meter.SN{Sleep: o.Sleep, Retry: o.Retry}, Logger: o.Logger}
+	u, updates := o.Driver.(Updater)
+	switch {
+	case len(o.FirmwareKeys) > 0 && !updates:
+		return bad("firmware keys, and a driver that is no Updater")
+	case len(o.FirmwareKeys) > 0:
+		m.Update = &meter.Update{Keys: o.FirmwareKeys, Model: u.Model(), Slot: u, Away: o.Restart,
+			Activate: func(ctx context.Context, i record.Manifest) error { return u.Activate(ctx, uint32(i.Version)) }}
+	}
 	if m.Clock == nil {
 		m.Clock = clock.Real()
 	}

@@ -41,7 +41,7 @@ type uplinkType uint8
 
 const (
 	uplinkStatus uplinkType = 0
-	uplinkTypes             = uplinkType(record.TypeMeasurement) + 1
+	uplinkTypes             = uplinkType(record.UpTypes)
 )
 
 func (t uplinkType) String() string {

@@ -234,3 +234,20 @@ func TestSealedDown(t *testing.T) {
 		t.Errorf("%s: %x", m.Topic, m.Payload)
 	}
 }
+
+// TestBlocksStayPlain: blocks of firmware are no secret, and go out as they are also where everything else is sealed.
+func TestBlocksStayPlain(t *testing.T) {
+	keys, err := seal.ReadKeys(strings.NewReader(keyText))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSealer(&Options{Keys: &seal.Ring{}, Seals: &seals{windows: map[string]store.SealWindow{}}, RequireSealed: true})
+	s.ring.Set(keys)
+	block := record.Block{BlockSize: 64, Data: []byte{1}}.Append(nil)
+	for _, to := range []topic.Topic{{Direction: topic.Down, Kind: topic.Meter, ID: "M1"}, {Direction: topic.Down, Kind: topic.Meter, ID: "M9"}, {Direction: topic.Down, Target: topic.All, Kind: topic.Meter}, {Direction: topic.Down, Target: topic.Group, Group: 12}} {
+		to.Event = "block"
+		if got, err := s.protect(t.Context(), to, block, func(string) (byte, bool) { return 0, false }); err != nil || !slices.Equal(got, block) {
+			t.Errorf("%s: %x, %v", to.String(), got, err)
+		}
+	}
+}

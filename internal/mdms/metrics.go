@@ -11,7 +11,7 @@ import (
 
 type metrics struct {
 	entries   *prometheus.CounterVec
-	perType   [record.TypeMeasurement + 1]prometheus.Counter // of entries, looked up once
+	perType   [record.UpTypes]prometheus.Counter // of entries, looked up once
 	ignored   *prometheus.CounterVec
 	dead      *prometheus.CounterVec // the EEB's own where it is in the same process
 	commits   prometheus.Counter

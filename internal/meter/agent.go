@@ -112,7 +112,7 @@ func (a *Agent) nudge() {
 }
 
 // Run is the meter's life until ctx ends: then it leaves its concentrator in order, and everything it started has ended when
-// Run returns. The error is nil, or that of the store, without which a meter must do nothing.
+// Run returns. The error is nil; that of the store, without which a meter must do nothing; or ErrRestart, when new firmware is to start.
 func (a *Agent) Run(ctx context.Context) error {
 	if err := a.start(ctx); err != nil {
 		return err
@@ -152,7 +152,7 @@ func (a *Agent) start(ctx context.Context) error {
 	at := a.o.Clock.Unix()
 	a.core = newCore(config{id: a.o.ID, kind: a.o.Kind, ring: &a.ring, firmware: a.o.Firmware, caps: a.o.Capabilities, mode: a.o.ControlMode, sources: [2]Source{a.o.Source, a.o.Export},
 		interval: a.o.Interval, history: uint32(a.o.History / time.Second), unsynchronised: a.o.Unsynchronised,
-		hardware: a.o.Hardware, oldest: oldest}, st, kept, at)
+		hardware: a.o.Hardware, oldest: oldest, update: a.o.Update}, st, kept, at)
 	a.gasp, a.moved, a.cut, a.err = nil, false, false, nil
 	a.inbox, a.out, a.jobs = nil, nil, nil
 	if m, ok := a.core.powerRestored(at); ok { // a meter that starts has power
@@ -200,6 +200,7 @@ func (a *Agent) waitForPower(ctx context.Context) error {
 // powered is the meter's life from the return of power, or a move, to the next loss of power, the next move, or the end.
 func (a *Agent) powered(ctx context.Context) error {
 	a.settle(ctx)
+	a.reverify(ctx)
 	a.mu.Lock()
 	a.moved = false
 	o := a.clientOptions()

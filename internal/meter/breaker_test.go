@@ -140,7 +140,7 @@ func TestStateOfVersion1(t *testing.T) {
 	s.remember(Executed{ID: 9, Opcode: record.OpDisconnect, Time: t0, Detail: 3})
 	b := s.Snapshot(nil)
 	old := append([]byte{1}, b[1:fixedSize+8]...)
-	rest := b[fixedSize+8+8 : len(b)-1] // without Spent, Counter and windows
+	rest := b[fixedSize+8+8 : len(b)-6] // without Spent, Counter, windows, firmware and image
 	old = append(old, rest[:1+34]...)
 	old = append(old, rest[1+36:]...)
 	var got State
@@ -151,9 +151,14 @@ func TestStateOfVersion1(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	old = append([]byte{2}, b[1:fixedSize+12]...) // without Counter and windows
-	old = append(old, b[fixedSize+16:len(b)-1]...)
+	old = append(old, b[fixedSize+16:len(b)-6]...)
 	got = State{}
 	if err := got.Apply(old); err != nil || !reflect.DeepEqual(got, s) {
 		t.Fatalf("version 2: %+v, %v", got, err)
+	}
+	old = append([]byte{3}, b[1:len(b)-5]...) // without firmware and image
+	got = State{}
+	if err := got.Apply(old); err != nil || !reflect.DeepEqual(got, s) {
+		t.Fatalf("version 3: %+v, %v", got, err)
 	}
 }

@@ -47,6 +47,18 @@ func (m *core) receive(at uint32, event string, b []byte) (effects, error) {
 			return effects{}, err
 		}
 		return m.groups(at, g), nil
+	case record.TypeFirmware:
+		f, err := record.DecodeFirmware(b)
+		if err != nil {
+			return effects{}, err
+		}
+		return m.offer(at, &f), nil
+	case record.TypeBlock:
+		p, err := record.DecodeBlock(b)
+		if err != nil {
+			return effects{}, err
+		}
+		return m.block(at, p)
 	}
 	return effects{}, record.ErrType // a meter is sent nothing else
 }
@@ -93,9 +105,9 @@ func (m *core) command(at uint32, c record.Command, bad error) effects {
 		e.Outcome, e.Detail = record.Refused, DetailValue
 	case (c.Opcode == record.OpDisconnect || c.Opcode == record.OpReconnect) && m.caps&record.CapBreaker == 0:
 		e.Outcome = record.NotSupported
-	case (c.Opcode == record.OpDisconnect || c.Opcode == record.OpReconnect) && c.Expiry == 0:
+	case (switches(c.Opcode) || c.Opcode == record.OpFirmwareActivate) && c.Expiry == 0:
 		e.Outcome, e.Detail = record.Refused, record.DetailNoExpiry
-	case (c.Opcode == record.OpDisconnect || c.Opcode == record.OpReconnect) && m.st.Unsynchronised:
+	case (switches(c.Opcode) || c.Opcode == record.OpFirmwareActivate) && m.st.Unsynchronised:
 		e.Outcome, e.Detail = record.Refused, record.DetailClock
 	case m.expired(c.Expiry):
 		e.Outcome = record.Expired
@@ -189,6 +201,12 @@ func (m *core) execute(c record.Command, e *Executed) (fx effects) {
 		m.setClock(c.A)
 		fx.timing = true
 	case record.OpPing:
+	case record.OpFirmwareStatus:
+		e.Detail = uint32(m.running())
+	case record.OpFirmwareActivate:
+		m.commandActivate(c.Image(), e)
+	case record.OpFirmwareDrop:
+		m.drop(c.Image(), e)
 	}
 	return fx
 }
@@ -307,6 +325,8 @@ func (m *core) answers(e *Executed) int {
 		return 2
 	case e.Opcode == record.OpProfile && e.Outcome == record.Done:
 		return m.parts(e)*len(m.channels(e.Channel)) + 1
+	case e.Opcode == record.OpFirmwareStatus && e.Outcome == record.Done:
+		return 2
 	}
 	return 1
 }
@@ -327,6 +347,8 @@ func (m *core) answer(e *Executed, i int) message {
 		return m.result(e, e.Outcome)
 	case e.Opcode == record.OpRead:
 		return msg(record.TypeReading, m.reading(e.Time, e.Flags, uint16(e.Detail)))
+	case e.Opcode == record.OpFirmwareStatus:
+		return m.imageState()
 	}
 	parts, channels := m.parts(e), m.channels(e.Channel)
 	channel := channels[i/parts]

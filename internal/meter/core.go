@@ -62,12 +62,14 @@ type core struct {
 	acked bool   // the centre has acknowledged the registration of this connection
 	next  uint32 // end of the interval whose reading is sent next, meter's clock
 
-	seal sealing
+	seal   sealing
+	images images
 
 	// What has not been saved yet.
 	dirty    bool
 	since    record.Header // when the present connection was made
 	newCuts  bool
+	newImage bool
 	executed int // commands at the end of st.Executed
 }
 
@@ -82,6 +84,7 @@ type config struct {
 	interval       uint16
 	history        uint32 // seconds of the past that the profile holds at the very first start
 	unsynchronised bool
+	update         *Update
 
 	hardware *Hardware
 	oldest   uint32 // start of what the hardware's own memory holds; 0: nothing
@@ -125,6 +128,7 @@ func newCore(c config, st State, kept bool, at uint32) *core {
 	m.tell(at)
 	m.setLoad()
 	m.restart()
+	m.startImages(c.update)
 	return m
 }
 
@@ -235,19 +239,21 @@ func (m *core) lost() message {
 // location is the registration of the present connection.
 func (m *core) location(at uint32) message {
 	m.tell(at)
-	return msg(record.TypeLocation, record.Location{Header: m.header(), Sequence: m.st.Sequence, Firmware: m.firmware,
+	return msg(record.TypeLocation, record.Location{Header: m.header(), Sequence: m.st.Sequence, Firmware: uint32(m.running()),
 		Interval: m.st.Interval, Capabilities: m.caps, Oldest: m.oldest(m.now, m.slot())}.Append(nil))
 }
 
 // effects are what a message brought about, beside the change of the state.
 type effects struct {
-	task       *task     // for the hardware, before there is an answer
-	answer     *Executed // to be answered, for the first time or again
-	again      bool      // the command had been executed before
-	groups     bool      // the membership may have changed: subscribe accordingly
-	registered bool      // the registration was acknowledged
-	reconnect  bool      // connect anew: the centre has a higher sequence
-	timing     bool      // the clock or the interval changed: readings are due at other times
+	task       *task      // for the hardware, before there is an answer
+	image      *imageTask // for the memory of images, before there is a state to tell
+	state      *message   // how far it is with an image, to be told
+	answer     *Executed  // to be answered, for the first time or again
+	again      bool       // the command had been executed before
+	groups     bool       // the membership may have changed: subscribe accordingly
+	registered bool       // the registration was acknowledged
+	reconnect  bool       // connect anew: the centre has a higher sequence
+	timing     bool       // the clock or the interval changed: readings are due at other times
 }
 
 // locationAck handles the centre's answer to a registration.
@@ -443,10 +449,12 @@ func (m *core) save() []byte {
 	if !m.dirty {
 		return nil
 	}
-	return m.st.append(nil, min(m.executed, len(m.st.Executed)), m.seal.changed, m.newCuts)
+	return m.st.append(nil, min(m.executed, len(m.st.Executed)), m.seal.changed, m.newCuts, m.newImage)
 }
 
-func (m *core) saved() { m.dirty, m.newCuts, m.executed, m.seal.changed = false, false, 0, nil }
+func (m *core) saved() {
+	m.dirty, m.newCuts, m.newImage, m.executed, m.seal.changed = false, false, false, 0, nil
+}
 
 func alignDown(t, slot uint32) uint32 { return t - t%slot }
 

@@ -211,7 +211,7 @@ func TestCommands(t *testing.T) {
 		{"profile of an export register it has not", nil, nil, record.Command{ID: 7, Opcode: record.OpProfile, Channel: 1}, record.NotSupported, 0, record.BreakerClosed},
 		{"profile of a channel that is none", nil, nil, record.Command{ID: 7, Opcode: record.OpProfile, Channel: 9}, record.Refused, DetailValue, record.BreakerClosed},
 		{"profile of a span without end", nil, nil, record.Command{ID: 7, Opcode: record.OpProfile, A: 1, B: now}, record.Refused, DetailValue, record.BreakerClosed},
-		{"reserved opcode", nil, nil, cmd(9, 0, 0), record.NotSupported, 0, record.BreakerClosed},
+		{"reserved opcode", nil, nil, cmd(12, 0, 0), record.NotSupported, 0, record.BreakerClosed},
 		{"groups as a command", nil, nil, cmd(record.OpGroups, 0, 0), record.NotSupported, 0, record.BreakerClosed},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -7,6 +7,7 @@
 //	curve     registers and intervals from a load curve and the spans in which nothing was consumed
 //	Hardware  what measures and switches in a real meter, in the place of the curve; Samples is then its profile memory
 //	State     what must last, its encoding, and Store with two implementations: Log (a file) and Memory
+//	Update    how it takes new firmware; Slot is where an image is put together, with two implementations: FileSlot and MemorySlot
 //	Agent     one goroutine that joins the core to a connection, to the clock and to the store
 //	Scheduler wakes many agents at their business times with one goroutine
 //

@@ -18,8 +18,16 @@ func FuzzReceive(f *testing.F) {
 	f.Add("cmd", record.Command{ID: 1, Opcode: record.OpSetInterval, A: 1}.Append(nil), uint32(100000))
 	f.Add("groups", record.Groups{ID: 2, Count: 2, Groups: [8]uint32{1, 2}}.Append(nil), uint32(0))
 	f.Add("location-ack", record.LocationAck{Sequence: 9, Interval: 15}.Append(nil), uint32(1))
+	img := imageOf(f, 1, 5, 100, nil)
+	f.Add("firmware", offerOf(&img, 1, t0).Append(nil), uint32(0))
+	f.Add("block", img.Block(record.Header{}, 1, 64).Append(nil), uint32(0))
+	f.Add("cmd", record.Command{ID: 1, Opcode: record.OpFirmwareStatus}.Append(nil), uint32(0))
 	f.Fuzz(func(t *testing.T, event string, b []byte, later uint32) {
-		m := newTestCore(t0, func(c *config) { c.sources[1] = line(10) })
+		m := newTestCore(t0, func(c *config) { c.sources[1], c.update = line(10), updateOf(NewMemorySlot(1000)) })
+		if _, err := m.receive(t0, "firmware", offerOf(&img, 1, t0).Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+		m.began(&imageTask{offer: &record.Firmware{RollOut: 1, BlockSize: 64, Manifest: img.Raw, Signature: img.Signature}, manifest: img.Manifest}, nil)
 		m.attempt(t0)
 		for _, at := range []uint32{t0, t0 + later%1e6, t0 + later%1e6 + 7000} {
 			fx, err := m.receive(at, event, b)

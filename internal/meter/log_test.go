@@ -23,7 +23,7 @@ func openLog(t *testing.T, dir string) *Log {
 
 func save(t *testing.T, s Store, id string, st *State, n int) {
 	t.Helper()
-	if err := s.Save(id, st.append(nil, n, nil, true)); err != nil {
+	if err := s.Save(id, st.append(nil, n, nil, true, false)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -68,7 +68,7 @@ func TestLogReopens(t *testing.T) {
 		wg.Go(func() {
 			for n := range uint32(50) {
 				st.Sequence = n + 1
-				if err := l.Save(fmt.Sprintf("M%d", i), st.append(nil, 0, nil, false)); err != nil {
+				if err := l.Save(fmt.Sprintf("M%d", i), st.append(nil, 0, nil, false, false)); err != nil {
 					t.Error(err)
 				}
 			}

@@ -61,6 +61,8 @@ type Options struct {
 	// ControlMode is what the breaker takes; the zero value takes everything.
 	ControlMode ControlMode
 	Firmware    uint32
+	// Update lets the meter take new firmware; nil: it takes none, and says so.
+	Update *Update
 	// Interval is the reading interval in minutes, a divisor of a day, until a command or the centre sets another.
 	Interval uint16
 	// History is how much of the past the profile holds when the meter starts for the very first time, at most 45 days.
@@ -116,6 +118,11 @@ func (o *Options) complete() error {
 	}
 	if o.Hardware != nil {
 		if err := o.Hardware.complete(o.ID, o.Capabilities); err != nil {
+			return err
+		}
+	}
+	if o.Update != nil {
+		if err := o.Update.complete(o.ID); err != nil {
 			return err
 		}
 	}

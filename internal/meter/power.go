@@ -125,11 +125,13 @@ type Status struct {
 	Sequence   uint32 // of the registration
 	Interval   uint16 // minutes
 	Groups     []uint32
+	Firmware   record.FirmwareVersion // that runs
+	Image      record.ImageState      // of the firmware that it receives or has received
 }
 
 func (s Status) equal(t Status) bool {
 	return s.URL == t.URL && s.Sleeping == t.Sleeping && s.Connected == t.Connected && s.Registered == t.Registered && s.Powered == t.Powered &&
-		s.Breaker == t.Breaker && s.Sequence == t.Sequence && s.Interval == t.Interval && len(s.Groups) == len(t.Groups)
+		s.Breaker == t.Breaker && s.Firmware == t.Firmware && s.Image == t.Image && s.Sequence == t.Sequence && s.Interval == t.Interval && len(s.Groups) == len(t.Groups)
 }
 
 // Status returns what the meter is doing; before Run only ID and URL are set.
@@ -145,6 +147,10 @@ func (a *Agent) status() Status {
 		s.Sleeping = a.sleeping
 		s.Connected, s.Registered = a.connected, a.connected && c.acked
 		s.Powered, s.Breaker = c.st.PowerLost == 0, c.st.Breaker
+		s.Firmware = c.running()
+		if c.st.Image != nil {
+			s.Image = c.st.Image.State
+		}
 		s.Sequence, s.Interval, s.Groups = c.st.Sequence, c.st.Interval, append([]uint32(nil), c.st.Groups...)
 	}
 	return s

@@ -25,6 +25,39 @@ const sealKeys = "M1 00 000102030405060708090a0b0c0d0e0f\nM1 01 1011121314151617
 
 var own = topic.Topic{Direction: topic.Down, Kind: topic.Meter, ID: "M1", Event: "cmd"}
 
+// TestSealedFirmware: an offer has to be sealed with the meter's own key, a block need not be.
+func TestSealedFirmware(t *testing.T) {
+	keys := testKeys(t, sealKeys)
+	c := config{id: "M1", kind: topic.Meter, ring: &seal.Ring{}, sources: [2]Source{line(1)}, interval: 30, update: updateOf(NewMemorySlot(1000))}
+	c.ring.Set(keys.For("M1"))
+	m := newCore(c, State{}, false, t0)
+	img := imageOf(t, 1, 5, 100, nil)
+	offer, drop := offerOf(&img, 1, 0).Append(nil), record.Command{ID: 1, Opcode: record.OpFirmwareDrop}.Append(nil)
+	to, all := own, topic.Topic{Direction: topic.Down, Target: topic.All, Kind: topic.Meter, Event: "cmd"}
+	to.Event = "firmware"
+	mine, err := keys.Find("M1", 0)
+	shared, err2 := keys.Find("all", 0x80)
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		to   topic.Topic
+		b    []byte
+		want error
+	}{
+		"plain offer":  {to, offer, seal.ErrPlain},
+		"sealed offer": {to, mine.Seal(nil, 0, seal.Centre(), 5000, seal.Topic(to), offer), nil},
+		"plain drop":   {own, drop, seal.ErrPlain},
+		"shared drop":  {all, shared.Seal(nil, 0x80, seal.Centre(), 5, seal.Topic(all), drop), seal.ErrKey},
+		"plain status": {own, record.Command{ID: 2, Opcode: record.OpFirmwareStatus}.Append(nil), nil},
+		"plain block":  {topic.Topic{Direction: topic.Down, Target: topic.All, Kind: topic.Meter, Event: "block"}, img.Block(record.Header{}, 0, 64).Append(nil), nil},
+	} {
+		if _, err := m.unseal(tc.to, tc.b); !errors.Is(err, tc.want) || (err == nil) != (tc.want == nil) {
+			t.Errorf("%s: %v, want %v", name, err, tc.want)
+		}
+	}
+}
+
 // TestSealed: what a meter with keys takes and what it does not, and that nothing that is dropped uses up a command's id.
 func TestSealed(t *testing.T) {
 	keys := testKeys(t, sealKeys)

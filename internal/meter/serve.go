@@ -2,6 +2,7 @@ package meter
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -49,6 +50,14 @@ func (a *Agent) serve(ctx context.Context, link Link) error {
 		}
 		a.readings(ctx)
 		a.pump(link)
+		switch restart, err := a.activate(ctx, link); {
+		case err != nil && !errors.Is(err, ErrRestart):
+			link.Kill()
+			return err
+		case err != nil || restart:
+			a.part(ctx, link)
+			return err
+		}
 		a.changed()
 		a.mu.Lock()
 		if len(a.inbox) > 0 && len(a.jobs) < maxJobs { // handle stopped at the bound of jobs
@@ -122,8 +131,8 @@ func (a *Agent) schedule() {
 	if a.o.Hardware != nil { // it is measured when the interval ends, and told later
 		at = time.Unix(a.core.nextDue(), 0)
 	}
+	a.setAlarm(at)
 	a.mu.Unlock()
-	a.o.Scheduler.set(a.alarm, at)
 }
 
 // readings queues the readings that are due.
@@ -132,8 +141,8 @@ func (a *Agent) readings(ctx context.Context) {
 	a.mu.Lock()
 	now := a.o.Clock.Now()
 	if now.Before(a.dueAt) {
-		if at := a.dueAt; a.o.Hardware != nil && a.core.nextDue() <= now.Unix() { // measured, and told later
-			a.o.Scheduler.set(a.alarm, at)
+		if a.o.Hardware != nil && a.core.nextDue() <= now.Unix() || a.core.st.Image != nil { // measured, and told later; or it rang for something else
+			a.setAlarm(a.dueAt)
 		}
 		a.mu.Unlock()
 		return
@@ -197,11 +206,24 @@ func (a *Agent) handle(ctx context.Context, link Link, repeat *repeatTimer) erro
 				fx.answer = nil
 			}
 		}
+		if t := fx.image; t != nil {
+			a.mu.Unlock()
+			if fx, err = a.doImage(ctx, t); err != nil {
+				return err
+			}
+			a.mu.Lock()
+		}
 		if fx.answer != nil {
 			a.answerLocked(fx)
 		}
+		if fx.state != nil && a.gasp == nil {
+			a.push(*fx.state)
+		}
 		if fx.registered {
 			a.tellSleeps()
+			if m, ok := a.core.imageNews(); ok {
+				a.push(m)
+			}
 		}
 		after := a.core.st.Groups
 		a.mu.Unlock()

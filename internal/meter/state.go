@@ -52,23 +52,49 @@ type State struct {
 	Executed       []Executed // oldest first, at most Remembered
 	Counter        uint32     // of sealed messages: none that is as high was used; 0: none was
 	Windows        []SealWindow
+	Running        record.FirmwareVersion // that was activated in place; 0: the one that the meter was started with
+	Image          *Image                 // nil: none was offered, or it was dropped
+}
+
+// Image is what a meter keeps of the image that it receives or has received, beside the image itself.
+type Image struct {
+	RollOut   uint64
+	Activate  uint32
+	BlockSize uint16
+	State     record.ImageState
+	Reason    record.ImageReason
+	Manifest  [record.ManifestSize]byte
+	Have      []byte // a bit for each block, the first in the lowest bit of the first byte
+}
+
+func (i *Image) clone() *Image {
+	if i == nil {
+		return nil
+	}
+	c := *i
+	c.Have = append([]byte(nil), i.Have...)
+	return &c
 }
 
 // ErrState is returned for bytes that are no encoded state.
 var ErrState = errors.New("not the state of a meter")
 
-// The encoding of a change: version, the fields of fixed length, the groups, the commands executed since the last change, and
-// the whole list of cuts where it changed. A snapshot is the change that leads from nothing to the state.
+// The encoding of a change: version, the fields of fixed length, the groups, the commands executed since the last change, the
+// whole list of cuts where it changed, changed windows, the firmware that runs, and the image where it changed. A snapshot is the change that leads from nothing to the state.
 const (
-	stateVersion = 3
+	stateVersion = 4
 	fixedSize    = 1 + 4*4 + 8 + 3*2 + 3 + 16 // and 4 for Spent, from version 2 on, and 4 for Counter, from version 3 on
 	executedSize = 36                         // 34 in version 1, which kept no expiries
 	flagUnsync   = 1 << 0
 	flagCuts     = 1 << 1
+
+	imageSame, imageThis, imageNone = 0, 1, 2
+	imageFixed                      = 8 + 4 + 2 + 1 + 1 + record.ManifestSize + 2
 )
 
-// append encodes the state behind dst, with the last n executed commands, some of its windows, and with its cuts if they are wanted.
-func (s *State) append(dst []byte, n int, windows []int, cuts bool) []byte {
+// append encodes the state behind dst, with the last n executed commands, some of its windows, and with its cuts and its image if
+// they are wanted.
+func (s *State) append(dst []byte, n int, windows []int, cuts, image bool) []byte {
 	flags := byte(0)
 	if s.Unsynchronised {
 		flags |= flagUnsync
@@ -112,7 +138,18 @@ func (s *State) append(dst []byte, n int, windows []int, cuts bool) []byte {
 		w := &s.Windows[i]
 		dst = w.Window.Append(append(dst, w.Key, w.Event))
 	}
-	return dst
+	dst = be.AppendUint32(dst, uint32(s.Running))
+	i := s.Image
+	switch {
+	case !image:
+		return append(dst, imageSame)
+	case i == nil:
+		return append(dst, imageNone)
+	}
+	dst = be.AppendUint32(be.AppendUint64(append(dst, imageThis), i.RollOut), i.Activate)
+	dst = append(be.AppendUint16(dst, i.BlockSize), byte(i.State), byte(i.Reason))
+	dst = append(dst, i.Manifest[:]...)
+	return append(be.AppendUint16(dst, uint16(len(i.Have))), i.Have...)
 }
 
 // Snapshot encodes the whole state behind dst.
@@ -121,7 +158,7 @@ func (s *State) Snapshot(dst []byte) []byte {
 	for i := range all {
 		all[i] = i
 	}
-	return s.append(dst, len(s.Executed), all, true)
+	return s.append(dst, len(s.Executed), all, true, true)
 }
 
 // Apply changes the state as an encoded change says; after an error, which wraps ErrState, it is unchanged.
@@ -137,7 +174,7 @@ func (s *State) Apply(b []byte) error {
 	n := State{Sequence: be.Uint32(b[1:]), First: be.Uint32(b[5:]), Floor: be.Uint32(b[9:]), PowerLost: be.Uint32(b[13:]),
 		Offset: int64(be.Uint64(b[17:])), Interval: be.Uint16(b[25:]), ReadingSeq: be.Uint16(b[27:]), PowerSeq: be.Uint16(b[29:]),
 		Unsynchronised: b[31]&flagUnsync != 0, Breaker: record.Breaker(b[32]),
-		Base: [2]uint64{be.Uint64(b[34:]), be.Uint64(b[42:])}, Cuts: s.Cuts, Executed: s.Executed, Windows: s.Windows}
+		Base: [2]uint64{be.Uint64(b[34:]), be.Uint64(b[42:])}, Cuts: s.Cuts, Executed: s.Executed, Windows: s.Windows, Image: s.Image}
 	withCuts, groups := b[31]&flagCuts != 0, int(b[33])
 	b = b[fixedSize:]
 	if groups > record.MaxGroups || len(b) < 4*groups+1 {
@@ -207,11 +244,50 @@ func (s *State) Apply(b []byte) error {
 			return err
 		}
 	}
+	if version > 3 {
+		var err error
+		if b, err = n.applyImage(b); err != nil {
+			return err
+		}
+	}
 	if len(b) != 0 {
 		return fmt.Errorf("%d bytes too many: %w", len(b), ErrState)
 	}
 	*s = n
 	return nil
+}
+
+// applyImage reads the firmware that runs, and the image where it changed.
+func (s *State) applyImage(b []byte) (rest []byte, err error) {
+	be := binary.BigEndian
+	if len(b) < 5 {
+		return nil, fmt.Errorf("%d bytes for the firmware, want at least 5: %w", len(b), ErrState)
+	}
+	s.Running = record.FirmwareVersion(be.Uint32(b))
+	how := b[4]
+	switch b = b[5:]; how {
+	case imageSame:
+		return b, nil
+	case imageNone:
+		s.Image = nil
+		return b, nil
+	case imageThis:
+	default:
+		return nil, fmt.Errorf("image of kind %d: %w", how, ErrState)
+	}
+	if len(b) < imageFixed || len(b) < imageFixed+int(be.Uint16(b[imageFixed-2:])) {
+		return nil, fmt.Errorf("image in %d bytes: %w", len(b), ErrState)
+	}
+	i := &Image{RollOut: be.Uint64(b), Activate: be.Uint32(b[8:]), BlockSize: be.Uint16(b[12:]), State: record.ImageState(b[14]), Reason: record.ImageReason(b[15]),
+		Manifest: [record.ManifestSize]byte(b[16:])}
+	n := int(be.Uint16(b[imageFixed-2:]))
+	i.Have = append([]byte(nil), b[imageFixed:imageFixed+n]...)
+	m, err := record.DecodeManifest(&i.Manifest)
+	if err != nil || i.BlockSize < record.MinBlockSize || n != (record.Blocks(m.Size, i.BlockSize)+7)/8 {
+		return nil, fmt.Errorf("image with %d bytes of blocks of %d: %w", n, i.BlockSize, ErrState)
+	}
+	s.Image = i
+	return b[imageFixed+n:], nil
 }
 
 // applyWindows puts changed windows in the place of the old ones.

@@ -59,18 +59,18 @@ func TestStateChange(t *testing.T) {
 	for i := range Remembered + 10 {
 		s.Sequence++
 		s.remember(Executed{ID: uint64(i)})
-		if err := copied.Apply(s.append(nil, 1, nil, false)); err != nil {
+		if err := copied.Apply(s.append(nil, 1, nil, false, false)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.Cuts = []Cut{{1, 2}, {3, forever}}
-	if err := copied.Apply(s.append(nil, 0, nil, true)); err != nil || !reflect.DeepEqual(s, copied) {
+	if err := copied.Apply(s.append(nil, 0, nil, true, false)); err != nil || !reflect.DeepEqual(s, copied) {
 		t.Fatalf("%v: got %+v\nwant %+v", err, copied, s)
 	}
 	if len(s.Executed) != Remembered || s.Executed[0].ID != 10 {
 		t.Errorf("%d commands remembered from %d", len(s.Executed), s.Executed[0].ID)
 	}
-	if err := copied.Apply(s.append(nil, 0, nil, false)); err != nil || len(copied.Cuts) != 2 {
+	if err := copied.Apply(s.append(nil, 0, nil, false, false)); err != nil || len(copied.Cuts) != 2 {
 		t.Error("a change without cuts lost them")
 	}
 }

@@ -51,5 +51,6 @@ func (s *State) clone() State {
 	c.Cuts = append([]Cut(nil), s.Cuts...)
 	c.Executed = append([]Executed(nil), s.Executed...)
 	c.Windows = append([]SealWindow(nil), s.Windows...)
+	c.Image = s.Image.clone()
 	return c
 }

@@ -18,23 +18,32 @@ const (
 	OpSetClock    Opcode = 6 // a: the time
 	OpPing        Opcode = 7
 	OpGroups      Opcode = 8 // in results only: groups travel in their own message
+
+	OpFirmwareStatus   Opcode = 9  // how far it is with an image
+	OpFirmwareActivate Opcode = 10 // a, b: the id of the image
+	OpFirmwareDrop     Opcode = 11 // a, b: the id of the image
 )
 
 // String is the command's name in the API.
 func (o Opcode) String() string {
-	names := [...]string{"", "read", "profile", "disconnect", "reconnect", "interval", "clock", "ping", "groups"}
-	if o >= OpRead && o <= OpGroups {
+	names := [...]string{"", "read", "profile", "disconnect", "reconnect", "interval", "clock", "ping", "groups", "firmware-status", "firmware-activate",
+		"firmware-drop"}
+	if o >= OpRead && int(o) < len(names) {
 		return names[o]
 	}
 	return fmt.Sprintf("opcode %d", uint8(o))
 }
 
-// OwnKeyOnly reports whether a command, where there are keys, has to be sealed with the device's own: it moves a breaker, or the clock by
-// which expiries are judged (docs/contract.md, section 3).
-func OwnKeyOnly(o Opcode) bool { return o == OpDisconnect || o == OpReconnect || o == OpSetClock }
+// OwnKeyOnly reports whether a command, where there are keys, has to be sealed with the device's own: it moves a breaker, the clock by
+// which expiries are judged, or firmware (docs/contract.md, sections 3 and 9).
+func OwnKeyOnly(o Opcode) bool {
+	return o == OpDisconnect || o == OpReconnect || o == OpSetClock || o == OpFirmwareActivate || o == OpFirmwareDrop
+}
 
 // Plain reports whether a device with a key takes a command that is not sealed: it changes nothing.
-func Plain(o Opcode) bool { return o == OpRead || o == OpProfile || o == OpPing }
+func Plain(o Opcode) bool {
+	return o == OpRead || o == OpProfile || o == OpPing || o == OpFirmwareStatus
+}
 
 // Command (0x82) tells a device to do something; a device carries out an id once.
 type Command struct {
@@ -46,6 +55,12 @@ type Command struct {
 	A, B    uint32
 }
 
+// Image is the image that a firmware command is about.
+func (m *Command) Image() ImageID { return ImageID(uint64(m.A)<<32 | uint64(m.B)) }
+
+// SetImage sets it.
+func (m *Command) SetImage(id ImageID) { m.A, m.B = uint32(id>>32), uint32(id) }
+
 // DecodeCommand reads a command. A reserved opcode is ErrOpcode, with the command as far as it was understood.
 func DecodeCommand(b []byte) (Command, error) {
 	h, err := expect(b, TypeCommand)
@@ -53,8 +68,8 @@ func DecodeCommand(b []byte) (Command, error) {
 		return Command{}, err
 	}
 	m := Command{h, u64(b[8:]), Opcode(b[16]), Channel(b[17]), u32(b[20:]), u32(b[24:]), u32(b[28:])}
-	if m.Opcode < OpRead || m.Opcode > OpPing {
-		return m, fmt.Errorf("command: opcode %d, want 1 to %d: %w", uint8(m.Opcode), uint8(OpPing), ErrOpcode)
+	if m.Opcode < OpRead || m.Opcode > OpFirmwareDrop || m.Opcode == OpGroups {
+		return m, fmt.Errorf("command: opcode %d, want 1 to 7 or 9 to 11: %w", uint8(m.Opcode), ErrOpcode)
 	}
 	if m.Opcode == OpProfile && m.Channel > ChannelExport && m.Channel != ChannelAll {
 		return m, fmt.Errorf("command: channel %d, want 0, 1 or 255: %w", m.Channel, ErrValue)

@@ -26,10 +26,18 @@ const (
 	TypeEvent       Type = 0x07
 	TypeBatch       Type = 0x08
 	TypeMeasurement Type = 0x09
+
+	TypeFirmwareState Type = 0x0B
+
 	TypeLocationAck Type = 0x81
 	TypeCommand     Type = 0x82
 	TypeGroups      Type = 0x83
+	TypeFirmware    Type = 0x84
+	TypeBlock       Type = 0x85
 )
+
+// UpTypes is a number above those of all types that devices send, for tables by type.
+const UpTypes = TypeFirmwareState + 1
 
 // HeaderSize is the length of the header that every plain message starts with, in bytes.
 const HeaderSize = 8
@@ -108,6 +116,12 @@ func (t Type) layout() layout {
 		return layout{"cmd", CommandSize}
 	case TypeGroups:
 		return layout{"groups", GroupsSize}
+	case TypeFirmwareState:
+		return layout{"firmware-state", FirmwareStateSize}
+	case TypeFirmware:
+		return layout{"firmware", FirmwareSize}
+	case TypeBlock:
+		return layout{"block", 0}
 	}
 	return layout{}
 }
@@ -115,7 +129,7 @@ func (t Type) layout() layout {
 // Event is the last level of the topics that carry the type, "" for an unknown type.
 func (t Type) Event() string { return t.layout().event }
 
-// Size is the length of a message of the type in bytes, 0 for a batch or an unknown type.
+// Size is the length of a message of the type in bytes, 0 for a batch, a block or an unknown type.
 func (t Type) Size() int { return t.layout().size }
 
 // EventType is the type that topics with the event carry; ok is false for another format.
@@ -145,6 +159,12 @@ func EventType(event string) (t Type, ok bool) {
 		return TypeCommand, true
 	case "groups":
 		return TypeGroups, true
+	case "firmware-state":
+		return TypeFirmwareState, true
+	case "firmware":
+		return TypeFirmware, true
+	case "block":
+		return TypeBlock, true
 	}
 	return 0, false
 }
@@ -211,6 +231,12 @@ func Validate(event string, b []byte) (Type, error) {
 		_, err = DecodeBatch(b)
 	case TypeMeasurement:
 		_, err = DecodeMeasurement(b)
+	case TypeFirmwareState:
+		_, err = DecodeFirmwareState(b)
+	case TypeFirmware:
+		_, err = DecodeFirmware(b)
+	case TypeBlock:
+		_, err = DecodeBlock(b)
 	}
 	return t, err
 }

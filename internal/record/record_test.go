@@ -66,6 +66,20 @@ var annotated = []struct {
 		m, err := DecodeMeasurement(b)
 		return m.Append(nil), err
 	}},
+	{"firmware", `01 84 0000 5C0FFEE0  0000019A00000007 5C0FFFFF 5C100000 0200 0000
+		01 00 0000 01020003 00000400 4143452D31 ` + strings.Repeat("00", 15) + strings.Repeat("AB", 32) + strings.Repeat("CD", 64), func(b []byte) ([]byte, error) {
+		m, err := DecodeFirmware(b)
+		return m.Append(nil), err
+	}},
+	{"block", `01 85 0000 5C0FFEE0  0123456789ABCDEF 0001 0200 0003 C0FFEE`, func(b []byte) ([]byte, error) {
+		m, err := DecodeBlock(b)
+		return m.Append(nil), err
+	}},
+	{"firmware-state", `01 0B 0000 5C0FFEE0  0123456789ABCDEF 01020002 01 00 0400 0003 0000 0000019A00000007
+		02 ` + strings.Repeat("00", 30) + ` 80`, func(b []byte) ([]byte, error) {
+		m, err := DecodeFirmwareState(b)
+		return m.Append(nil), err
+	}},
 }
 
 func unhex(t testing.TB, s string) []byte {
@@ -151,6 +165,11 @@ func TestRefused(t *testing.T) {
 		{"measurement", set(11, 9, 5), "value"},
 		{"measurement", set(11, 11, 7), "value"},
 		{"measurement", set(11, 12, 0xFF), "value"},
+		{"firmware", set(12, 24, 9), "value"},
+		{"block", set(13, 18, 0), "value"},
+		{"block", set(13, 21, 2), "length"},
+		{"firmware-state", set(14, 20, 7), "value"},
+		{"firmware-state", set(14, 24, 5), "value"},
 		{"batch", set(7, 9, 2), "length"},
 		{"batch", set(7, 12, 0), "length"},
 	} {

@@ -33,6 +33,7 @@ const (
 	DetailNoExpiry = 2 // a breaker command needs an expiry
 	DetailSpent    = 5 // it may have been carried out before: what the device remembers does not reach back so far
 	DetailMode     = 6 // the breaker's control mode has no such transition
+	DetailImage    = 7 // the device does not hold this image, or not all of it
 )
 
 // Breaker is the state of a breaker.
