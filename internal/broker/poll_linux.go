@@ -28,12 +28,14 @@ import (
 type poller struct {
 	b      *Broker
 	epoll  int
-	wakeup int           // eventfd, readable once all is to end
+	wakeup int           // eventfd: connections were handed to it, or all is to end
 	turn   atomic.Uint64 // odd: a connection is being handled; grows with each
 
-	mu    sync.Mutex
-	conns []*conn // by file descriptor
-	doors []*door // listeners
+	mu     sync.Mutex
+	conns  []*conn // by file descriptor
+	doors  []*door // listeners
+	handed []*conn // that something was queued for by others, for later
+	ending bool
 
 	// Of the goroutine whose turn it is.
 	events  [maxEvents]syscall.EpollEvent
@@ -97,8 +99,10 @@ func (b *Broker) startPollers() {
 // stopPollers ends the pollers. All connections have ended.
 func (b *Broker) stopPollers() {
 	for _, p := range b.pollers {
-		one := binary.NativeEndian.AppendUint64(nil, 1)
-		_, _ = syscall.Write(p.wakeup, one) // fails only if it is readable already
+		p.mu.Lock()
+		p.ending = true
+		p.mu.Unlock()
+		p.rouse()
 	}
 	if len(b.pollers) > 0 {
 		b.watched.end()
@@ -129,6 +133,20 @@ func newPoller(b *Broker) (*poller, error) {
 		return nil, fmt.Errorf("epoll_ctl: %w", err)
 	}
 	return p, nil
+}
+
+// rouse ends its waiting.
+func (p *poller) rouse() {
+	one := binary.NativeEndian.AppendUint64(nil, 1)
+	_, _ = syscall.Write(p.wakeup, one) // fails only if it is readable already
+}
+
+// hand leaves writing to many connections to it, as queued does on the turn.
+func (p *poller) hand(dirty []*conn) {
+	p.mu.Lock()
+	p.handed = append(p.handed, dirty...)
+	p.mu.Unlock()
+	p.rouse()
 }
 
 // add takes the socket of c among those it waits for.
@@ -231,6 +249,8 @@ func (p *poller) wakeSome() {
 		p.later[p.late].wake()
 		p.later[p.late] = nil
 	}
+	// A client on this machine may wait for the processor, its message not even sent.
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0)
 	if 2*p.late >= len(p.later) { // not more often: thousands would be moved each round
 		left := copy(p.later, p.later[p.late:])
 		clear(p.later[left:])
@@ -252,7 +272,12 @@ func (p *poller) wait() {
 			continue
 		}
 		if int(ev.Fd) == p.wakeup {
-			p.over = true
+			var count [8]byte
+			_, _ = syscall.Read(p.wakeup, count[:]) // fails only if it was read already
+			p.over = p.ending
+			p.later = append(p.later, p.handed...)
+			clear(p.handed)
+			p.handed = p.handed[:0]
 			continue
 		}
 		// An event of a socket that was closed meanwhile may reach its successor,

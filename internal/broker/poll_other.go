@@ -40,3 +40,5 @@ func (o *socket) close()                           {}
 func (o *socket) drain()                           {}
 func (w *work) check()                             {}
 func (w *work) leave()                             {}
+func (w *work) broadcast()                         {}
+func (w *work) handed() bool                       { return false }

@@ -80,3 +80,23 @@ func (w *work) leave() {
 		w.poller = nil
 	}
 }
+
+// broadcast hands the turn over before a message is spread to so many sessions that others
+// would wait for it; whoever has the turn then writes to them.
+func (w *work) broadcast() {
+	if p := w.poller; p != nil && !p.alone {
+		w.leave()
+		w.left = p
+	}
+}
+
+// handed leaves to the poller that the turn was taken from to write to many.
+func (w *work) handed() bool {
+	if w.left == nil || len(w.dirty) <= wakesPerRound {
+		return false
+	}
+	w.left.hand(w.dirty)
+	clear(w.dirty)
+	w.dirty = w.dirty[:0]
+	return true
+}

@@ -14,7 +14,7 @@ import (
 func (c *conn) subscribe(w *work, body []byte) error {
 	var p mqtt.Subscribe
 	done, err := c.long(w, mqtt.SUBSCRIBE, body, func() (err error) {
-		p, err = mqtt.DecodeSubscribe(c.version, body)
+		p, err = mqtt.DecodeSubscribeUpTo(c.version, body, c.b.opt.MaxFilterBytes)
 		return err
 	})
 	if err != nil {
@@ -32,7 +32,7 @@ func (c *conn) subscribe(w *work, body []byte) error {
 		want := p.Subscriptions[i]
 		var inner string
 		var shared bool
-		if len(want.Filter) > c.b.opt.MaxFilterBytes { // whatever is in it
+		if want.Filter == "" { // longer than MaxFilterBytes, whatever is in it
 			ack.Codes[i] = c.subackCode(mqtt.ReasonQuotaExceeded)
 			return true
 		}
@@ -138,7 +138,7 @@ func (c *conn) refused(filter, inner string) mqtt.Reason {
 func (c *conn) unsubscribe(w *work, body []byte) error {
 	var p mqtt.Unsubscribe
 	done, err := c.long(w, mqtt.UNSUBSCRIBE, body, func() (err error) {
-		p, err = mqtt.DecodeUnsubscribe(c.version, body)
+		p, err = mqtt.DecodeUnsubscribeUpTo(c.version, body, c.b.opt.MaxFilterBytes)
 		return err
 	})
 	if err != nil {
@@ -148,7 +148,7 @@ func (c *conn) unsubscribe(w *work, body []byte) error {
 	ack := mqtt.Unsuback{PacketID: p.PacketID, Codes: make([]byte, len(p.Filters))}
 	c.b.inParts(len(p.Filters), func(i int) bool {
 		filter := p.Filters[i]
-		if len(filter) > c.b.opt.MaxFilterBytes { // nobody has one
+		if filter == "" { // longer than MaxFilterBytes: nobody has one
 			ack.Codes[i] = byte(mqtt.ReasonNoSubscriptionExisted)
 			return true
 		}

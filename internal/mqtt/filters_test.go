@@ -57,3 +57,31 @@ func encoded(t *testing.T) func([]byte, error) []byte {
 		return b
 	}
 }
+
+// TestDecodeUpTo: filters that are too long are "" and the others what they are; what is wrong stays wrong.
+func TestDecodeUpTo(t *testing.T) {
+	filters := []string{"a/b", "long/filter", "c"}
+	sub, unsub := Subscribe{PacketID: 1}, Unsubscribe{PacketID: 1, Filters: filters}
+	for i, f := range filters {
+		sub.Subscriptions = append(sub.Subscriptions, Subscription{Filter: f, QoS: byte(i)})
+	}
+	for _, v := range []Version{V31, V311, V5} {
+		body := encoded(t)(AppendSubscribe(nil, v, &sub))[2:]
+		got, err := DecodeSubscribeUpTo(v, body, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []string{"a/b", "", "c"} {
+			if s := got.Subscriptions[i]; s.Filter != want || s.QoS != byte(i) {
+				t.Errorf("version %d, SUBSCRIBE: filter %d is %q at QoS %d, want %q at %d", v, i, s.Filter, s.QoS, want, i)
+			}
+		}
+		if _, err := DecodeSubscribeUpTo(v, body[:len(body)-1], 3); err == nil {
+			t.Errorf("version %d: a SUBSCRIBE that ends early is taken", v)
+		}
+		body = encoded(t)(AppendUnsubscribe(nil, v, &unsub))[2:]
+		if got, err := DecodeUnsubscribeUpTo(v, body, 3); err != nil || got.Filters[0] != "a/b" || got.Filters[1] != "" || got.Filters[2] != "c" {
+			t.Errorf("version %d: UNSUBSCRIBE from %q, %v", v, got.Filters, err)
+		}
+	}
+}

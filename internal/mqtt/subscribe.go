@@ -77,6 +77,12 @@ func (s *Subscription) checkOptions() error {
 
 // DecodeSubscribe reads the body of a SUBSCRIBE.
 func DecodeSubscribe(v Version, body []byte) (Subscribe, error) {
+	return DecodeSubscribeUpTo(v, body, MaxLength)
+}
+
+// DecodeSubscribeUpTo is DecodeSubscribe for who takes no filter of more than most bytes: of a longer
+// one Filter is "", which no filter is, and nothing is copied.
+func DecodeSubscribeUpTo(v Version, body []byte, most int) (Subscribe, error) {
 	if err := checkVersion(SUBSCRIBE, v); err != nil {
 		return Subscribe{}, err
 	}
@@ -98,7 +104,10 @@ func DecodeSubscribe(v Version, body []byte) (Subscribe, error) {
 			c.fail("topic filter", ErrTopic)
 			break
 		}
-		s := Subscription{Filter: string(filter)}
+		var s Subscription
+		if len(filter) <= most {
+			s.Filter = string(filter)
+		}
 		if err := s.setOptions(v, options); err != nil {
 			c.fail("subscription options", err)
 			break

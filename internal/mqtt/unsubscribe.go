@@ -9,6 +9,12 @@ type Unsubscribe struct {
 
 // DecodeUnsubscribe reads the body of an UNSUBSCRIBE.
 func DecodeUnsubscribe(v Version, body []byte) (Unsubscribe, error) {
+	return DecodeUnsubscribeUpTo(v, body, MaxLength)
+}
+
+// DecodeUnsubscribeUpTo is DecodeUnsubscribe for who knows no filter of more than most bytes: a longer
+// one becomes "".
+func DecodeUnsubscribeUpTo(v Version, body []byte, most int) (Unsubscribe, error) {
 	if err := checkVersion(UNSUBSCRIBE, v); err != nil {
 		return Unsubscribe{}, err
 	}
@@ -24,6 +30,9 @@ func DecodeUnsubscribe(v Version, body []byte) (Unsubscribe, error) {
 		filter := c.text("topic filter") // [MQTT-3.10.3-1]
 		if c.err == nil && len(filter) == 0 {
 			c.fail("topic filter", ErrTopic) // [MQTT-4.7.3-1]
+		}
+		if len(filter) > most {
+			filter = nil
 		}
 		p.Filters = append(p.Filters, string(filter))
 	}
