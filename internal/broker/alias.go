@@ -4,12 +4,10 @@ import "github.com/wattbus/wattbus/internal/mqtt"
 
 // Topic aliases of MQTT 5, 3.3.2.3.4. They belong to the connection [MQTT-3.3.2-7].
 
-// topicOf gives the topic that a client means, and keeps it if it comes with an alias.
+// topicOf gives the topic that a client means by an alias, and keeps it if it comes with one.
 func (c *conn) topicOf(p *mqtt.PublishView) (string, error) {
 	v, n := c.v5, int(p.TopicAlias)
 	switch {
-	case n == 0:
-		return c.b.topics.get(p.Topic), nil
 	case n > c.b.opt.MaxTopicAliases: // [MQTT-3.3.2-9], [MQTT-3.3.2-12]
 		return "", refusal(mqtt.ReasonTopicAliasInvalid, "topic alias above the maximum")
 	case len(p.Topic) == 0:

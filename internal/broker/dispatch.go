@@ -56,6 +56,9 @@ func (b *Broker) dispatch(w *work, from *session) (receivers int) {
 		receivers = b.spread(w, from)
 	}
 	// The handlers come last: a subscriber has its copy before anybody acknowledges.
+	if w.handlers > 0 {
+		in.own()
+	}
 	for _, u := range w.subs[:w.handlers] {
 		u.handle(in)
 	}
@@ -90,7 +93,14 @@ func (b *Broker) sort(w *work) {
 func (b *Broker) spread(w *work, from *session) (receivers int) {
 	in := &w.in
 	var m *message // made only when somebody keeps it
-	if in.Retain {
+	switch {
+	case !in.Retain:
+	case b.retained.refuses(in.Topic): // before any of it is copied
+		if len(in.Payload) > 0 {
+			b.drop(dropRetained, 1)
+		}
+		w.stored = b.journal != nil
+	default:
 		m = b.newMessage(in)
 		if !b.retained.set(m, in.QoS, b.now()) { // [MQTT-3.3.1-5]
 			b.drop(dropRetained, 1)
@@ -127,6 +137,7 @@ func (b *Broker) spread(w *work, from *session) (receivers int) {
 
 // newMessage copies what is kept of a message.
 func (b *Broker) newMessage(in *Inbound) *message {
+	in.own()
 	m := &message{topic: in.Topic, payload: bytes.Clone(in.Payload)}
 	if len(in.props) > 0 || in.expires > 0 {
 		m.more = &more{props: bytes.Clone(in.props), expires: in.expires}

@@ -34,6 +34,7 @@ type Inbound struct {
 	c        *conn
 	packetID uint16
 
+	borrowed     bool // Topic is the bytes of the packet, see own
 	handlersOnly bool // sessions have it, from before the broker was started
 	kept         bool // by an Outgoing
 	deferred     bool

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +39,90 @@ func TestHandle(t *testing.T) {
 	want := []string{`up/a 1 1 false "p" 3.1.1`, `up/b 2 2 false "p" 3.1.1`, `up/c 3 0 false "p" 3.1.1`, `up/d 5 1 true "" 3.1.1`, `up/d  0 false "me" 3.1.1`}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestLongTopic: a topic that is not copied while nobody keeps it stays what it was for all that keep it: a queue, what is
+// retained, a handler, an access list.
+func TestLongTopic(t *testing.T) {
+	t.Run("free", func(t *testing.T) { longTopics(t, nil) })
+	t.Run("access list", func(t *testing.T) { longTopics(t, &remembering{}) })
+}
+
+// remembering is an access list that allows everything and keeps what it was asked.
+type remembering struct {
+	mu    sync.Mutex
+	asked []string
+}
+
+func (r *remembering) Authenticate(*Login) (Access, mqtt.ReturnCode) { return r, mqtt.Accepted }
+func (r *remembering) Subscribe(string) bool                         { return true }
+func (r *remembering) Publish(topic string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = append(r.asked, topic)
+	return true
+}
+
+func longTopics(t *testing.T, list *remembering) {
+	var o Options
+	if list != nil {
+		o.Auth = list
+	}
+	s := start(t, o)
+	var kept []string
+	var mu sync.Mutex
+	s.Handle("handled/#", func(m *Inbound) {
+		mu.Lock()
+		defer mu.Unlock()
+		kept = append(kept, m.Topic)
+	})
+	away, _ := s.connect(t, mqtt.Connect{ClientID: "away", Version: mqtt.V311})
+	away.subscribe(1, "queued/#")
+	_ = away.nc.Close()
+	var want []string
+	from := s.clean(t, "from")
+	for i, first := range []string{"queued", "handled", "retained", "nobody"} {
+		for n := range 3 {
+			name := fmt.Sprintf("%s/%d/%s", first, n, strings.Repeat(string(rune('a'+3*i+n)), 2*internMax))
+			want = append(want, name)
+			p := pub(1, uint16(len(want)), name, "x")
+			p.Retain = first == "retained"
+			from.send(p)
+		}
+	}
+	for i := range want {
+		from.want(mqtt.Puback{PacketID: uint16(i + 1)})
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.Equal(kept, want[3:6]) {
+		t.Errorf("a handler kept %.80q", kept)
+	}
+	if list != nil {
+		list.mu.Lock()
+		defer list.mu.Unlock()
+		if !slices.Equal(list.asked, want) {
+			t.Errorf("the access list kept %.80q", list.asked)
+		}
+	}
+	away, _ = s.connect(t, mqtt.Connect{ClientID: "away", Version: mqtt.V311})
+	for i, name := range want[:3] {
+		m, ok := away.read().(mqtt.Publish)
+		if !ok || m.Topic != name {
+			t.Fatalf("message %d that waited has topic %.80q", i, m.Topic)
+		}
+		away.send(mqtt.Puback{PacketID: m.PacketID})
+	}
+	late := s.clean(t, "late")
+	late.subscribe(0, "retained/#")
+	var retained []string
+	for range 3 {
+		retained = append(retained, late.read().(mqtt.Publish).Topic)
+	}
+	slices.Sort(retained)
+	if !slices.Equal(retained, want[6:9]) {
+		t.Errorf("retained are %.80q", retained)
 	}
 }
 

@@ -112,12 +112,15 @@ func (c *conn) publish(w *work, flags byte, body []byte) error {
 		c: c, packetID: p.PacketID,
 	}
 	if c.v5 == nil {
-		in.Topic = c.b.topics.get(p.Topic)
+		in.Topic, in.borrowed = c.b.topics.view(p.Topic)
 	} else if err := c.publishV5(w, &p); err != nil {
 		return err
 	}
 	if p.QoS == 2 && c.repeated(w, p.PacketID) { // else it is a new message, whatever its identifier [MQTT-4.3.2-5]
 		return nil
+	}
+	if c.access != nil {
+		in.own() // a list may remember what it was asked
 	}
 	switch {
 	case in.Topic[0] == '$': // MQTT 3.1.1, 4.7.2: clients do not exchange messages there
@@ -150,7 +153,9 @@ func (c *conn) publish(w *work, flags byte, body []byte) error {
 // publishV5 reads what only MQTT 5 has.
 func (c *conn) publishV5(w *work, p *mqtt.PublishView) (err error) {
 	in := &w.in
-	if in.Topic, err = c.topicOf(p); err != nil {
+	if p.TopicAlias == 0 {
+		in.Topic, in.borrowed = c.b.topics.view(p.Topic)
+	} else if in.Topic, err = c.topicOf(p); err != nil {
 		return err
 	}
 	if p.HasSubscriptionID { // [MQTT-3.3.4-6]

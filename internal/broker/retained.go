@@ -67,9 +67,7 @@ func (r *retained) set(m *message, qos byte, now time.Duration) bool {
 		r.remove(m.topic)
 		return true
 	}
-	// Each level is a step, and no filter may have so many.
-	deep := r.maxLevels > 0 && levels(m.topic) > r.maxLevels
-	if deep || !r.fits(m) && (!r.sweep(now) || !r.fits(m)) {
+	if !r.fits(m) && (!r.sweep(now) || !r.fits(m)) {
 		r.remove(m.topic)
 		return false
 	}
@@ -81,6 +79,18 @@ func (r *retained) set(m *message, qos byte, now time.Duration) bool {
 		r.journal.put(0, &it)
 		n.seq = it.seq
 	}
+	return true
+}
+
+// refuses reports whether no message is kept for a topic, for the number of its levels, and forgets one that was
+// stored under another bound: each level is a step, and no filter may have so many.
+func (r *retained) refuses(topic string) bool {
+	if r.maxLevels <= 0 || levels(topic) <= r.maxLevels {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.remove(topic)
 	return true
 }
 
