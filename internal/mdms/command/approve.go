@@ -54,6 +54,22 @@ func (e *Engine) cutOff(by string, meters int, at time.Time) {
 	e.cuts[by] = append(cuts, cut{minute, meters})
 }
 
+// notCutOff takes back what cutOff counted for a meter whose disconnection ended without having gone out. What is from before a restart
+// stays counted: it may have gone out right before that.
+func (e *Engine) notCutOff(m *member) {
+	c := m.c
+	if c.op != record.OpDisconnect || c.doc.Approval != nil || m.restored || m.started() {
+		return
+	}
+	minute := c.doc.Created.Truncate(time.Minute)
+	for i, cut := range e.cuts[c.doc.By] {
+		if !cut.minute.Before(minute) {
+			e.cuts[c.doc.By][i].meters = max(cut.meters-1, 0)
+			return
+		}
+	}
+}
+
 // approval says why a command has to be approved by somebody else, "" if it need not.
 func (e *Engine) approval(p *plan, now time.Time) string {
 	if p.op != record.OpDisconnect {
@@ -171,7 +187,17 @@ func (e *Engine) restoreCuts(now time.Time) {
 	}
 	for i := len(old) - 1; i >= 0; i-- { // oldest first
 		c, err := Decode(old[i])
-		if err != nil || c.Type != api.CommandDisconnect || c.Sends == 0 {
+		if err != nil || c.Type != api.CommandDisconnect {
+			continue
+		}
+		if c.Sends == 0 {
+			if old[i].Open && c.Approval == nil && now.Sub(c.Created) < quotaSpan { // it will go out, and is counted as of when it was asked for
+				n := 1
+				if c.Bulk != nil {
+					n = c.Bulk.Total
+				}
+				e.cutOff(c.By, n, c.Created)
+			}
 			continue
 		}
 		n, last := 1, now // when it was sent last is not kept: an open one counts as of now

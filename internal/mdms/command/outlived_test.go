@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -131,4 +132,31 @@ func TestReconnectionOfOneIsNotStaggered(t *testing.T) {
 		}
 	}
 	t.Error("all went out at once")
+}
+
+// TestNotSentIsNotCounted: what never went out is not counted among what somebody disconnected in the last hour, over restarts either;
+// what still waits is.
+func TestNotSentIsNotCounted(t *testing.T) {
+	w := approving(12, 4, Budget{2, time.Hour})
+	cut := func(i int) uint64 {
+		id := w.create(t, during(by("alice", on(fmt.Sprintf("M%d", i), api.CommandDisconnect)), 8*3600))
+		w.commit()
+		return id
+	}
+	wait := func(i int) { t.Helper(); w.wantState(t, cut(i), api.CommandQueued) }
+	for i := range 2 {
+		w.wantState(t, cut(i), api.CommandSent)
+	}
+	wait(2)
+	w.create(t, by("bob", on("M2", api.CommandReconnect)))
+	w.commit()
+	last := cut(3)
+	w.wantState(t, last, api.CommandQueued) // the third, for the one before was superseded
+	if _, err := w.e.Cancel(last, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	wait(4)
+	w.wantState(t, cut(5), api.CommandPendingApproval)
+	w.restart(t)
+	w.wantState(t, cut(6), api.CommandPendingApproval) // two went out and one waits
 }

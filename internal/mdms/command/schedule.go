@@ -141,6 +141,7 @@ func (c *control) patience() time.Duration {
 // leave ends a member and lets the meter's next command go.
 func (e *Engine) leave(m *member, st state, now time.Time) {
 	c := m.c
+	e.notCutOff(m)
 	c.counts[m.state]--
 	m.state, m.due = st, 0
 	c.counts[st]++
