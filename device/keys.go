@@ -29,6 +29,9 @@ func NewKey(name string, id uint8, secret []byte) (Key, error) {
 // String is what the key is for, without its secret.
 func (k Key) String() string { return fmt.Sprintf("key %02x of %s", k.ID, k.For) }
 
+// GoString is the same, for %#v.
+func (k Key) GoString() string { return k.String() }
+
 // ReadKeys reads those of a device from a key file, as wattbus keys makes it. The last one of its own is what it seals with.
 func ReadKeys(r io.Reader, id string) ([]Key, error) {
 	keys, err := seal.ReadKeys(r)

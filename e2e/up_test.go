@@ -93,15 +93,19 @@ func TestUp(t *testing.T) {
 	if err != nil || again.Expected != meters*days*48 || again.Missing != 0 {
 		t.Fatalf("second start: %+v, %v", again.Counts, err)
 	}
+	if cases, err := c.api.Outages(t.Context(), false, 0); err != nil || len(cases) > 0 {
+		t.Errorf("stop and start made outages: %+v, %v", cases, err)
+	}
 	if err := c.stop(); err != nil {
 		t.Fatalf("orderly stop: %v", err)
 	}
 }
 
-// TestPage opens the console in a real browser, presses "disconnect" on a meter's page and watches the breaker open.
+// TestPage opens the console in a real browser, presses "disconnect" on a meter's page and watches the breaker open, of a system in which
+// all that passes between meters and centre is sealed.
 func TestPage(t *testing.T) {
 	chromium := need(t, "chromium")
-	c := startUp(t, t.TempDir(), "--meters", "12")
+	c := startUp(t, t.TempDir(), "--meters", "12", "--sealed")
 	to := t0.Add(45 * 24 * time.Hour)
 	c.completeUpTo(t, to, 12*45*48, 60*time.Second)
 	id := c.meterIDs(t, 12)[0]

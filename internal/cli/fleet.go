@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,11 +13,14 @@ import (
 	"github.com/wattbus/wattbus/internal/dataset"
 	"github.com/wattbus/wattbus/internal/fleet"
 	"github.com/wattbus/wattbus/internal/meter"
+	"github.com/wattbus/wattbus/internal/reload"
+	"github.com/wattbus/wattbus/internal/seal"
 )
 
 func newFleet(a *app) *cobra.Command {
 	o := fleet.Options{}
-	var dir, password, clk, transport string
+	var dir, password, clk, transport, keyFile string
+	var newKeys bool
 	var interval int
 	var sn snFlags
 	var air []string
@@ -28,10 +32,14 @@ data; more are copies with ids of their own that run some weeks and hours ahead.
 
 With --radio the meters reach their concentrators over a simulated network that is as slow and as bad as you say.
 
+With --key-file the meters that have a key in it seal what they send (docs/security.md); with --make-keys those that have none get one
+before the fleet starts. The centre reads the same file: wattbus center --keys FILE.
+
 With --stand-in the fleet makes one connection to --upstream for each concentrator id instead of one for each meter, and
 publishes what a concentrator's bridge would.`,
 		Example: "  wattbus fleet --meters 50 --concentrator mqttsn://127.0.0.1:1894 --sleep 5m --radio bitrate=9600,mtu=64,delay=50ms,loss=0.1\n" +
 			"  wattbus fleet --meters 1000 --concentrator mqtt://127.0.0.1:1893 --history 1080h\n" +
+			"  wattbus fleet --meters 500 --concentrator mqtt://127.0.0.1:1893 --key-file keys --make-keys\n" +
 			"  wattbus fleet --meters 20000 --stand-in C1,C2 --upstream mqtt://127.0.0.1:1883",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -93,6 +101,38 @@ publishes what a concentrator's bridge would.`,
 			if o.Dataset, err = dataset.Load(); err != nil {
 				return err
 			}
+			var sources []reload.Source
+			var fl *fleet.Fleet
+			if newKeys && keyFile == "" {
+				return usagef("flag --make-keys: it needs --key-file")
+			}
+			if keyFile != "" {
+				ids, err := fleet.IDs(o.Dataset, o.Meters)
+				if err != nil {
+					return err
+				}
+				if newKeys {
+					n, err := makeKeys(keyFile, append(ids, seal.All))
+					if err != nil {
+						return usagef("flag --key-file: %w", err)
+					}
+					log.Info("keys made", "keys", n, "path", keyFile)
+				}
+				source, err := watchKeys(keyFile, log, func(k *seal.Keys) {
+					if fl != nil {
+						fl.SetKeys(k)
+					} else {
+						o.Keys = k
+					}
+				})
+				if err != nil {
+					return usagef("flag --key-file: %w", err)
+				}
+				if !slices.ContainsFunc(ids, o.Keys.Has) {
+					return usagef("flag --key-file: %s holds no key of any of the %d meters, such as %s; see --make-keys", keyFile, len(ids), ids[0])
+				}
+				sources = append(sources, source)
+			}
 			if dir != "" {
 				st, err := meter.OpenLog(dir, log)
 				if err != nil {
@@ -105,11 +145,11 @@ publishes what a concentrator's bridge would.`,
 				}()
 				o.Store = st
 			}
-			fl, err := fleet.New(o)
-			if err != nil {
+			if fl, err = fleet.New(o); err != nil {
 				return err
 			}
 			var acts actors
+			watch(&acts, log, sources)
 			told := func() []any {
 				if radio == nil {
 					return fleetAttrs(fl.Stats())
@@ -147,6 +187,8 @@ publishes what a concentrator's bridge would.`,
 	f.StringSliceVar(&o.Concentrators, "concentrator", nil, "concentrators, mqtt://, mqtts://, ws://, wss://, mqttsn:// or mqttsns://; the meters are spread over them")
 	f.StringSliceVar(&o.StandIns, "stand-in", nil, "ids of concentrators to stand in for")
 	f.StringVar(&o.Upstream, "upstream", "mqtt://127.0.0.1:1883", "where stand-ins connect to")
+	f.StringVar(&keyFile, "key-file", "", "file of the keys of sealed messages; read again when it changes (wattbus keys)")
+	f.BoolVar(&newKeys, "make-keys", false, "with --key-file: give the meters that have no key in it one, and all together one")
 	f.StringVar(&transport, "transport", "mqtt", "what the meters speak: mqtt, or mqttsn where the concentrators' URLs do not say")
 	f.StringVar(&dir, "data", "", "directory for the meters' states (default: they forget everything at the end)")
 	f.DurationVar(&o.History, "history", 0, "how much of the past the profiles hold at the very first start, at most 1080h")

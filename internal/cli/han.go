@@ -13,6 +13,7 @@ import (
 
 	"github.com/wattbus/wattbus/device"
 	"github.com/wattbus/wattbus/internal/han"
+	"github.com/wattbus/wattbus/internal/seal"
 )
 
 // hanFlags say on which home network a meter is the gateway of devices.
@@ -27,8 +28,9 @@ func (o *hanFlags) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.nodes, "han-node", nil, "with --han: address of a node, host or host:port, for networks without multicast; may be repeated")
 }
 
-// gateway makes the gateway of meter id, nil without --han. common is what its devices share; data is the meter's directory.
-func (o *hanFlags) gateway(id, data string, common device.Options, log *slog.Logger) (*han.Gateway, error) {
+// gateway makes the gateway of meter id, nil without --han. common is what its devices share; data is the meter's directory; keys are
+// those of the key file, nil without one.
+func (o *hanFlags) gateway(id, data string, common device.Options, keys *seal.Ring, log *slog.Logger) (*han.Gateway, error) {
 	if o.listen == "" {
 		if o.ifi != "" || len(o.nodes) > 0 {
 			return nil, usagef("flags --han-interface and --han-node: want --han with them")
@@ -57,11 +59,28 @@ func (o *hanFlags) gateway(id, data string, common device.Options, log *slog.Log
 	if data != "" {
 		data = filepath.Join(data, "han")
 	}
-	g, err := han.NewGateway(han.Options{Meter: id, Network: han.NewNetwork(n), Device: common, Data: data, Logger: n.Logger})
+	ho := han.Options{Meter: id, Network: han.NewNetwork(n), Device: common, Data: data, Logger: n.Logger}
+	if keys != nil {
+		ho.Keys = func(id string) []device.Key { return deviceKeys(keys.Keys(), id) }
+	}
+	g, err := han.NewGateway(ho)
 	if err != nil {
 		return nil, usagef("flag --id: %w", err)
 	}
 	return g, nil
+}
+
+// deviceKeys are the keys of a device and the shared ones; none if it has none of its own.
+func deviceKeys(k *seal.Keys, id string) (out []device.Key) {
+	if !k.Has(id) {
+		return nil
+	}
+	for _, e := range k.For(id).Entries() {
+		if key, err := device.NewKey(e.Name, e.ID, e.Key[:]); err == nil { // they were checked when they were read
+			out = append(out, key)
+		}
+	}
+	return out
 }
 
 // common is what a meter's flags say of all devices behind it.

@@ -66,36 +66,63 @@ func newKeysAdd(a *app) *cobra.Command {
 		Use: "add FILE NAME…", Example: "  wattbus keys add keys M1 M2\n  wattbus keys add keys all group:12",
 		Short: "Give meters, groups or all a new key each", Args: cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			var old []seal.Entry
 			k, err := readKeyFile(args[0], nil)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
-			old = k.Entries()
-			for _, name := range args[1:] {
-				e := seal.Entry{Name: name}
-				if name == seal.All || strings.HasPrefix(name, "group:") {
-					e.ID = seal.FirstShared
-				}
-				last := byte(0x7f) | e.ID
-				for _, o := range old {
-					if o.Name == name {
-						if o.ID == last {
-							return fmt.Errorf("%s has key %02x, the last id that there is", name, last)
-						}
-						e.ID = max(e.ID, o.ID+1)
-					}
-				}
-				_, _ = rand.Read(e.Key[:]) // never fails
-				old = append(old, e)
+			entries, err := withNewKeys(k.Entries(), args[1:])
+			if err != nil {
+				return err
 			}
-			if err := writeKeyFile(args[0], old); err != nil {
+			if err := writeKeyFile(args[0], entries); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(a.Out, "%d keys added to %s\n", len(args)-1, args[0])
 			return err
 		},
 	}
+}
+
+// withNewKeys gives each name a new key, behind those that it has.
+func withNewKeys(entries []seal.Entry, names []string) ([]seal.Entry, error) {
+	newest := map[string]byte{}
+	for _, e := range entries {
+		newest[e.Name] = max(newest[e.Name], e.ID)
+	}
+	for _, name := range names {
+		e := seal.Entry{Name: name}
+		if name == seal.All || strings.HasPrefix(name, "group:") {
+			e.ID = seal.FirstShared
+		}
+		last := byte(0x7f) | e.ID
+		if id, ok := newest[name]; ok {
+			if id == last {
+				return nil, fmt.Errorf("%s has key %02x, the last id that there is", name, last)
+			}
+			e.ID = max(e.ID, id+1)
+		}
+		newest[name] = e.ID
+		_, _ = rand.Read(e.Key[:]) // never fails
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// makeKeys adds a key for each name that a key file has none of, and makes the file if there is none. It returns how many it added.
+func makeKeys(path string, names []string) (int, error) {
+	k, err := readKeyFile(path, nil)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	missing := slices.DeleteFunc(slices.Clone(names), k.Has)
+	if len(missing) == 0 {
+		return 0, nil
+	}
+	entries, err := withNewKeys(k.Entries(), missing)
+	if err != nil {
+		return 0, err
+	}
+	return len(missing), writeKeyFile(path, entries)
 }
 
 func newKeysDrop(a *app) *cobra.Command {

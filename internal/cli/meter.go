@@ -82,10 +82,6 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 				Capabilities: record.CapBreaker | record.CapBattery, Interval: uint16(interval), History: history, Logger: log,
 				SN: snOptions, ControlMode: control,
 			}
-			gateway, err := home.gateway(id, dir, sn.common(url, username, password, interval, tlsConfig, log), log)
-			if err != nil {
-				return err
-			}
 			tale := newMeterTale(log, id)
 			o.OnChange, o.OnDisconnect = tale.changed, tale.disconnected
 			if dir != "" {
@@ -100,17 +96,22 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 				}()
 				o.Store = st
 			}
-			var keys *seal.Keys
+			var ring *seal.Ring
 			var sources []reload.Source
 			if keyFile != "" {
-				source, err := watchKeys(keyFile, log, func(k *seal.Keys) { keys = k })
+				ring = &seal.Ring{}
+				source, err := watchKeys(keyFile, log, ring.Set)
 				if err != nil {
 					return usagef("flag --key-file: %w", err)
 				}
-				if !keys.Has(id) {
+				if o.Keys = ring.Keys(); !o.Keys.Has(id) {
 					return usagef("flag --key-file: %s holds no key of %s", keyFile, id)
 				}
-				o.Keys, sources = keys, append(sources, source)
+				sources = append(sources, source)
+			}
+			gateway, err := home.gateway(id, dir, sn.common(url, username, password, interval, tlsConfig, log), ring, log)
+			if err != nil {
+				return err
 			}
 			agent, err := meter.New(o)
 			if err != nil {
@@ -126,6 +127,10 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 						return fmt.Errorf("%s holds no key of %s", keyFile, id)
 					}
 					agent.SetKeys(k)
+					ring.Set(k)
+					if gateway != nil {
+						gateway.NewKeys()
+					}
 					return nil
 				}
 			}
@@ -147,7 +152,7 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 	}
 	f := cmd.Flags()
 	f.StringVar(&mode, "control-mode", "any", "what its breaker takes, as control_mode of DLMS class 70: 0 nothing; 1, 3, 5, 6 an armed reconnection only; 2, 4 a direct one only; or any")
-	f.StringVar(&keyFile, "key-file", "", "file of the meter's keys: it then seals all that it sends and takes plain only what changes nothing; read again when it changes (wattbus keys)")
+	f.StringVar(&keyFile, "key-file", "", "file of the meter's keys, and with --han those of the devices behind it: it then seals all that it sends and takes plain only what changes nothing; read again when it changes (wattbus keys)")
 	f.StringVar(&id, "id", "", "the meter's id, 1 to 23 of A-Z a-z 0-9 - _ . (needed)")
 	f.StringVar(&url, "concentrator", "mqtt://127.0.0.1:1893", "its concentrator: mqtt://, mqtts://, ws://, wss:// (WebSocket), mqttsn:// (UDP), mqttsns:// (DTLS), mqttsn+multicast://, mqttsn+tcp:// or mqttsn+serial:///dev/…")
 	f.StringVar(&dir, "data", "", "directory for its state (default: it forgets everything at the end)")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -21,6 +22,8 @@ import (
 	"github.com/wattbus/wattbus/internal/listen"
 	"github.com/wattbus/wattbus/internal/meter"
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/reload"
+	"github.com/wattbus/wattbus/internal/seal"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -42,6 +45,7 @@ func newUp(a *app) *cobra.Command {
 	var visitors doorFlags // of the concentrator for meters of your own
 	var meters int
 	var speed float64
+	var sealed bool
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run the whole system in one process, on real household data",
@@ -50,8 +54,11 @@ half-hourly consumption of 494 Swiss households. Nothing in it is faked: every r
 concentrators.
 
 At the first start the meters hold 45 days of history and the centre none; it collects all of it. Then time runs on at
---speed. Ctrl-C stops in order; the next start goes on where this one stopped.`,
-		Example: "  wattbus up\n  wattbus up --speed 600 --data /tmp/demo --http 127.0.0.1:9000",
+--speed. Ctrl-C stops in order; the next start goes on where this one stopped.
+
+With --sealed every meter has a key of its own, made at the first start and kept in the file "keys" below --data: meters and centre seal
+what passes between them, and the centre takes nothing plain (docs/security.md).`,
+		Example: "  wattbus up\n  wattbus up --sealed\n  wattbus up --speed 600 --data /tmp/demo --http 127.0.0.1:9000",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if meters < 1 || meters > 100_000 {
@@ -67,6 +74,9 @@ At the first start the meters hold 45 days of history and the centre none; it co
 			// Another port only where nobody asked for this one.
 			o.freeHTTP, o.doors.freePorts = !cmd.Flags().Changed("http"), !cmd.Flags().Changed("mqtt")
 			visitors.freePorts = !cmd.Flags().Changed("concentrator-mqtt")
+			if o.requireSealed = sealed; sealed {
+				o.keys = filepath.Join(o.data, "keys")
+			}
 			err := a.up(cmd.Context(), &o, &visitors, meters, speed)
 			if cutShort(cmd.Context(), err) {
 				fmt.Fprintln(a.Out, "stopped while it started; nothing is lost")
@@ -87,6 +97,7 @@ At the first start the meters hold 45 days of history and the centre none; it co
 	f.StringVar(&o.tokens, "tokens", "", "file of the API's tokens, each with a name and rights; see wattbus token")
 	f.StringVar(&o.veeRules, "vee-rules", "", "rule set of validation and estimation, YAML (docs/vee.md; default: the built-in one)")
 	f.BoolVar(&o.doors.insecure, "insecure", false, "listen beyond loopback without encryption")
+	f.BoolVar(&sealed, "sealed", false, "all messages between meters and centre are sealed from end to end")
 	f.IntVar(&meters, "meters", 494, "number of meters; beyond 494 households are used again")
 	f.Float64Var(&speed, "speed", 60, "how many times as fast as the wall clock time runs, once the history is there")
 	config.MarkSecret(f, "token")
@@ -126,6 +137,18 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, met
 	visitorsLn, err := visitors.tcp(ctx, flag, visitors.mqtt, listen.Options{})
 	if err != nil {
 		return err
+	}
+	if o.keys != "" {
+		ids, err := fleet.IDs(set, meters)
+		if err == nil {
+			err = os.MkdirAll(o.data, 0o700)
+		}
+		if err == nil {
+			_, err = makeKeys(o.keys, append(ids, seal.All))
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("keys of sealed messages: %w", err), visitorsLn.Close())
+		}
 	}
 	var acts actors
 	c, err := o.assemble(ctx, &acts, log, kept.clock, newRegistry())
@@ -168,7 +191,14 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, met
 		<-ctx.Done()
 		return st.Close()
 	})
+	var keys *seal.Keys
+	if o.keys != "" {
+		if keys, err = readKeyFile(o.keys, log); err != nil {
+			return err
+		}
+	}
 	fl, err := fleet.New(fleet.Options{
+		Keys: keys, Quiet: true,
 		Meters: meters, Dataset: set, Clock: kept.clock, Concentrators: leaves, Store: st, History: upHistory,
 		Capabilities: record.CapBreaker | record.CapBattery, Logger: log,
 		// Half a minute of business time: inside the minute after which the centre asks for what it misses.
@@ -176,6 +206,13 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, met
 	})
 	if err != nil {
 		return err
+	}
+	if o.keys != "" {
+		source, err := watchKeys(o.keys, log, fl.SetKeys)
+		if err != nil {
+			return err
+		}
+		watch(&acts, log, []reload.Source{source})
 	}
 	acts.add("meters", fl.Run)
 	acts.add("clock", func(ctx context.Context) error { return kept.run(ctx) })
@@ -193,8 +230,8 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, met
   concentrators  C1 and C2; below them C11 C12 C13 and C21 C22 C23, the first of these at mqtt://%s
   meters         %d on the consumption of Swiss households (CC BY-SA 4.0, authors in data/README.md)
   data           %s
-
-`, versionText(), c.httpAddr, c.mqttAddr, addrs["C11"], meters, o.data)
+%s
+`, versionText(), c.httpAddr, c.mqttAddr, addrs["C11"], meters, o.data, o.sealedLine())
 	acts.stopping = func(name string) {
 		switch {
 		case name == "story":
@@ -212,6 +249,14 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, met
 		fmt.Fprintf(a.Out, "stopped; the next start goes on at %s\n", kept.clock.Now().Format("2006-01-02 15:04:05 UTC"))
 	}
 	return err
+}
+
+// sealedLine says where the keys are, if there are some.
+func (o *centerOptions) sealedLine() string {
+	if o.keys == "" {
+		return ""
+	}
+	return "  sealed         from end to end, with the keys in " + o.keys + "; a meter of your own needs one: wattbus keys add " + o.keys + " M1\n"
 }
 
 // guests tells of concentrators that are none of ours: one of another experiment may have found this centre's port.

@@ -13,6 +13,7 @@ import (
 	"github.com/wattbus/wattbus/internal/dataset"
 	"github.com/wattbus/wattbus/internal/meter"
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/seal"
 )
 
 // Fleet is many meters. Its methods are safe for concurrent use.
@@ -56,17 +57,46 @@ func New(o Options) (*Fleet, error) {
 	return f, nil
 }
 
-func (f *Fleet) add(i int) error {
-	n := f.o.Dataset.Len()
-	h, err := f.o.Dataset.Household(i % n).Copy(i / n)
+// household is the load curve of meter i.
+func household(set *dataset.Dataset, i int) (*dataset.Household, error) {
+	n := set.Len()
+	h, err := set.Household(i % n).Copy(i / n)
 	if err != nil {
-		return fmt.Errorf("fleet: meter %d: %w", i, err)
+		return nil, fmt.Errorf("fleet: meter %d: %w", i, err)
+	}
+	return h, nil
+}
+
+// IDs are the ids that a fleet of so many meters will have.
+func IDs(set *dataset.Dataset, meters int) ([]string, error) {
+	out := make([]string, meters)
+	for i := range out {
+		h, err := household(set, i)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = h.ID()
+	}
+	return out, nil
+}
+
+// SetKeys exchanges the keys of sealed messages, also while the meters run.
+func (f *Fleet) SetKeys(k *seal.Keys) {
+	for i := range f.members {
+		f.members[i].agent.SetKeys(k)
+	}
+}
+
+func (f *Fleet) add(i int) error {
+	h, err := household(f.o.Dataset, i)
+	if err != nil {
+		return err
 	}
 	place := i % len(f.places)
 	o := meter.Options{ID: h.ID(), Source: h, Clock: f.o.Clock, Scheduler: f.schedule, Store: f.o.Store, URL: f.places[place],
 		Username: f.o.Username, Password: f.o.Password, Version: f.o.Version, KeepAlive: f.o.KeepAlive,
 		SN: f.o.SN, Capabilities: f.o.Capabilities, Interval: f.o.Interval, History: f.o.History, Spread: f.o.Spread,
-		OnChange: f.o.OnChange, Logger: f.o.Logger}
+		Keys: f.o.Keys, Quiet: f.o.Quiet, OnChange: f.o.OnChange, Logger: f.o.Logger}
 	o.SN.DTLS.Identity = h.ID()
 	if len(f.standIns) > 0 {
 		o.Connect = func(c client.Options) (meter.Link, error) {

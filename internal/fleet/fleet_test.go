@@ -218,6 +218,24 @@ func TestFleet(t *testing.T) {
 }
 
 // The fleet goes on where it stopped.
+// The ids of a fleet are known before it is there, copies of households too.
+func TestIDs(t *testing.T) {
+	d := sample(t)
+	ids, err := IDs(d, 2*d.Len()+3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := New(Options{Meters: len(ids), Dataset: d, Clock: clock.New(start(d), 1), Concentrators: []string{"mqtt://127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range ids {
+		if f.ID(i) != id {
+			t.Fatalf("meter %d is %s, foretold was %s", i, f.ID(i), id)
+		}
+	}
+}
+
 func TestFleetRestarts(t *testing.T) {
 	c := newCentre(t)
 	d := sample(t)

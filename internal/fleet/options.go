@@ -11,6 +11,7 @@ import (
 	"github.com/wattbus/wattbus/internal/meter"
 	"github.com/wattbus/wattbus/internal/mqtt"
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/seal"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -38,6 +39,9 @@ type Options struct {
 	Version   mqtt.Version // default MQTT 3.1.1
 	KeepAlive time.Duration
 
+	// Keys are those of sealed messages; meters without a key of their own send plain. nil: all do.
+	Keys *seal.Keys
+
 	// Store keeps the meters' states; default a meter.Memory. The fleet does not close it.
 	Store meter.Store
 	// History is how much of the past the profiles hold when the meters start for the very first time, at most 45 days.
@@ -49,6 +53,8 @@ type Options struct {
 	// Spread is the wall time over which the readings of an interval are sent, at most 20 s of business time; default 2 s,
 	// negative: none.
 	Spread time.Duration
+	// Quiet is that of the meters: they stop with their centre.
+	Quiet bool
 	// Ramp is how many meters start in a second; default 2,000.
 	Ramp int
 

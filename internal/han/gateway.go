@@ -32,6 +32,8 @@ type Options struct {
 	// Device is what the devices have in common: concentrator, credentials, interval. ID, Kind, Driver, Export and Data are set for
 	// each.
 	Device device.Options
+	// Keys gives the keys of a device, none for one that sends plain; nil: all do. It is asked again by NewKeys.
+	Keys   func(id string) []device.Key
 	Data   string        // directory below which each device has its own; "": they forget
 	Search time.Duration // between searches for new objects; default 5 min, and more often at the start
 	Gone   time.Duration // after so long without an answer a device leaves the bus; default 15 min
@@ -223,6 +225,9 @@ func (g *Gateway) start(ctx context.Context, at place, id string, a *Appliance, 
 	if g.o.Data != "" {
 		o.Data = filepath.Join(g.o.Data, id)
 	}
+	if g.o.Keys != nil {
+		o.Keys = g.o.Keys(id)
+	}
 	d, err := device.New(o)
 	if err != nil {
 		g.once(at, "device cannot be run", "id", id, "error", err)
@@ -249,6 +254,19 @@ func (g *Gateway) start(ctx context.Context, at place, id string, a *Appliance, 
 			g.fatal <- errors.Join(fmt.Errorf("device %s", id), err)
 		}
 	})
+}
+
+// NewKeys takes over that the keys have changed. A device whose keys are gone keeps those it has until it is run anew.
+func (g *Gateway) NewKeys() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for id, r := range g.all {
+		if keys := g.o.Keys(id); len(keys) > 0 {
+			if err := r.device.SetKeys(keys); err != nil {
+				g.o.Logger.Warn("keys not taken", "id", id, "error", err)
+			}
+		}
+	}
 }
 
 // leave stops the devices whose nodes have not answered for long: the centre hears that they are gone. One that comes back is

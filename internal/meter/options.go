@@ -75,6 +75,9 @@ type Options struct {
 	Spread time.Duration
 	// HoldUp is the wall time for which the meter can still send when its power is lost.
 	HoldUp time.Duration
+	// Quiet has the meter end its connection at the end of Run without saying that it is lost: for a system that stops as a whole, centre
+	// included, which would only put down an outage of communication for each of its meters.
+	Quiet bool
 
 	// OnChange is told when Status has changed. It runs on the agent's goroutine and must not block.
 	OnChange func(Status)

@@ -105,17 +105,22 @@ func (a *Agent) lastGasp(ctx context.Context, link Link, m message) {
 }
 
 // part takes leave: DISCONNECT cancels the will, so the meter itself says that it is lost, and waits a moment for
-// acknowledgements. If there are none it leaves without DISCONNECT, and the will goes out.
+// acknowledgements. If there are none it leaves without DISCONNECT, and the will goes out. A quiet one says nothing: what it would say
+// it to stops as well.
 func (a *Agent) part(ctx context.Context, link Link) {
+	var out *client.Message
 	a.mu.Lock()
-	connected, out := a.connected, a.outgoing(a.core.lost())
+	connected := a.connected
+	if !a.o.Quiet {
+		out = a.outgoing(a.core.lost())
+	}
 	a.mu.Unlock()
-	if !connected || out == nil {
+	if !connected || out == nil && !a.o.Quiet {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), parting)
 	defer cancel()
-	if !link.TryPublish(*out) || link.Flush(ctx) != nil {
+	if out != nil && !link.TryPublish(*out) || link.Flush(ctx) != nil {
 		link.Kill()
 	}
 }
