@@ -157,11 +157,15 @@ type Outage struct {
 	End          *time.Time `json:"end"`
 	Affected     int        `json:"affected"` // meters
 	Evidence     []Evidence `json:"evidence"`
+	// Cause is what opened or failed, as far as the facts tell, and Grounds what that rests on: transformer, partial-transformer, lateral,
+	// feeder, service, disconnected, planned; of a concentrator mains or stopped; of communication link or concentrator-radio; unknown.
+	Cause   string       `json:"cause,omitempty"`
+	Grounds []Ground     `json:"grounds,omitempty"`
+	Stated  *StatedCause `json:"stated,omitempty"` // why that happened, as a person says
 	// Of outages of supply:
 	Scope       string     `json:"scope,omitempty"`   // meter, transformer, lateral, feeder
 	Element     string     `json:"element,omitempty"` // its name, or what maintenance is on
 	Grid        *GridPlace `json:"grid,omitempty"`
-	Cause       string     `json:"cause,omitempty"`      // transformer, partial-transformer, lateral, feeder, planned
 	Confidence  float64    `json:"confidence,omitempty"` // 0 to 1
 	Class       string     `json:"class,omitempty"`      // momentary, sustained; none while it goes on and is short
 	Restored    int        `json:"restored,omitempty"`   // of the affected meters

@@ -37,6 +37,30 @@ type Ground struct {
 	Detail string     `json:"detail"`
 }
 
+// The categories of why an outage happened, those that IEEE 1782 has for comparing utilities.
+const (
+	CausePlanned = "planned"
+	CauseUnknown = "unknown"
+	CauseOther   = "other"
+)
+
+// CauseCategories are all of them.
+var CauseCategories = []string{"equipment", "lightning", CausePlanned, "power-supply", "public", "vegetation", "weather", "wildlife", CauseUnknown, CauseOther}
+
+// StatedCause is why an outage happened, as a person says.
+type StatedCause struct {
+	Category string     `json:"category" enum:"equipment,lightning,planned,power-supply,public,vegetation,weather,wildlife,unknown,other"`
+	Comment  string     `json:"comment,omitempty" maxLength:"500"`
+	By       string     `json:"by,omitempty"`   // set by the server
+	Time     *time.Time `json:"time,omitempty"` // set by the server
+}
+
+// OutageChange is what a person may change of an outage.
+type OutageChange struct {
+	ID     string      `json:"id,omitempty"` // set by the server
+	Stated StatedCause `json:"stated"`
+}
+
 // GridPlace is where something hangs in the grid.
 type GridPlace struct {
 	Substation  string `json:"substation,omitempty"`
@@ -113,6 +137,8 @@ type Interruption struct {
 	Retracted bool       `json:"retracted,omitempty"`
 	Opened    bool       `json:"opened,omitempty"`
 	Assumed   bool       `json:"assumedEnd,omitempty"`
+	Cause     string     `json:"cause,omitempty"`    // of its outage: what opened or failed
+	Category  string     `json:"category,omitempty"` // of its outage: why, as a person says
 }
 
 // InterruptionQuery selects interruptions: of a case, or those that begin in [From, To).
@@ -128,12 +154,19 @@ type IndicesQuery struct {
 	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
 	Feeder string    `json:"feeder,omitempty"`
+	// Zone is whose days count; default UTC.
+	Zone string `json:"zone,omitempty"`
+	// WithoutMajor leaves out what began on major event days.
+	WithoutMajor bool `json:"withoutMajor,omitempty"`
+	// BaselineFrom and BaselineTo are the days that tell what a major event day is; zero times mean the five years before From.
+	BaselineFrom time.Time `json:"baselineFrom,omitzero"`
+	BaselineTo   time.Time `json:"baselineTo,omitzero"`
 }
 
 // Indices are the reliability indices of IEEE 1366-2012 of one feeder, or of all: clauses 3.2 (SAIFI, SAIDI, CAIDI) and 3.4 (MAIFI).
 type Indices struct {
-	Feeder      string  `json:"feeder"` // "" for meters whose feeder is not known; "all" in the sum
-	Customers   int     `json:"customers"`
+	Feeder      string  `json:"feeder"`    // "" for meters whose feeder is not known; "all" in the sum
+	Customers   int     `json:"customers"` // served, on the mean day of the period
 	Sustained   int     `json:"sustained"` // customer interruptions
 	Momentary   int     `json:"momentary"`
 	Minutes     float64 `json:"minutes"` // customer minutes of sustained interruptions
@@ -141,15 +174,44 @@ type Indices struct {
 	SAIFI       float64 `json:"saifi"`   // interruptions per customer
 	CAIDI       float64 `json:"caidi"`   // minutes per interruption; 0 without any
 	MAIFI       float64 `json:"maifi"`   // momentary interruptions per customer
+	MAIFIE      float64 `json:"maifiE"`  // momentary events per customer
 	PlannedMins float64 `json:"plannedMinutes"`
 	Planned     int     `json:"planned"` // planned ones, which are not in the other numbers
 	Open        int     `json:"open"`    // of the sustained ones, those that go on; they count up to now
+	// MomentaryEvents are momentary interruptions of a customer, those within five minutes of a first one together; none if the supply
+	// stayed away at last.
+	MomentaryEvents int `json:"momentaryEvents"`
 }
 
 // IndicesAnswer are the indices by feeder, and their sum.
 type IndicesAnswer struct {
-	From    time.Time `json:"from"`
-	To      time.Time `json:"to"`
-	All     Indices   `json:"all"`
-	Feeders []Indices `json:"feeders"`
+	From    time.Time      `json:"from"`
+	To      time.Time      `json:"to"`
+	Zone    string         `json:"zone"` // whose days count
+	All     Indices        `json:"all"`
+	Feeders []Indices      `json:"feeders"`
+	Major   MajorEventDays `json:"major"`
+	Days    []IndexDay     `json:"days"` // of the period, those on which sustained interruptions began
+}
+
+// MajorEventDays tell which days are so far beyond the others that they are looked at apart (IEEE 1366-2012, 3.5).
+type MajorEventDays struct {
+	Threshold float64   `json:"threshold"` // T_MED, minutes of daily SAIDI; 0: not known, for the baseline has no two days with interruptions
+	Alpha     float64   `json:"alpha"`     // mean of the logarithms of the daily SAIDI
+	Beta      float64   `json:"beta"`      // their standard deviation
+	From      time.Time `json:"from"`      // of the baseline
+	To        time.Time `json:"to"`
+	Days      int       `json:"days"`     // of the baseline, those with sustained interruptions
+	Found     int       `json:"found"`    // major event days in the period
+	Excluded  bool      `json:"excluded"` // they are left out of the indices
+}
+
+// IndexDay is a day of all feeders together.
+type IndexDay struct {
+	Date      string  `json:"date"`
+	Customers int     `json:"customers"`
+	Sustained int     `json:"sustained"`
+	Minutes   float64 `json:"minutes"` // customer minutes
+	SAIDI     float64 `json:"saidi"`
+	Major     bool    `json:"major"`
 }

@@ -38,6 +38,7 @@ const (
 	QueryMaintain          = "maintain"           // MaintenanceRequest -> Maintenance
 	QueryMaintainEnd       = "maintain-end"       // MaintenanceEnd -> Maintenance
 	QueryOutage            = "outage"             // ByID -> Outage
+	QueryOutageChange      = "outage-change"      // OutageChange -> Outage
 )
 
 // ByID asks for one thing.

@@ -21,6 +21,11 @@ func (c *Client) Outage(ctx context.Context, id string) (api.Outage, error) {
 	return get[api.Outage](ctx, c, "/v1/outages/"+url.PathEscape(id), nil)
 }
 
+// StateCause says why an outage happened.
+func (c *Client) StateCause(ctx context.Context, id string, cause api.StatedCause) (api.Outage, error) {
+	return send[api.Outage](ctx, c, http.MethodPatch, "/v1/outages/"+url.PathEscape(id), api.OutageChange{Stated: cause})
+}
+
 // Interruptions lists the interruptions of an outage or, where that is "", those that begin in [from, to).
 func (c *Client) Interruptions(ctx context.Context, outage string, from, to time.Time, limit int) ([]api.Interruption, error) {
 	if outage != "" {
@@ -31,7 +36,8 @@ func (c *Client) Interruptions(ctx context.Context, outage string, from, to time
 
 // Indices returns the reliability indices of a period; zero times mean the last 365 days and now.
 func (c *Client) Indices(ctx context.Context, q api.IndicesQuery) (api.IndicesAnswer, error) {
-	return get[api.IndicesAnswer](ctx, c, "/v1/indices", values("from", stamp(q.From), "to", stamp(q.To), "feeder", q.Feeder))
+	return get[api.IndicesAnswer](ctx, c, "/v1/indices", values("from", stamp(q.From), "to", stamp(q.To), "feeder", q.Feeder, "zone", q.Zone,
+		"withoutMajor", flag(q.WithoutMajor), "baselineFrom", stamp(q.BaselineFrom), "baselineTo", stamp(q.BaselineTo)))
 }
 
 // Storm tells whether alarms are consolidated.

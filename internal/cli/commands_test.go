@@ -42,7 +42,7 @@ var others = map[string]bool{"audit export": true, "audit verify": true, "backup
 var acts = map[string]bool{"approve": true, "reject": true, "withdraw": true, "edit": true, "read": true, "profile": true, "ping": true, "disconnect": true, "reconnect": true,
 	"commands approve": true, "commands reject": true, "commands cancel": true, "commands watch": true, "maintenance add": true, "maintenance end": true,
 	"quarantine release": true, "registry exchange": true, "registry import": true, "registry retire": true, "targets replay": true,
-	"events": true, "outages watch": true, "whoami": true}
+	"events": true, "outages cause": true, "outages watch": true, "whoami": true}
 
 // Every command that asks the centre shows tables, JSON and CSV, and every one that looks has --watch.
 func TestLooks(t *testing.T) {

@@ -76,7 +76,7 @@ func fixedAnswers(t *testing.T, b *bus.Bus) {
 		api.Outage{ID: "7264936160", Kind: "power-lost", Scope: "transformer", Element: "T1", Path: "C1/C11", Grid: &api.GridPlace{Feeder: "F1"}, Affected: 12, Restored: 3, Start: noon.Add(-10 * time.Minute), Confidence: 0.97,
 			Evidence: []api.Evidence{}, Signs: &api.Signs{Meters: 14, LastGasps: 9, Silences: 3, Alive: 2}},
 		api.Outage{ID: "7264936158", Kind: "unreachable", Concentrator: "C11", Path: "C1/C11", Affected: 100, Start: noon.Add(-90 * time.Second), Evidence: []api.Evidence{{What: "concentrator-lost", Time: noon}}},
-		api.Outage{ID: "7264936157", Kind: "power-lost", Meter: "M1000318", Path: "C2", Affected: 1, Restored: 1, Start: noon.Add(-2 * time.Hour), End: &end, Class: "sustained", Confidence: 1,
+		api.Outage{ID: "7264936157", Kind: "power-lost", Meter: "M1000318", Path: "C2", Affected: 1, Restored: 1, Start: noon.Add(-2 * time.Hour), End: &end, Class: "sustained", Confidence: 1, Cause: "service", Stated: &api.StatedCause{Category: "equipment", By: "alice", Time: &end},
 			Evidence: []api.Evidence{{What: "last-gasp", Time: noon}, {What: "restored", Time: noon}}},
 	}
 	serves(t, b, api.QueryOutages, func(q api.OutageQuery) (api.Page[api.Outage], error) {

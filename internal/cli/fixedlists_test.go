@@ -51,7 +51,9 @@ func fixedLists(t *testing.T, b *bus.Bus) {
 			Numbers: []api.Number{{Name: "before", Value: 118}, {Name: "after", Value: 122}}, Text: "between its neighbours"}}, Findings: []api.Finding{}})
 	says[api.MaintenanceQuery](t, b, api.QueryMaintenance, list(api.Maintenance{ID: "7264936161", State: "planned", Scope: "transformer", Name: "F1-T01", Feeder: "F1", From: hour(2), To: hour(4), Reason: "oil change", By: "alice"}))
 	says[api.IndicesQuery](t, b, api.QueryIndices, api.IndicesAnswer{From: hour(-24), To: noon, All: api.Indices{Feeder: "all", Customers: 494, Sustained: 12, SAIDI: 1.46, SAIFI: 0.0243, CAIDI: 60},
-		Feeders: []api.Indices{{Feeder: "F1", Customers: 300, Sustained: 12, SAIDI: 2.4, SAIFI: 0.04, CAIDI: 60}}})
+		Feeders: []api.Indices{{Feeder: "F1", Customers: 300, Sustained: 12, SAIDI: 2.4, SAIFI: 0.04, CAIDI: 60}},
+		Days:    []api.IndexDay{{Date: "2018-12-11", Customers: 494, Sustained: 12, Minutes: 720, SAIDI: 1.457, Major: true}},
+		Major:   api.MajorEventDays{Threshold: 1.2, Alpha: -0.5, Beta: 0.273, From: hour(-43848), To: hour(-24), Days: 45, Found: 1}})
 	says[api.AuditQuery](t, b, api.QueryAudit, list(api.AuditRecord{Sequence: 1, Hash: "aa", Entry: []byte(`{"time":"2018-12-12T12:00:00Z","actor":"alice","action":"command.create","subject":"7264936150","detail":{"type":"disconnect"}}`)}))
 	says[api.UsagePointQuery](t, b, api.QueryUsagePoints, list(api.UsagePoint{ID: "UP4711", ValidFrom: hour(-1000), TimeZone: "Europe/Zurich", Substation: "S1", Feeder: "F1", Lateral: "F1-L2", Transformer: "F1-T01", Phases: "ABCN", Fuse: 25, Factor: 1,
 		Tariff: "day-night", Contract: "active", Customer: "C-0815", Tags: []string{"school"}, Meter: "M1000317"}))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,6 +48,13 @@ var outageColumns = []column[api.Outage]{
 	{"class", func(o api.Outage) string { return o.Class }},
 	{"start", func(o api.Outage) string { return stamp(&o.Start) }},
 	{"end", func(o api.Outage) string { return stamp(o.End) }},
+	{"cause", func(o api.Outage) string { return o.Cause }},
+	{"stated", func(o api.Outage) string {
+		if o.Stated == nil {
+			return ""
+		}
+		return o.Stated.Category
+	}},
 	{"evidence", evidenceText},
 }
 
@@ -103,11 +111,11 @@ func newOutages(a *app) *cobra.Command {
 	l := &outageList{look: look{app: a}}
 	cmd := &cobra.Command{
 		Use:   "outages",
-		Short: "Look at outages: list, show, watch, reliability indices, EndDeviceEvents",
+		Short: "Look at outages: list, show, watch, state causes, reliability indices, EndDeviceEvents",
 		Long: `List outages, newest first, with what they rest on: of supply (a meter, a transformer, a lateral, a feeder), and of
 communication alone. --kind power-lost leaves the latter out. docs/outages.md tells how a verdict comes about.`,
 		Example: "  wattbus outages --open --kind power-lost\n  wattbus outages show 1234567890\n  wattbus outages watch\n" +
-			"  wattbus outages indices --from 2018-12-01T00:00:00Z -o csv\n  wattbus outages events --format xml",
+			"  wattbus outages cause 1234567890 vegetation --comment 'a branch on the line'\n  wattbus outages indices --from 2018-12-01T00:00:00Z -o csv\n  wattbus outages events --format xml",
 		Args: cobra.NoArgs,
 		RunE: l.run,
 	}
@@ -115,7 +123,7 @@ communication alone. --kind power-lost leaves the latter out. docs/outages.md te
 	list := &outageList{look: look{app: a}}
 	sub := &cobra.Command{Use: "list", Short: "List outages, newest first", Example: "  wattbus outages list --open --kind power-lost", Args: cobra.NoArgs, RunE: list.run}
 	list.listFlags(sub)
-	cmd.AddCommand(sub, newOutageShow(a), newOutageWatch(a), newIndices(a), newOutageEvents(a))
+	cmd.AddCommand(sub, newOutageShow(a), newOutageCause(a), newOutageWatch(a), newIndices(a), newOutageEvents(a))
 	return cmd
 }
 
@@ -144,7 +152,7 @@ func newOutageShow(a *app) *cobra.Command {
 					return err
 				}
 				if l.output.format == "table" {
-					fmt.Fprintln(a.Out)
+					fmt.Fprintln(a.Out, causeText(&o))
 				}
 				return write(a.Out, l.output, items, interruptionColumns)
 			})
@@ -152,6 +160,60 @@ func newOutageShow(a *app) *cobra.Command {
 	}
 	l.flags(cmd, true)
 	cmd.Flags().IntVar(&limit, "limit", 100, "at most this many meters; 0: all")
+	return cmd
+}
+
+// causeText tells in lines what an outage comes from, what that rests on, and what a person says.
+func causeText(o *api.Outage) string {
+	var b strings.Builder
+	if o.Cause != "" {
+		fmt.Fprintf(&b, "\ncause: %s\n", o.Cause)
+	}
+	for _, g := range o.Grounds {
+		at := ""
+		if g.Time != nil {
+			at = stamp(g.Time) + ": "
+		}
+		fmt.Fprintf(&b, "  %s%s\n", at, g.Detail)
+	}
+	if s := o.Stated; s != nil {
+		fmt.Fprintf(&b, "stated: %s, by %s at %s\n", s.Category, s.By, stamp(s.Time))
+		if s.Comment != "" {
+			fmt.Fprintf(&b, "  %s\n", s.Comment)
+		}
+	}
+	return b.String()
+}
+
+func newOutageCause(a *app) *cobra.Command {
+	l := &look{app: a}
+	var c api.StatedCause
+	cmd := &cobra.Command{
+		Use:   "cause ID CATEGORY",
+		Short: "State why an outage happened",
+		Long: `State why an outage happened, while it goes on or afterwards. The centre finds what opened or failed (a transformer, a feeder, a
+service drop); why that happened a person has to say. The categories are those of IEEE 1782:
+` + strings.Join(api.CauseCategories, ", ") + `;
+the last needs a comment. What was stated before is in the audit trail.`,
+		Example:   "  wattbus outages cause 1234567890 vegetation --comment 'a branch on the line, job 4711'",
+		Args:      cobra.ExactArgs(2),
+		ValidArgs: api.CauseCategories,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !slices.Contains(api.CauseCategories, args[1]) {
+				return usagef("category %q, want one of %s", args[1], strings.Join(api.CauseCategories, ", "))
+			}
+			c.Category = args[1]
+			return l.show(cmd.Context(), func(ctx context.Context, client *apiclient.Client) error {
+				o, err := client.StateCause(ctx, args[0], c)
+				if err != nil {
+					return err
+				}
+				return write(a.Out, l.output, []api.Outage{o}, outageColumns)
+			})
+		},
+	}
+	l.flags(cmd, false)
+	cmd.Flags().StringVar(&c.Comment, "comment", "", "what was found, at most 500 bytes")
 	return cmd
 }
 
@@ -246,54 +308,6 @@ func (l *look) outageEvent(ev api.Event, power bool) error {
 	}
 	_, err := fmt.Fprintf(l.app.Out, "%s  %-11s  %-24s  %d affected, %d restored  %s  %s\n", at, o.Kind, whereOf(o), o.Affected, o.Restored, state, evidenceText(o))
 	return err
-}
-
-func newIndices(a *app) *cobra.Command {
-	l := &look{app: a}
-	var q api.IndicesQuery
-	var from, to string
-	cmd := &cobra.Command{
-		Use:     "indices",
-		Short:   "Reckon SAIDI, SAIFI, CAIDI and MAIFI (IEEE 1366) of a period, by feeder",
-		Example: "  wattbus outages indices --from 2018-12-01T00:00:00Z -o csv",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			span, err := parseSpan(from, to)
-			if err != nil {
-				return err
-			}
-			q.From, q.To = span.From, span.To
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				got, err := c.Indices(ctx, q)
-				if err != nil {
-					return err
-				}
-				rows := got.Feeders
-				if q.Feeder == "" {
-					rows = append([]api.Indices{got.All}, rows...)
-				}
-				n := func(v int) string { return strconv.Itoa(v) }
-				return write(a.Out, l.output, rows, []column[api.Indices]{
-					{"feeder", func(x api.Indices) string { return x.Feeder }},
-					{"customers", func(x api.Indices) string { return n(x.Customers) }},
-					{"saidi_min", func(x api.Indices) string { return fmt.Sprintf("%.2f", x.SAIDI) }},
-					{"saifi", func(x api.Indices) string { return fmt.Sprintf("%.4f", x.SAIFI) }},
-					{"caidi_min", func(x api.Indices) string { return fmt.Sprintf("%.1f", x.CAIDI) }},
-					{"maifi", func(x api.Indices) string { return fmt.Sprintf("%.4f", x.MAIFI) }},
-					{"sustained", func(x api.Indices) string { return n(x.Sustained) }},
-					{"momentary", func(x api.Indices) string { return n(x.Momentary) }},
-					{"open", func(x api.Indices) string { return n(x.Open) }},
-					{"planned", func(x api.Indices) string { return n(x.Planned) }},
-				})
-			})
-		},
-	}
-	l.flags(cmd, true)
-	f := cmd.Flags()
-	f.StringVar(&from, "from", "", "start of the period, RFC 3339 (default: 365 days before its end)")
-	f.StringVar(&to, "to", "", "end of the period, RFC 3339 (default: now)")
-	f.StringVar(&q.Feeder, "feeder", "", "only this feeder")
-	return cmd
 }
 
 func newOutageEvents(a *app) *cobra.Command {

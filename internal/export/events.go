@@ -72,6 +72,11 @@ func EventsOf(list []api.Interruption) EndDeviceEvents {
 		note("inferred", k.Inferred)
 		note("planned", k.Planned)
 		note("breakerOpen", k.Opened)
+		for _, d := range []EndDeviceNote{{"cause", k.Cause}, {"causeCategory", k.Category}} {
+			if d.Value != "" {
+				e.Details = append(e.Details, d)
+			}
+		}
 		out.EndDeviceEvent = append(out.EndDeviceEvent, e)
 		if k.End == nil {
 			continue

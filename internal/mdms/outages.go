@@ -21,6 +21,7 @@ func (m *MDMS) serveOutages(add func(func(), error)) {
 	b := m.o.Bus
 	add(bus.Serve(b, api.QueryOutages, m.queryOutages))
 	add(bus.Serve(b, api.QueryOutage, m.queryOutage))
+	add(bus.Serve(b, api.QueryOutageChange, m.changeOutage))
 	add(bus.Serve(b, api.QueryInterruptions, m.queryInterruptions))
 	add(bus.Serve(b, api.QueryIndices, m.queryIndices))
 	add(bus.Serve(b, api.QueryStorm, func(context.Context, struct{}) (api.Storm, error) {
@@ -187,14 +188,58 @@ func (m *MDMS) queryOutage(ctx context.Context, q api.ByID) (api.Outage, error) 
 	if err != nil {
 		return api.Outage{}, api.BadRequest("id", "%.40q is no id of an outage", q.ID)
 	}
-	o, err := m.o.Store.Outage(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
-		return api.Outage{}, api.NotFound("no outage %d is known", id)
-	}
+	o, err := m.keptOutage(ctx, id)
 	if err != nil {
 		return api.Outage{}, err
 	}
 	return decodeOutage(o)
+}
+
+func (m *MDMS) keptOutage(ctx context.Context, id uint64) (store.Outage, error) {
+	o, err := m.o.Store.Outage(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		err = api.NotFound("no outage %d is known", id)
+	}
+	return o, err
+}
+
+// changeOutage keeps what a person says of an outage.
+func (m *MDMS) changeOutage(ctx context.Context, q api.OutageChange) (api.Outage, error) {
+	id, err := strconv.ParseUint(q.ID, 10, 63)
+	if err != nil {
+		return api.Outage{}, api.BadRequest("id", "%.40q is no id of an outage", q.ID)
+	}
+	return change(ctx, m, func() (api.Outage, error) {
+		o, err := m.outages.StateCause(id, q.Stated, func() (store.Outage, error) { return m.keptOutage(ctx, id) })
+		if err == nil {
+			m.note(q.Stated.By, "outage.cause", o.ID, o.Meter, o.Stated)
+		}
+		return o, err
+	})
+}
+
+// causes adds to interruptions what their outages came from.
+func (m *MDMS) causes(ctx context.Context, list []api.Interruption) error {
+	known := map[string]api.Outage{}
+	for i := range list {
+		k := &list[i]
+		if k.Case == "" {
+			continue
+		}
+		o, ok := known[k.Case]
+		if !ok {
+			var err error
+			var problem *api.Problem
+			if o, err = m.queryOutage(ctx, api.ByID{ID: k.Case}); err != nil && !(errors.As(err, &problem) && problem.Status == 404) {
+				return err // one that nobody knows any more has no cause
+			}
+			known[k.Case] = o
+		}
+		if k.Cause = o.Cause; o.Stated != nil {
+			k.Category = o.Stated.Category
+		}
+	}
+	return nil
 }
 
 // period is a span of time of a question: the last days where it says nothing.
@@ -234,7 +279,6 @@ func (m *MDMS) queryInterruptions(ctx context.Context, q api.InterruptionQuery) 
 		return out, err
 	}
 	m.mu.RLock()
-	defer m.mu.RUnlock()
 	for i, k := range kept {
 		if i == limit {
 			out.Next = out.Items[limit-1].ID
@@ -242,7 +286,8 @@ func (m *MDMS) queryInterruptions(ctx context.Context, q api.InterruptionQuery) 
 		}
 		out.Items = append(out.Items, m.interruption(k))
 	}
-	return out, nil
+	m.mu.RUnlock()
+	return out, m.causes(ctx, out.Items)
 }
 
 func (m *MDMS) interruption(k store.Interruption) api.Interruption {
@@ -259,34 +304,69 @@ func (m *MDMS) interruption(k store.Interruption) api.Interruption {
 	return out
 }
 
-// queryIndices reckons the reliability indices of a period, by the feeder that each meter hangs on now.
+// baselineYears are how many years before a period tell what a major event day is (IEEE 1366-2012, 3.5).
+const baselineYears = 5
+
+// queryIndices reckons the reliability indices of a period, by the feeder that each meter hung on.
 func (m *MDMS) queryIndices(ctx context.Context, q api.IndicesQuery) (api.IndicesAnswer, error) {
 	from, to, err := m.period(q.From, q.To, 365)
 	if err != nil {
 		return api.IndicesAnswer{}, err
 	}
-	r := outage.NewReckoning(m.o.Clock.Unix())
+	p := outage.Period{Now: m.o.Clock.Unix(), From: from, To: to, Zone: time.UTC}
+	if q.Zone != "" {
+		if p.Zone, err = time.LoadLocation(q.Zone); err != nil || q.Zone == "Local" { // which would be another one on another machine
+			return api.IndicesAnswer{}, api.BadRequest("zone", "%.60q is no time zone, want such as Europe/Zurich", q.Zone)
+		}
+	}
+	if p.BaseTo, err = instant("baselineTo", q.BaselineTo, from); err != nil {
+		return api.IndicesAnswer{}, err
+	}
+	five := unix(p.BaseTo).AddDate(-baselineYears, 0, 0)
+	if p.BaseFrom, err = instant("baselineFrom", q.BaselineFrom, uint32(max(five.Unix(), 0))); err != nil {
+		return api.IndicesAnswer{}, err
+	}
+	if p.BaseFrom > p.BaseTo {
+		return api.IndicesAnswer{}, api.BadRequest("baselineTo", "%s is before the start, %s", cim.Stamp(p.BaseTo), cim.Stamp(p.BaseFrom))
+	}
+	r := outage.NewReckoning(p)
+	type customer struct {
+		id    string
+		since uint32
+	}
 	m.mu.RLock()
-	feeders := make([]string, len(m.devices))
+	customers := make([]customer, len(m.devices))
 	for _, d := range m.devices {
-		if feeders[d.Ordinal] = m.grid.name(d.place.feeder); d.meters() && !d.retired && d.FirstSeen != 0 && d.FirstSeen < to {
-			r.Serve(feeders[d.Ordinal])
+		if d.meters() {
+			customers[d.Ordinal] = customer{d.ID, d.FirstSeen}
 		}
 	}
 	m.mu.RUnlock()
-	err = m.o.Store.Interruptions(ctx, store.InterruptionQuery{From: from, To: to}, func(k store.Interruption) error {
+	at := min(to-min(to, 1), p.Now)
+	for _, c := range customers {
+		if c.since != 0 {
+			r.Serve(m.registry.GridOf(c.id, at).Feeder, c.since, m.registry.Expected(c.id).Until)
+		}
+	}
+	add := func(k store.Interruption) error {
 		feeder := ""
-		if int(k.Device) < len(feeders) {
-			feeder = feeders[k.Device]
+		if int(k.Device) < len(customers) {
+			feeder = m.registry.GridOf(customers[k.Device].id, k.Start).Feeder
 		}
 		r.Add(feeder, k)
 		return nil
-	})
-	if err != nil {
+	}
+	// The baseline is read apart where years lie between it and the period.
+	lo, hi := from, to
+	if p.BaseTo >= from && p.BaseFrom <= to {
+		lo, hi = min(lo, p.BaseFrom), max(hi, p.BaseTo)
+	} else if err := m.o.Store.Interruptions(ctx, store.InterruptionQuery{From: p.BaseFrom, To: p.BaseTo}, add); err != nil {
 		return api.IndicesAnswer{}, err
 	}
-	out := api.IndicesAnswer{From: unix(from), To: unix(to)}
-	out.All, out.Feeders = r.Indices()
+	if err := m.o.Store.Interruptions(ctx, store.InterruptionQuery{From: lo, To: hi}, add); err != nil {
+		return api.IndicesAnswer{}, err
+	}
+	out := r.Indices(q.WithoutMajor)
 	if q.Feeder != "" {
 		i := slices.IndexFunc(out.Feeders, func(x api.Indices) bool { return x.Feeder == q.Feeder })
 		if i < 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,6 +96,15 @@ func outageOfATransformer(t *testing.T, open func(context.Context) (store.Store,
 	if v == nil || v.State != api.VerdictPowerLost || v.Case != o.ID {
 		t.Fatalf("after a restart: %+v", v)
 	}
+	// Why it happened a person says, and that is in the audit trail.
+	said := ask[api.OutageChange, api.Outage](c, api.QueryOutageChange, api.OutageChange{ID: o.ID, Stated: api.StatedCause{Category: "vegetation", Comment: "a branch", By: "anna"}})
+	if kept := ask[api.ByID, api.Outage](c, api.QueryOutage, api.ByID{ID: o.ID}); said.Cause != "transformer" || kept.Stated == nil || kept.Stated.Category != "vegetation" || kept.Stated.By != "anna" || kept.Cause != "transformer" {
+		t.Errorf("said %+v, kept %+v", said, kept)
+	}
+	trail := ask[api.AuditQuery, api.Page[api.AuditRecord]](c, api.QueryAudit, api.AuditQuery{Action: "outage.cause"})
+	if len(trail.Items) != 1 || !strings.Contains(string(trail.Items[0].Entry), "a branch") || !strings.Contains(string(trail.Items[0].Entry), o.ID) {
+		t.Errorf("audit trail %+v", trail)
+	}
 	// Planned work is kept over a restart, too, and ended.
 	m := ask[api.MaintenanceRequest, api.Maintenance](c, api.QueryMaintain, api.MaintenanceRequest{Scope: "feeder", Name: "F1", From: clk.Now().Add(time.Hour), To: clk.Now().Add(2 * time.Hour), By: "anna"})
 	works := ask[api.MaintenanceQuery, api.Page[api.Maintenance]](c, api.QueryMaintenance, api.MaintenanceQuery{})
@@ -127,6 +137,9 @@ func outageOfATransformer(t *testing.T, open func(context.Context) (store.Store,
 		t.Errorf("%+v", x)
 	}
 	page := ask[api.InterruptionQuery, api.Page[api.Interruption]](c, api.QueryInterruptions, api.InterruptionQuery{From: at(47), To: at(96), Paging: api.Paging{Limit: 2}})
+	if k := page.Items[0]; k.Cause != "transformer" || k.Category != "vegetation" {
+		t.Errorf("%+v", k)
+	}
 	rest := ask[api.InterruptionQuery, api.Page[api.Interruption]](c, api.QueryInterruptions, api.InterruptionQuery{From: at(47), To: at(96), Paging: api.Paging{Cursor: page.Next}})
 	if len(page.Items) != 2 || len(rest.Items) < n-3 || rest.Next != "" {
 		t.Errorf("%+v %+v", page, rest)
@@ -149,6 +162,18 @@ func TestBadQuestionsAboutOutages(t *testing.T) {
 	refuse("id", 400, err)
 	_, err = bus.Request[api.ByID, api.Outage](t.Context(), c.bus, api.QueryOutage, api.ByID{ID: "77"})
 	refuse("", 404, err)
+	for id, status := range map[string]int{"x": 400, "77": 404} {
+		field := ""
+		if status == 400 {
+			field = "id"
+		}
+		_, err = bus.Request[api.OutageChange, api.Outage](t.Context(), c.bus, api.QueryOutageChange, api.OutageChange{ID: id, Stated: api.StatedCause{Category: "weather"}})
+		refuse(field, status, err)
+	}
+	_, err = bus.Request[api.IndicesQuery, api.IndicesAnswer](t.Context(), c.bus, api.QueryIndices, api.IndicesQuery{Zone: "Local"})
+	refuse("zone", 400, err)
+	_, err = bus.Request[api.IndicesQuery, api.IndicesAnswer](t.Context(), c.bus, api.QueryIndices, api.IndicesQuery{From: at(47), To: at(96), BaselineFrom: at(9), BaselineTo: at(5)})
+	refuse("baselineTo", 400, err)
 	_, err = bus.Request[api.InterruptionQuery, api.Page[api.Interruption]](t.Context(), c.bus, api.QueryInterruptions, api.InterruptionQuery{Case: "x"})
 	refuse("case", 400, err)
 	_, err = bus.Request[api.InterruptionQuery, api.Page[api.Interruption]](t.Context(), c.bus, api.QueryInterruptions, api.InterruptionQuery{From: at(9), To: at(5)})

@@ -200,7 +200,7 @@ func TestOutages(t *testing.T) {
 	resp, text := s.do("GET", "/v1/end-device-events?limit=2", "")
 	xml := `<?xml version="1.0" encoding="UTF-8"?>
 <EndDeviceEvents xmlns="http://iec.ch/TC57/2011/EndDeviceEvents#">
-<EndDeviceEvent><mRID>7.85</mRID><createdDateTime>2018-12-12T12:00:00Z</createdDateTime><issuerID>wattbus</issuerID><issuerTrackingID>5</issuerTrackingID><reason>inferred from what the meter and its neighbours show</reason><severity>high</severity><Assets><mRID>M1</mRID></Assets><EndDeviceEventDetails><name>inferred</name><value>true</value></EndDeviceEventDetails><EndDeviceEventType ref="3.26.0.85"/></EndDeviceEvent>
+<EndDeviceEvent><mRID>7.85</mRID><createdDateTime>2018-12-12T12:00:00Z</createdDateTime><issuerID>wattbus</issuerID><issuerTrackingID>5</issuerTrackingID><reason>inferred from what the meter and its neighbours show</reason><severity>high</severity><Assets><mRID>M1</mRID></Assets><EndDeviceEventDetails><name>inferred</name><value>true</value></EndDeviceEventDetails><EndDeviceEventDetails><name>cause</name><value>transformer</value></EndDeviceEventDetails><EndDeviceEventDetails><name>causeCategory</name><value>vegetation</value></EndDeviceEventDetails><EndDeviceEventType ref="3.26.0.85"/></EndDeviceEvent>
 <EndDeviceEvent><mRID>7.216</mRID><createdDateTime>2018-12-12T12:10:00Z</createdDateTime><issuerID>wattbus</issuerID><issuerTrackingID>5</issuerTrackingID><reason>the meter is back</reason><severity>low</severity><Assets><mRID>M1</mRID></Assets><EndDeviceEventDetails><name>class</name><value>sustained</value></EndDeviceEventDetails><EndDeviceEventDetails><name>duration</name><value>PT600S</value></EndDeviceEventDetails><EndDeviceEventType ref="3.26.0.216"/></EndDeviceEvent>
 <EndDeviceEvent><mRID>8.85</mRID><createdDateTime>2018-12-12T12:00:00Z</createdDateTime><issuerID>wattbus</issuerID><reason>last gasp of the meter</reason><severity>high</severity><Assets><mRID>M&lt;2&gt;</mRID></Assets><EndDeviceEventType ref="3.26.0.85"/></EndDeviceEvent>
 </EndDeviceEvents>
@@ -215,6 +215,13 @@ func TestOutages(t *testing.T) {
 		t.Errorf("%+v", w)
 	}
 	s.refused(400, "scope", "", "POST", "/v1/maintenance", `{"scope":"house","to":"2018-12-12T14:00:00Z"}`)
+	if o := want[api.Outage](s, 200, "PATCH", "/v1/outages/7", `{"stated":{"category":"other","comment":"a balloon","by":"somebody","time":"2018-12-12T14:00:00Z"}}`); o.ID != "7" || o.Stated == nil ||
+		*o.Stated != (api.StatedCause{Category: "other", Comment: "a balloon", By: "api"}) {
+		t.Errorf("%+v", o) // who it was is not for the caller to say
+	}
+	s.refused(400, "stated.category", "", "PATCH", "/v1/outages/7", `{"stated":{"category":"flood"}}`)
+	s.refused(400, "stated", "", "PATCH", "/v1/outages/7", `{}`)
+	s.refused(400, "end", "", "PATCH", "/v1/outages/7", `{"stated":{"category":"other"},"end":null}`)
 	if w := want[api.Maintenance](s, 200, "POST", "/v1/maintenance/9/end", ""); w.ID != "9" {
 		t.Errorf("%+v", w)
 	}

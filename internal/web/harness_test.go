@@ -126,8 +126,11 @@ func newCentre(t *testing.T) *centre {
 		return api.Outage{ID: q.ID, Kind: "power-lost", Start: noon, Evidence: []api.Evidence{}}, nil
 	})
 	end := noon.Add(10 * time.Minute)
+	answer(c, api.QueryOutageChange, func(q api.OutageChange) (api.Outage, error) {
+		return api.Outage{ID: q.ID, Kind: "power-lost", Stated: &q.Stated, Evidence: []api.Evidence{}}, nil
+	})
 	answer(c, api.QueryInterruptions, func(q api.InterruptionQuery) (api.Page[api.Interruption], error) {
-		return paged([]api.Interruption{{ID: "7", Meter: "M1", Case: "5", Start: noon, End: &end, Class: "sustained", Inferred: true}, {ID: "8", Meter: "M<2>", Start: noon}}, q.Paging)
+		return paged([]api.Interruption{{ID: "7", Meter: "M1", Case: "5", Start: noon, End: &end, Class: "sustained", Inferred: true, Cause: "transformer", Category: "vegetation"}, {ID: "8", Meter: "M<2>", Start: noon}}, q.Paging)
 	})
 	answer(c, api.QueryIndices, func(q api.IndicesQuery) (api.IndicesAnswer, error) {
 		return api.IndicesAnswer{From: q.From, To: q.To, All: api.Indices{Feeder: "all", Customers: 3}, Feeders: []api.Indices{}}, nil

@@ -113,11 +113,12 @@ func TestOpenAPIPathsAnswer(t *testing.T) {
 	bodies := map[string]string{"create-command": `{"target":{"meter":"M1"},"type":"ping"}`, "put-group": `{"members":["M1"]}`,
 		"exchange-meter": `{"meter":"M2"}`, "retire-meter": `{}`, "import-registry": "usage_point\nU1\n",
 		"put-billing-run": `{"what":"intervals","from":"2018-12-01","to":"2018-12-02"}`,
+		"change-outage":   `{"stated":{"category":"vegetation"}}`,
 		"replay-target":   `{"from":"2018-12-12T12:00:00Z"}`,
 		"add-maintenance": `{"scope":"transformer","name":"T1","to":"2018-12-12T14:00:00Z"}`,
 		"propose-edit":    `{"meter":"M1","from":"2018-12-12T12:00:00Z","to":"2018-12-12T12:30:00Z","action":"accept","reason":"site-visit"}`}
 	ids := map[string]string{"{id}": "M1", "{n}": "12", "{name}": "march"}
-	for _, order := range []string{"create-command", "put-group", "exchange-meter", "retire-meter", "import-registry", "put-billing-run", "replay-target", ""} { // what the others look at comes first
+	for _, order := range []string{"create-command", "put-group", "exchange-meter", "retire-meter", "import-registry", "put-billing-run", "replay-target", "change-outage", ""} { // what the others look at comes first
 		for path, methods := range doc.Paths {
 			for method, op := range methods {
 				if order != "" && op.OperationID != order || order == "" && bodies[op.OperationID] != "" {

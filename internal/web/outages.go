@@ -25,6 +25,11 @@ type OutageIn struct {
 	ID string `path:"id" doc:"The id."`
 }
 
+type outageChangeIn struct {
+	OutageIn
+	Body api.OutageChange
+}
+
 type caseIn struct {
 	OutageIn
 	PageIn
@@ -47,6 +52,11 @@ type indicesIn struct {
 	From   time.Time `query:"from" doc:"Start of the period; default 365 days before its end."`
 	To     time.Time `query:"to" doc:"End of the period, not included; default now."`
 	Feeder string    `query:"feeder" maxLength:"255" doc:"Only this feeder."`
+	Zone   string    `query:"zone" maxLength:"60" doc:"Time zone whose days count, such as Europe/Zurich; default UTC."`
+
+	WithoutMajor bool      `query:"withoutMajor" doc:"Without what began on major event days."`
+	BaselineFrom time.Time `query:"baselineFrom" doc:"Start of the days that tell what a major event day is; default five years before their end."`
+	BaselineTo   time.Time `query:"baselineTo" doc:"Their end; default the start of the period."`
 }
 
 // outageCalls registers the calls about outages of supply.
@@ -61,6 +71,12 @@ func (s *Server) outageCalls(h huma.API) {
 		func(ctx context.Context, in *OutageIn) (*out[api.Outage], error) {
 			return one[api.ByID, api.Outage](ctx, s, s.opt.AskTimeout, api.QueryOutage, api.ByID{ID: in.ID})
 		})
+	huma.Register(h, withProblem(h, operation("change-outage", http.MethodPatch, "/v1/outages/{id}", "outages", "State an outage's cause",
+		"Why it happened, by the categories of IEEE 1782. What was stated before is in the audit trail.")),
+		func(ctx context.Context, in *outageChangeIn) (*out[api.Outage], error) {
+			in.Body.ID, in.Body.Stated.By, in.Body.Stated.Time = in.ID, principal(ctx).Name, nil
+			return one[api.OutageChange, api.Outage](ctx, s, s.opt.AskTimeout, api.QueryOutageChange, in.Body)
+		})
 	huma.Register(h, withProblem(h, operation("list-outage-interruptions", http.MethodGet, "/v1/outages/{id}/interruptions", "outages", "List the meters of an outage",
 		"Each interruption of each meter that the outage is made of, by id.")),
 		func(ctx context.Context, in *caseIn) (*out[api.Page[api.Interruption]], error) {
@@ -73,9 +89,10 @@ func (s *Server) outageCalls(h huma.API) {
 				api.InterruptionQuery{Paging: in.paging(), From: in.From, To: in.To})
 		})
 	huma.Register(h, withProblem(h, operation("get-indices", http.MethodGet, "/v1/indices", "outages", "Get reliability indices",
-		"SAIDI, SAIFI, CAIDI and MAIFI of IEEE 1366-2012 of a period, by feeder. Planned interruptions are told apart and not in them.")),
+		"SAIDI, SAIFI, CAIDI, MAIFI and MAIFI_E of IEEE 1366-2012 of a period, by feeder, and its major event days. Planned interruptions are told apart and not in them.")),
 		func(ctx context.Context, in *indicesIn) (*out[api.IndicesAnswer], error) {
-			return one[api.IndicesQuery, api.IndicesAnswer](ctx, s, s.opt.LongAskTimeout, api.QueryIndices, api.IndicesQuery{From: in.From, To: in.To, Feeder: in.Feeder})
+			return one[api.IndicesQuery, api.IndicesAnswer](ctx, s, s.opt.LongAskTimeout, api.QueryIndices, api.IndicesQuery{From: in.From, To: in.To, Feeder: in.Feeder, Zone: in.Zone,
+				WithoutMajor: in.WithoutMajor, BaselineFrom: in.BaselineFrom, BaselineTo: in.BaselineTo})
 		})
 	huma.Register(h, withProblem(h, operation("get-storm", http.MethodGet, "/v1/storm", "outages", "Get storm mode", "Whether alarms are consolidated, and what was left out.")),
 		func(ctx context.Context, _ *struct{}) (*out[api.Storm], error) {

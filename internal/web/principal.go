@@ -57,7 +57,8 @@ func rightFor(method, path string) api.Right {
 		return api.RightView
 	case strings.HasSuffix(path, "/approve"), strings.HasSuffix(path, "/reject"), strings.HasPrefix(path, "/v1/quarantines/"):
 		return api.RightApprove
-	case path == "/v1/commands", strings.HasPrefix(path, "/v1/commands/"), path == "/v1/maintenance", strings.HasPrefix(path, "/v1/maintenance/"):
+	case path == "/v1/commands", strings.HasPrefix(path, "/v1/commands/"), path == "/v1/maintenance", strings.HasPrefix(path, "/v1/maintenance/"),
+		strings.HasPrefix(path, "/v1/outages/"):
 		return api.RightOperate
 	}
 	return api.RightEdit

@@ -37,8 +37,11 @@ type outage struct {
 	told    bool // it was handed out once
 	dropped bool // it ended before that: nobody need hear of it
 	toldAt  uint32
+	old     bool // it is from before a restart, and what its element showed then is forgotten
 
-	x        *element // whose case it is
+	t        *track   // whose case it is
+	node     *node    // or that of a concentrator
+	x        *element // or of an element
 	w        *window
 	cuts     []*cut // interruptions of an element's or a window's case, those that are over too
 	standing int    // of these, those that go on
@@ -95,7 +98,7 @@ func (e *Engine) judge(t *track, at uint32, what string, when uint32) {
 }
 
 func (e *Engine) openCase(t *track, kind string, at uint32, what string, when uint32) {
-	o := &outage{id: e.o.NewID(), start: at, kind: t.dev.Kind}
+	o := &outage{id: e.o.NewID(), start: at, kind: t.dev.Kind, t: t}
 	if kind == kindPower {
 		o.start = t.dev.Power.Since
 	}
@@ -140,7 +143,7 @@ func (e *Engine) closeCase(o *outage, end uint32) {
 // openNode opens a concentrator's case, or adds to it.
 func (e *Engine) openNode(n *node, at uint32) {
 	if n.outage == nil {
-		o := &outage{id: e.o.NewID(), start: at, kind: topic.Concentrator}
+		o := &outage{id: e.o.NewID(), start: at, kind: topic.Concentrator, node: n}
 		o.doc = api.Outage{ID: strconv.FormatUint(o.id, 10), Kind: kindUnreachable, Concentrator: n.id, Path: n.path, Start: utc(at)}
 		n.each(func(n *node) { o.doc.Affected += len(n.devices) })
 		n.outage = o
@@ -200,6 +203,7 @@ func (e *Engine) Changed() Changes {
 			}
 		}
 		o.told, o.toldAt = true, at
+		e.explain(o, at)
 		doc, err := json.Marshal(o.doc)
 		if err != nil { // cannot happen: years are within 0 to 9999, and nothing else can fail
 			e.log.Error("outage not encoded", "outage", o.id, "error", err)
@@ -267,7 +271,7 @@ func (e *Engine) Restore(open []store.Outage) error {
 			o.kind = topic.Concentrator
 			parent, _ := topic.Parent(o.doc.Path)
 			n := e.node(id, e.learn(parent))
-			n.status, n.since, n.outage = nodeLost, o.start, o
+			n.status, n.since, n.outage, o.node = nodeLost, o.start, o, n
 			if len(o.doc.Evidence) > 0 && o.doc.Evidence[len(o.doc.Evidence)-1].What == "concentrator-offline" {
 				n.status = nodeOffline
 			}
@@ -292,8 +296,14 @@ func (e *Engine) Restore(open []store.Outage) error {
 		if will >= 0 {
 			t.willed, t.willSeq, t.willAt = true, dev.Sequence, uint32(o.doc.Evidence[will].Time.Unix())
 		}
-		e.cases[t] = o
+		e.cases[t], o.t = o, t
 		e.open++
+	}
+	for _, n := range e.nodes {
+		if n.down() && n.outage == nil { // it took its leave: of one that was lost there is a case
+			n.status = nodeOffline
+			e.tookLeave(n)
+		}
 	}
 	e.spread(e.root, e.now(), "", 0)
 	return errors.Join(errs...)

@@ -90,6 +90,9 @@ func (e *Engine) leaveCase(o *outage, c *cut) {
 // absorb ends a case that turned out to be a part of another. One that nobody has heard of yet vanishes without a trace.
 func (e *Engine) absorb(o, into *outage) {
 	into.doc.Evidence = earliest(into.doc.Evidence, o.doc.Evidence)
+	if into.doc.Stated == nil {
+		into.doc.Stated = o.doc.Stated
+	}
 	o.doc.Merged = into.doc.ID
 	e.closeCase(o, max(e.now(), o.start))
 	o.dropped = !o.told
@@ -123,7 +126,7 @@ func (e *Engine) elementCase(x *element, partial bool) *outage {
 			o.start = max(x.onset, 1)
 			o.doc.Start = utc(o.start)
 		}
-		x.outage, o.x = o, x
+		x.outage, o.x, o.old = o, x, false
 		e.describe(o, x)
 		e.touch(o)
 		x.lower(func(y *element) {
@@ -133,7 +136,7 @@ func (e *Engine) elementCase(x *element, partial bool) *outage {
 		})
 	}
 	if o.doc.Partial != partial && x.level == levelTransformer {
-		o.doc.Partial = partial
+		o.doc.Partial, o.old = partial, false
 		e.describe(o, x)
 		e.touch(o)
 	}
@@ -180,12 +183,7 @@ func (e *Engine) newCase(kind string) *outage {
 // describe says where a case is and what it comes from.
 func (e *Engine) describe(o *outage, x *element) {
 	o.doc.Scope, o.doc.Element = scopes[x.level], x.name
-	o.doc.Cause = scopes[x.level]
-	if o.doc.Partial && x.level == levelTransformer {
-		o.doc.Cause = "partial-transformer"
-	} else {
-		o.doc.Partial = false
-	}
+	o.doc.Partial = o.doc.Partial && x.level == levelTransformer
 	o.doc.Grid = e.placeOf(x)
 }
 

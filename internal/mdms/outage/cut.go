@@ -79,6 +79,9 @@ func (e *Engine) moveCut(t *track, now uint32) {
 	}
 	to := e.opened(g, t)
 	if to == c.o {
+		if to != nil {
+			e.absorbOwn(t, to) // one that was opened at a restart, before it was known that there is this one
+		}
 		return
 	}
 	if from := c.o; from != nil {

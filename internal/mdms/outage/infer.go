@@ -326,6 +326,9 @@ func (e *Engine) goesOut(x *element, onset, now uint32) {
 	x.out, x.restoring, x.taken = true, false, false
 	x.onset, x.since, x.backAt = onset, now, 0
 	e.stats.Found++
+	if x.level == levelTransformer {
+		e.reconsiderNodes(x, now)
+	}
 	e.log.Debug("out of service", "element", scopes[x.level], "name", x.name, "onset", cim.Stamp(onset), "odds", x.odds, "signs", x.signs)
 	e.verify(x, now)
 }

@@ -175,7 +175,22 @@ func TestLadders(t *testing.T) {
 		{"upper concentrator offline", func(w *world) {
 			w.location("M1", p, 6)
 			w.status("", "C1", "offline")
+			w.after(62 * time.Second)
 		}, api.StateUnreachable, []string{"unreachable C1 open"}},
+		{"concentrator restarted in order", func(w *world) {
+			w.location("M1", p, 6)
+			w.status("C1", "C7", "offline")
+			w.want("M1", api.StateUnreachable)
+			w.after(50 * time.Second)
+			w.status("C1", "C7", "online")
+			w.reading("M1", p)
+			w.after(2 * time.Minute)
+		}, api.StateOnline, nil},
+		{"concentrator offline, then lost", func(w *world) {
+			w.location("M1", p, 6)
+			w.status("C1", "C7", "offline")
+			w.status("C1", "C7", "lost")
+		}, api.StateUnreachable, []string{"unreachable C7 open"}},
 		{"last gasp, then the concentrator", func(w *world) {
 			w.location("M1", p, 6)
 			w.power("M1", p, record.PowerLost, 1, w.at)

@@ -285,7 +285,7 @@ func (e *Engine) windowCase(w *window, t *track) *outage {
 		o.w = w
 		o.start = max(t.cut.start, 1)
 		o.doc.Start = utc(o.start)
-		o.doc.Scope, o.doc.Element, o.doc.Cause = w.scope, w.doc.Name, "planned"
+		o.doc.Scope, o.doc.Element = w.scope, w.doc.Name
 		o.doc.Maintenance = w.doc.ID
 		w.outage = o
 		e.touch(o)

@@ -26,6 +26,7 @@ type Options struct {
 	Grace     time.Duration // business time beyond two intervals before a device counts as silent; default 5 min
 	WallGrace time.Duration // wall time on top, for what the way takes however fast the business clock runs; default 30 s
 	Settle    time.Duration // wall time that devices below a concentrator that came back have to come back too; default 60 s
+	Leave     time.Duration // wall time that a concentrator that took its leave may be away before that is a case; default 60 s
 
 	MaxConcentrators int // default 200,000; what hangs on one more is taken to hang on the last known one above it
 
@@ -43,8 +44,9 @@ type Engine struct {
 	open    int // cases, of concentrators too
 	timers  timers
 	settles []*node
-	started uint32 // before which the centre was deaf
-	signs   uint64 // counts what happened, to order it where the seconds are the same
+	leaves  []*node // that took their leave, until that is a case or they are back
+	started uint32  // before which the centre was deaf
+	signs   uint64  // counts what happened, to order it where the seconds are the same
 	counts  [states]int
 	devices int
 	events  uint64
@@ -182,6 +184,7 @@ func New(o Options) *Engine {
 	def(&o.Grace, 5*time.Minute)
 	def(&o.WallGrace, 30*time.Second)
 	def(&o.Settle, time.Minute)
+	def(&o.Leave, time.Minute)
 	if o.MaxConcentrators <= 0 {
 		o.MaxConcentrators = 200_000
 	}
@@ -289,6 +292,9 @@ func (e *Engine) mark(t *track) {
 func (e *Engine) refresh(t *track, at uint32, what string, when uint32) {
 	if t.slot < 0 {
 		e.grid.touch(t.grid) // a concentrator's link is its status, but its mains are its own
+		if n := e.nodes[t.dev.ID]; n != nil && n.dev == t {
+			e.reconsider(n.outage, at)
+		}
 		return
 	}
 	link := e.seen(t)

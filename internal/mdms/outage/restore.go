@@ -66,7 +66,7 @@ func (e *Engine) restoreGrid(o *outage) bool {
 	if x == nil || x.outage != nil {
 		return false
 	}
-	o.x, x.outage, o.kind, o.told = x, o, "centre", true
+	o.x, x.outage, o.kind, o.told, o.old = x, o, "centre", true, true
 	e.standing[o] = true
 	e.open++
 	if !o.doc.Partial {

@@ -131,6 +131,9 @@ func (e *Engine) Tick(now time.Time) (next time.Time) {
 	if len(e.timers) > 0 && (due == 0 || e.timers[0].due < due) {
 		due = e.timers[0].due
 	}
+	if next := e.absent(at); next != 0 && (due == 0 || next < due) {
+		due = next
+	}
 	for _, n := range e.settles {
 		if n.settleEnd != 0 && (due == 0 || n.settleEnd < due) {
 			due = n.settleEnd

@@ -3,6 +3,7 @@ package outage
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/topic"
@@ -41,6 +42,7 @@ type node struct {
 	gone   *node // where it was lost or offline although it was not taken to stand there, last; nil for nowhere
 	goneAt uint32
 
+	leaveEnd  uint32 // when it is a case that it took its leave, 0: it is one, or it did not
 	settleEnd uint32 // until when it settles, 0: it does not
 	waits     bool   // in Engine.settles
 	backSign  uint64 // Engine.signs when it came back
@@ -267,8 +269,14 @@ func (e *Engine) setStatus(n *node, st uint8, at uint32) {
 	switch {
 	case n.down():
 		n.settleEnd = 0
-		e.openNode(n, at)
+		if st == nodeOffline && n.outage == nil {
+			e.tookLeave(n)
+		} else {
+			n.leaveEnd = 0
+			e.openNode(n, at)
+		}
 	case wasDown:
+		n.leaveEnd = 0
 		n.backSign, n.backAt = e.signs, at
 		n.settleEnd = e.settleEnd()
 		if !n.waits {
@@ -284,8 +292,40 @@ func (e *Engine) setStatus(n *node, st uint8, at uint32) {
 	}
 }
 
-func (e *Engine) settleEnd() uint32 {
-	return uint32(min(max(e.o.Clock.Deadline(e.o.Settle).Unix()+1, 1), 1<<32-1))
+func (e *Engine) settleEnd() uint32 { return e.in(e.o.Settle) }
+
+// in is the first second of business time behind a span of wall time.
+func (e *Engine) in(wall time.Duration) uint32 {
+	return uint32(min(max(e.o.Clock.Deadline(wall).Unix()+1, 1), 1<<32-1))
+}
+
+// tookLeave gives a concentrator that went in order the time of a restart, its own or of the whole system, before it is a case.
+func (e *Engine) tookLeave(n *node) {
+	if n.leaveEnd == 0 && !slices.Contains(e.leaves, n) {
+		e.leaves = append(e.leaves, n)
+	}
+	n.leaveEnd = e.in(e.o.Leave)
+}
+
+// absent makes cases of the concentrators that took their leave and did not come back. It returns when the next one is due, 0: none.
+func (e *Engine) absent(at uint32) (next uint32) {
+	kept := e.leaves[:0]
+	for _, n := range e.leaves {
+		switch {
+		case n.leaveEnd == 0: // it is back, or was lost after all
+		case at >= n.leaveEnd:
+			n.leaveEnd = 0
+			e.openNode(n, n.since)
+		default:
+			kept = append(kept, n)
+			if next == 0 || n.leaveEnd < next {
+				next = n.leaveEnd
+			}
+		}
+	}
+	clear(e.leaves[len(kept):])
+	e.leaves = kept
+	return next
 }
 
 // Below returns every device on the last concentrator of path and below it, concentrators left out; none if it is unknown.

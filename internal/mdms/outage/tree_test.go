@@ -193,6 +193,36 @@ func TestConcentratorAsADevice(t *testing.T) {
 	w.check()
 }
 
+// TestSystemRestarted: all stop in order and start again, the concentrators first and the centre last: that is no case. One that stays
+// away is one, a while after the start.
+func TestSystemRestarted(t *testing.T) {
+	w := newWorld(t)
+	w.dev("C7", topic.Concentrator)
+	w.dev("C8", topic.Concentrator)
+	for _, id := range []string{"C7", "C8"} {
+		w.e.OnConcentrator(w.byID[id], "", id, "online", w.at)
+	}
+	w.location("M1", "C7", 1)
+	w.after(time.Minute)
+	for _, id := range []string{"C7", "C8"} {
+		w.e.OnConcentrator(w.byID[id], "", id, "offline", w.at)
+	}
+	w.keep()
+	w.at += 3600
+	w.restart()
+	w.after(5 * time.Second)
+	w.want("M1", api.StateUnreachable)
+	w.e.OnConcentrator(w.byID["C7"], "", "C7", "online", w.at)
+	w.location("M1", "C7", 2)
+	w.after(2 * time.Minute)
+	w.want("M1", api.StateOnline)
+	got := w.wantCases("unreachable C8 open")
+	if len(got) == 1 && got[0].Start.Unix() != noon+60 {
+		t.Errorf("it is said to be away since %s", got[0].Start)
+	}
+	w.check()
+}
+
 func TestFlappingConcentrator(t *testing.T) {
 	w := newWorld(t)
 	w.location("M1", "C7", 1)

@@ -2,7 +2,6 @@ package outage
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
@@ -150,6 +149,9 @@ func (e *Engine) settle(t *track, now uint32) {
 		e.tally[j.verdict]++
 	}
 	t.confidence = float32(j.confidence)
+	if t.gone() {
+		e.reconsider(e.cases[t], now)
+	}
 	switch {
 	case j.lost && t.cut == nil:
 		e.beginCut(t, j, now)
@@ -254,7 +256,7 @@ func (e *Engine) grounds(t *track, now uint32) []api.Ground {
 		add("restart", t.restartAt, 0, "it said that it restarts and is back by %s", cim.Stamp(t.restartEnd))
 	}
 	if w := e.covered(t, now); w != nil {
-		add("maintenance", w.from, 0, "%s", strings.TrimSuffix(fmt.Sprintf("window %d: %s", w.id, w.doc.Reason), ": "))
+		add("maintenance", w.from, 0, "%s", w.text())
 	}
 	return out
 }

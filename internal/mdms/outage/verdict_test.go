@@ -535,45 +535,6 @@ func TestStormMode(t *testing.T) {
 	w.sound()
 }
 
-func TestIndices(t *testing.T) {
-	r := NewReckoning(100_000)
-	for range 10 {
-		r.Serve("F1")
-	}
-	for range 5 {
-		r.Serve("F2")
-	}
-	for _, k := range []store.Interruption{
-		{Start: 1000, End: 1000 + 3600}, {Start: 1000, End: 1000 + 1800}, // 90 customer minutes
-		{Start: 5000, End: 5000 + 300},                                             // momentary, just
-		{Start: 5000, End: 5000 + 301},                                             // sustained, just
-		{Start: 1000, End: 90_000, Flags: store.InterruptionPlanned},               // apart
-		{Start: 1000, End: 90_000, Flags: store.InterruptionRetracted},             // none
-		{Start: 1000, End: 90_000, Flags: store.InterruptionOpened},                // nobody was interrupted
-		{Start: 100_000 - 600, Flags: store.InterruptionInferred}, {Start: 99_990}, // go on: 10 min, and not yet either
-	} {
-		r.Add("F1", k)
-	}
-	all, feeders := r.Indices()
-	f := feeders[0]
-	if len(feeders) != 2 || f.Feeder != "F1" || f.Sustained != 4 || f.Momentary != 1 || f.Open != 1 || f.Planned != 1 || all.Customers != 15 {
-		t.Fatalf("%+v", feeders)
-	}
-	near := func(what string, got, want float64) {
-		t.Helper()
-		if got < want-1e-9 || got > want+1e-9 {
-			t.Errorf("%s %v, want %v", what, got, want)
-		}
-	}
-	minutes := 90 + 301.0/60 + 10
-	near("SAIDI", f.SAIDI, minutes/10)
-	near("SAIFI", f.SAIFI, 0.4)
-	near("CAIDI", f.CAIDI, minutes/4)
-	near("MAIFI", f.MAIFI, 0.1)
-	near("SAIDI of all", all.SAIDI, minutes/15)
-	near("none", feeders[1].SAIDI+feeders[1].CAIDI, 0)
-}
-
 // A concentrator on the transformer that says that its mains are gone tips the balance.
 func TestConcentratorMains(t *testing.T) {
 	w := newTown(t, 1, 12)

@@ -1,0 +1,257 @@
+package outage
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/store"
+	"github.com/wattbus/wattbus/internal/topic"
+)
+
+// What a case comes from, as far as the facts tell: what opened, or failed. For an element of the grid it is the element's level. Why that
+// happened the facts do not tell: a person does, see StateCause.
+const (
+	causePartial      = "partial-transformer" // several meters of a transformer and not all: a phase, a branch
+	causeService      = "service"             // a meter alone, whose neighbours have supply: its service drop or its fuse
+	causeDisconnected = "disconnected"        // its breaker had been open before
+	causePlanned      = "planned"
+	causeMains        = "mains"              // of a concentrator
+	causeStopped      = "stopped"            // a concentrator that took its leave
+	causeRadio        = "concentrator-radio" // a meter whose concentrator lost most of the others too
+	causeLink         = "link"               // a meter alone, whose way is gone
+	causeUnknown      = "unknown"
+)
+
+// explain says what a case comes from and what that rests on. Once it is over it stays as it was.
+func (e *Engine) explain(o *outage, now uint32) {
+	if o.end != 0 && o.doc.Cause != "" {
+		return
+	}
+	c := cause{}
+	switch {
+	case o.w != nil:
+		c.is(causePlanned, "maintenance", o.w.from, 0, "%s", o.w.text())
+	case o.x != nil:
+		if (o.x.restoring || o.old) && o.doc.Cause != "" {
+			return // those who are back do not change what it was
+		}
+		o.x.explain(&c, o.doc.Partial)
+	case o.node != nil:
+		o.node.explain(&c)
+	case o.t != nil && o.t.slot >= 0 && o.doc.Kind == kindPower:
+		e.explainMeter(o, &c)
+	case o.t != nil && o.t.slot >= 0:
+		e.explainLink(o.t, &c, now)
+	default:
+		return
+	}
+	o.doc.Cause, o.doc.Grounds = c.name, c.grounds
+}
+
+// cause is what explain finds.
+type cause struct {
+	name    string
+	grounds []api.Ground
+}
+
+// is adds a ground, and takes its cause unless there is one already.
+func (c *cause) is(name, what string, at uint32, weight float64, format string, args ...any) {
+	if c.name == "" {
+		c.name = name
+	}
+	g := api.Ground{What: what, Weight: weight, Detail: fmt.Sprintf(format, args...)}
+	if at != 0 {
+		t := utc(at)
+		g.Time = &t
+	}
+	c.grounds = append(c.grounds, g)
+}
+
+func (w *window) text() string {
+	return strings.TrimSuffix(fmt.Sprintf("window %d: %s", w.id, w.doc.Reason), ": ")
+}
+
+// explain says why an element is taken to be what opened.
+func (x *element) explain(c *cause, partial bool) {
+	s := x.tell()
+	if x.level == levelTransformer {
+		name, words := scopes[x.level], "nothing above it is out"
+		if partial {
+			name, words = causePartial, "not all of it: a phase or a branch"
+		}
+		c.is(name, "siblings-gone", x.onset, x.odds, "%d of %d meters on transformer %s went, %d of them with last gasps, and %d were there all the time: %s",
+			s.LastGasps+s.Wills+s.Silences+s.NoAnswers, s.Meters, x.name, s.LastGasps, s.Alive, words)
+		if x.signs.mains {
+			c.is(name, "concentrator-mains", 0, oddsMains, "a concentrator on transformer %s lost its mains", x.name)
+		}
+		return
+	}
+	out, all, mains := 0, 0, 0
+	x.transformers(func(y *element) {
+		if len(y.meters) == 0 {
+			return
+		}
+		all++
+		if y.out && !y.restoring {
+			out++
+		}
+		if y.signs.mains {
+			mains++
+		}
+	})
+	c.is(scopes[x.level], "transformers-out", x.onset, x.odds, "%d of %d transformers of %s %s went out together", out, all, scopes[x.level], x.name)
+	c.is(scopes[x.level], "siblings-gone", 0, 0, "%d meters sent last gasps, %d went without, %d were there all the time", s.LastGasps, s.Wills+s.Silences+s.NoAnswers, s.Alive)
+	if mains > 0 {
+		c.is(scopes[x.level], "concentrator-mains", 0, oddsMains, "concentrators on %d of the transformers lost their mains", mains)
+	}
+}
+
+// explain says what took a concentrator, as far as that is known.
+func (n *node) explain(c *cause) {
+	if n.dev != nil {
+		if p := n.dev.dev.Power; p.State == cim.PowerLost {
+			c.is(causeMains, "last-gasp", p.Since, oddsMains, "it said itself that its mains are gone")
+		}
+		if n.dev.grid != nil {
+			if top := n.dev.grid.top(); top != nil {
+				c.is(causeMains, scopes[top.level]+"-out", top.onset, top.odds, "%s %s, which it hangs on, is out", scopes[top.level], top.name)
+			}
+		}
+	}
+	switch n.status {
+	case nodeOffline:
+		c.is(causeStopped, "concentrator-offline", n.since, 0, "it took its leave in order, and did not come back")
+	case nodeLost:
+		c.is(causeUnknown, "concentrator-lost", n.since, 0, "its connection ended without a farewell")
+	}
+}
+
+// explainMeter says why one meter alone is without supply.
+func (e *Engine) explainMeter(o *outage, c *cause) {
+	t := o.t
+	if b := t.dev.Breaker; (b.State == cim.BreakerOpen || b.State == cim.BreakerReady) && b.Since < o.start {
+		c.is(causeDisconnected, "breaker-"+b.State.String(), b.Since, 0, "its breaker was open before: the customer had no supply that could be lost")
+	}
+	x := t.grid
+	switch {
+	case x == nil:
+		c.is(causeUnknown, "place", 0, 0, "the registry does not say on which transformer it hangs")
+	case x.signs.alive > 0:
+		c.is(causeService, "siblings-alive", 0, max(oddsAlive*float64(x.signs.alive), 3*oddsAlive), "%d of %d on transformer %s were there all the time", x.signs.alive, x.signs.total, x.name)
+	default:
+		c.is(causeUnknown, "siblings-silent", 0, 0, "none of the others on transformer %s has been heard since", x.name)
+	}
+}
+
+// explainLink says why the way to one meter is gone.
+func (e *Engine) explainLink(t *track, c *cause, now uint32) {
+	n := t.node
+	others := len(n.devices) - 1
+	gone := n.counts[commLost] + n.counts[powerLost] - 1
+	if others >= 3 && 2*gone >= others {
+		c.is(causeRadio, "concentrator-meters", 0, 0, "%d of the %d other meters on its concentrator %s are gone, too", gone, others, n.id)
+	} else {
+		c.is(causeLink, "concentrator-meters", 0, 0, "of the %d other meters on its concentrator %s %d are gone", others, n.id, max(gone, 0))
+	}
+	if t.goneBy == bySilence {
+		c.is("", "silence", t.goneAt, oddsSilence, "last heard at %s", cim.Stamp(t.dev.LastSeen))
+	} else {
+		c.is("", "will", t.goneAt, oddsWill, "its connection ended without a farewell")
+	}
+}
+
+// reconsider has a case told again if it comes from something else than was thought.
+func (e *Engine) reconsider(o *outage, now uint32) {
+	if o == nil || o.dirty || o.end != 0 || o.doc.Cause == "" {
+		return
+	}
+	if was := o.doc.Cause; was == causeUnknown || was == causeLink || was == causeRadio || was == causeStopped {
+		if e.explain(o, now); o.doc.Cause != was {
+			e.touch(o)
+		}
+	}
+}
+
+// reconsiderNodes does so for the concentrators that hang on a transformer.
+func (e *Engine) reconsiderNodes(x *element, now uint32) {
+	x.concentrators(func(n *node) {
+		if n.dev != nil && n.dev.grid == x {
+			e.reconsider(n.outage, now)
+		}
+	})
+}
+
+// StateCause notes what a person says that a case came from, an open one or one that is over; kept finds the latter. Errors are
+// *api.Problem, or kept's.
+func (e *Engine) StateCause(id uint64, c api.StatedCause, kept func() (store.Outage, error)) (api.Outage, error) {
+	c.Comment = strings.TrimSpace(c.Comment)
+	switch {
+	case !slices.Contains(api.CauseCategories, c.Category):
+		return api.Outage{}, api.BadRequest("stated.category", "%.40q, want one of %s", c.Category, strings.Join(api.CauseCategories, ", "))
+	case len(c.Comment) > maxCauseComment:
+		return api.Outage{}, api.BadRequest("stated.comment", "%d bytes, want at most %d", len(c.Comment), maxCauseComment)
+	case c.Category == api.CauseOther && c.Comment == "":
+		return api.Outage{}, api.BadRequest("stated.comment", "say what it was: the category %s tells nobody", api.CauseOther)
+	}
+	o := e.caseOf(id)
+	if o == nil {
+		k, err := kept()
+		if err != nil {
+			return api.Outage{}, err
+		}
+		if o, err = decodeCase(k); err != nil {
+			return api.Outage{}, fmt.Errorf("outage %d in the store: %w", id, err)
+		}
+		o.end = k.End
+		switch o.kind = "centre"; {
+		case o.doc.Concentrator != "":
+			o.kind = topic.Concentrator
+		case o.doc.Meter != "":
+			o.kind = topic.Meter
+			if dev, ok := e.find(o.doc.Meter); ok {
+				o.kind = dev.Kind
+			}
+		}
+	}
+	if o.doc.Merged != "" {
+		return api.Outage{}, api.Conflict("outage %d turned out to be a part of outage %s: state the cause of that one", id, o.doc.Merged)
+	}
+	at := utc(e.now())
+	c.Time = &at
+	o.doc.Stated = &c
+	o.toldAt = 0 // it is kept, and told, at once
+	e.explain(o, e.now())
+	e.touch(o)
+	return o.doc, nil
+}
+
+// maxCauseComment bounds what a person writes beside a category, in bytes.
+const maxCauseComment = 500
+
+// caseOf finds a case that is open, or has changed since it was handed out last; nil for none.
+func (e *Engine) caseOf(id uint64) *outage {
+	for _, o := range e.changed.outages {
+		if o.id == id && !o.dropped {
+			return o
+		}
+	}
+	for o := range e.standing {
+		if o.id == id {
+			return o
+		}
+	}
+	for _, o := range e.cases {
+		if o.id == id {
+			return o
+		}
+	}
+	for _, n := range e.nodes {
+		if n.outage != nil && n.outage.id == id {
+			return n.outage
+		}
+	}
+	return nil
+}
