@@ -279,6 +279,9 @@ type Store interface {
 	// DayTally returns what the newest versions of the day's blocks add up to, nil for a day that was sealed before there were
 	// tallies.
 	DayTally(ctx context.Context, day cim.Day, ch cim.Channel) (*Tally, error)
+	// DayParts calls f with what the blocks of one day and channel add up to by device, in the order of their commits: the last of a device
+	// is that of its newest version. It reports false for a day that has blocks from before parts were kept: of these f is not told.
+	DayParts(ctx context.Context, day cim.Day, ch cim.Channel, f func(device uint32, p Part) error) (all bool, err error)
 	// LastDevice returns the highest ordinal of a device that has blocks or is known, 0 without any.
 	LastDevice(ctx context.Context) (uint32, error)
 	// BlockInfos calls f with the newest version of each block of the query.

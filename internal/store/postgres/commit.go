@@ -127,17 +127,17 @@ func (s *Store) putDevices(ctx context.Context, tx pgx.Tx, ds []cim.EndDevice) e
 }
 
 func (s *Store) putChunks(ctx context.Context, tx pgx.Tx, c *store.Commit) error {
-	for _, day := range c.DropDays {
-		if _, err := tx.Exec(ctx, `DELETE FROM chunk WHERE day = $1`, int32(day)); err != nil {
-			return fmt.Errorf("store %s: drop chunks of %v: %w", s.name, day, err)
-		}
+	if err := s.dropDays(ctx, tx, c.DropDays); err != nil {
+		return err
 	}
+	brought := 0
 	for i := range c.Chunks {
 		if err := s.putChunk(ctx, tx, &c.Chunks[i]); err != nil {
 			return fmt.Errorf("store %s: chunk of %v: %w", s.name, c.Chunks[i].Day, err)
 		}
+		brought += len(s.buf)
 	}
-	return nil
+	return s.sweep(ctx, tx, brought)
 }
 
 // putChunk gives the values to the server as they are: the driver would look at each.

@@ -44,8 +44,12 @@ func (s *Store) Expire(ctx context.Context, kind store.Expiry, before uint32, li
 		if kind != store.ExpireIntervals || n == 0 {
 			return nil
 		}
-		_, err := tx.Exec(ctx, `DELETE FROM day_tally WHERE day < $1 / 86400`, int64(before))
-		return err
+		for _, table := range []string{"day_tally", "day_part"} {
+			if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE day < $1 / 86400`, int64(before)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return n, err
 }

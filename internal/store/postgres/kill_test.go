@@ -35,7 +35,7 @@ func TestServerKilled(t *testing.T) {
 			}
 			n = 0
 		}
-		s, err := postgres.Open(t.Context(), postgres.Options{URL: url, Ledger: true})
+		s, err := postgres.Open(t.Context(), postgres.Sweeping(postgres.Options{URL: url, Ledger: true}, 2000))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestServerKilled(t *testing.T) {
 		if err := errors.Join(s.Close(), pg.Restart(t.Context())); err != nil {
 			t.Fatal(err)
 		}
-		if s, err = postgres.Open(t.Context(), postgres.Options{URL: url, Ledger: true}); err != nil {
+		if s, err = postgres.Open(t.Context(), postgres.Sweeping(postgres.Options{URL: url, Ledger: true}, 2000)); err != nil {
 			t.Fatal(err)
 		}
 		n = storetest.Survived(t, s, announced)

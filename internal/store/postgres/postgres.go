@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,15 +21,19 @@ type Options struct {
 	// Ledger says that this process commits intervals. There must be one at a time: a second one is refused after 10 s, the time
 	// in which the server forgets a process that was killed.
 	Ledger bool
+
+	sweep int // bytes, for tests; 0: store.SweepBytes
 }
 
 // Store is the PostgreSQL backend of store.Store.
 type Store struct {
 	name  string // for messages: the URL without a password
+	some  int    // bytes of dropped chunks that a commit deletes
 	write *pgxpool.Pool
 	read  *pgxpool.Pool
 	mu    sync.Mutex // held by whoever writes: commits keep their order
 	buf   []byte     // packing space, under mu
+	left  bool       // there may be dropped chunks, under mu
 }
 
 var _ store.Store = (*Store)(nil)
@@ -49,7 +54,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	if o.Readers <= 0 {
 		o.Readers = 4
 	}
-	s := &Store{}
+	s := &Store{left: true, some: cmp.Or(o.sweep, store.SweepBytes)}
 	var err error
 	if s.write, err = s.open(ctx, o.URL, 1, func(c *pgxpool.Config) {
 		c.ConnConfig.RuntimeParams["synchronous_commit"] = "on" // whatever the server's default: what was acknowledged is on disk
@@ -127,9 +132,10 @@ func (s *Store) Close() error {
 }
 
 // inTx runs f in the only write transaction.
-func (s *Store) inTx(ctx context.Context, f func(pgx.Tx) error) error {
+func (s *Store) inTx(ctx context.Context, f func(pgx.Tx) error) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer func() { s.left = s.left || err != nil }() // what was swept is back
 	tx, err := s.write.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("store %s: begin: %w", s.name, err)
@@ -169,8 +175,8 @@ func (s *Store) Size(ctx context.Context) (store.Size, error) {
 		(SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c
 			WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'),
 		coalesce((SELECT sum(length(data))::bigint FROM block), 0), coalesce((SELECT sum(1440 / length)::bigint FROM block), 0),
-		coalesce((SELECT sum(length(data))::bigint FROM chunk), 0),
-		coalesce((SELECT sum(intervals)::bigint FROM chunk), 0)`).
+		coalesce((SELECT sum(length(data))::bigint FROM chunk c WHERE`+notDropped+`), 0),
+		coalesce((SELECT sum(intervals)::bigint FROM chunk c WHERE`+notDropped+`), 0)`).
 		Scan(&z.Bytes, &z.BlockBytes, &z.BlockIntervals, &z.ChunkBytes, &z.ChunkIntervals)
 	if err != nil {
 		return z, fmt.Errorf("store %s: size: %w", s.name, err)

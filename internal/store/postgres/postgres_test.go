@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,8 @@ func open(ctx context.Context, dir string) (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return postgres.Open(ctx, postgres.Options{URL: url, Ledger: true})
+	// Dropped chunks are left to many commits, so that the suite meets them.
+	return postgres.Open(ctx, postgres.Sweeping(postgres.Options{URL: url, Ledger: true}, 2000))
 }
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -106,10 +108,12 @@ type plain struct {
 	version        int64
 }
 
-func intervals(t *testing.T, conn *pgx.Conn) (out []plain) {
+func intervals(t *testing.T, conn *pgx.Conn) []plain { return plains(t, conn, "intervals") }
+
+func plains(t *testing.T, conn *pgx.Conn, from string) (out []plain) {
 	t.Helper()
 	rows, err := conn.Query(t.Context(), `SELECT meter, channel, extract(epoch FROM start)::bigint, minutes, coalesce(wh, -1), quality,
-		coalesce(register, -1), version FROM intervals ORDER BY meter, channel, start`)
+		coalesce(register, -1), version FROM `+from+` ORDER BY meter, channel, start`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +194,8 @@ func TestIntervals(t *testing.T) {
 	}
 	got := map[string]plain{}
 	key := func(p plain) string { return fmt.Sprint(p.meter, p.channel, p.start) }
-	all := intervals(t, connect(t, dir))
+	conn := connect(t, dir)
+	all := intervals(t, conn)
 	for _, p := range all {
 		got[key(p)] = p
 	}
@@ -200,6 +205,15 @@ func TestIntervals(t *testing.T) {
 	for _, p := range want {
 		if got[key(p)] != p {
 			t.Fatalf("got %+v, want %+v", got[key(p)], p)
+		}
+	}
+	// One meter by the function, and by the view's days.
+	for _, d := range []cim.Day{day, open, open + 1} {
+		for _, from := range []string{"intervals_of('M003', '%v', '%v')", "intervals WHERE meter = 'M003' AND day BETWEEN '%v' AND '%v'"} {
+			wanted := slices.DeleteFunc(slices.Clone(all), func(p plain) bool { return p.meter != "M003" || cim.DayOf(uint32(p.start)) != d })
+			if got := plains(t, conn, fmt.Sprintf(from, d, d)); !slices.Equal(got, wanted) || d <= open && len(got) == 0 {
+				t.Fatalf("%s of %v: got %+v, want %+v", from, d, got, wanted)
+			}
 		}
 	}
 }

@@ -75,7 +75,7 @@ func (s *Store) Chunks(ctx context.Context, from, to cim.Day, f func(*store.Chun
 			return fmt.Errorf("store %s: chunk of %v: %w", s.name, c.Day, err)
 		}
 		return f(&c)
-	}, `SELECT day, recorded, intervals, data FROM chunk WHERE day >= $1 AND day < $2 ORDER BY id`, dayArg(from), dayArg(to))
+	}, `SELECT day, recorded, intervals, data FROM chunk c WHERE day >= $1 AND day < $2 AND`+notDropped+` ORDER BY id`, dayArg(from), dayArg(to))
 }
 
 // dayArg is a day as an argument; later than any that a table can hold becomes the last one that it can.

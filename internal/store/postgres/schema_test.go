@@ -242,5 +242,16 @@ func TestChunkInSQL(t *testing.T) {
 		}); err != nil || !slices.Equal(got, c.Rows) {
 			t.Fatalf("round %d: %v\n got %+v\nwant %+v", round, err, got, c.Rows)
 		}
+		var differ int
+		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM (
+			SELECT r.n, r.device, r.channel, r.length, r.quality, r.start, r.wh, r.register, r.recorded, count(*) FROM (
+				SELECT all_rows.* FROM chunk c CROSS JOIN LATERAL wattbus_chunk(data, intervals) all_rows
+				UNION ALL
+				SELECT one.n, d.device, one.channel, one.length, one.quality, one.start, one.wh, one.register, one.recorded FROM chunk c
+				CROSS JOIN LATERAL (SELECT DISTINCT device FROM wattbus_chunk(data, intervals) UNION VALUES (0), (1), (77), (256), (4294967295)) d
+				CROSS JOIN LATERAL wattbus_chunk_rows(data, intervals, d.device) one
+			) r GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 HAVING count(*) <> 2) odd`).Scan(&differ); err != nil || differ != 0 {
+			t.Fatalf("round %d: %d rows are others by device, %v", round, differ, err)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/store"
@@ -32,9 +33,9 @@ func readTally(ctx context.Context, q interface {
 }
 
 // tally counts blocks that were inserted just now, each in place of the version before it. Where some existed already, the
-// tallies of their days are given up: which ones is not known, and it happens to none but a replay that was changed by hand.
+// tallies and parts of their days are given up: which ones is not known, and it happens to none but a replay that was changed by hand.
 func (s *Store) tally(ctx context.Context, tx pgx.Tx, bs []store.Block, all bool) error {
-	days := map[tallyKey]*store.Tally{}
+	days, parts := map[tallyKey]*store.Tally{}, map[tallyKey]*store.Parts{}
 	for i := range bs {
 		b := &bs[i]
 		k := tallyKey{b.Day, b.Channel}
@@ -47,7 +48,10 @@ func (s *Store) tally(ctx context.Context, tx pgx.Tx, bs []store.Block, all bool
 			if !all {
 				y = nil
 			}
-			days[k] = y
+			days[k], parts[k] = y, &store.Parts{}
+		}
+		if all {
+			parts[k].Add(b)
 		}
 		if y == nil {
 			continue
@@ -78,6 +82,10 @@ func (s *Store) tally(ctx context.Context, tx pgx.Tx, bs []store.Block, all bool
 			ON CONFLICT (day, channel) DO UPDATE SET data = excluded.data`, int32(k.day), int16(k.ch), data); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, `INSERT INTO day_part (day, channel, number, data) SELECT $1::int, $2::smallint, coalesce(max(number), 0) + 1, $3::bytea
+			FROM day_part WHERE day = $1::int AND channel = $2::smallint`, int32(k.day), int16(k.ch), parts[k].Data); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -89,4 +97,24 @@ func (s *Store) DayTally(ctx context.Context, day cim.Day, ch cim.Channel) (*sto
 		return nil, fmt.Errorf("store %s: tally of %v: %w", s.name, day, err)
 	}
 	return t, nil
+}
+
+// DayParts implements store.Store.
+func (s *Store) DayParts(ctx context.Context, day cim.Day, ch cim.Channel, f func(uint32, store.Part) error) (all bool, err error) {
+	all = true
+	err = s.each(ctx, func(r pgx.Rows) error {
+		var data pgtype.DriverBytes
+		if err := r.Scan(&data); err != nil {
+			return err
+		}
+		if data == nil {
+			all = false
+			return nil
+		}
+		return store.EachPart(data, f)
+	}, `SELECT data FROM day_part WHERE day = $1 AND channel = $2 ORDER BY number`, dayArg(day), int16(ch))
+	if err != nil {
+		return false, fmt.Errorf("store %s: parts of %v: %w", s.name, day, err)
+	}
+	return all, nil
 }

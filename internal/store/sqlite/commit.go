@@ -16,7 +16,7 @@ const deviceColumns = `ordinal, kind, id, path, sequence, firmware, interval, ca
 
 // statements are those of a commit, prepared once on the writing connection.
 type statements struct {
-	sequence, device, chunk, block, drop, command, outage, total, location, verdict, finding, supersede, audit, interruption *sql.Stmt
+	sequence, device, chunk, block, blocks, verdicts, command, outage, total, location, verdict, finding, supersede, audit, interruption *sql.Stmt
 }
 
 func (s *statements) each() map[string]**sql.Stmt {
@@ -27,18 +27,19 @@ func (s *statements) each() map[string]**sql.Stmt {
 		`INSERT INTO chunk (day, recorded, intervals, data) VALUES (?, ?, ?, ?)`: &s.chunk,
 		`INSERT OR IGNORE INTO block (day, channel, device, version, length, recorded, missing, data)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?)`: &s.block,
+		bulkInsert("block", []string{"day", "channel", "version", "length", "recorded", "missing"}, []string{"device", "data"}): &s.blocks,
 		`INSERT OR IGNORE INTO verdict (day, channel, device, version, length, recorded, quality, raw, rules, who, doc)
 			VALUES (?,?,?,?,?,?,?,?,?,?,?)`: &s.verdict,
+		bulkInsert("verdict", []string{"day", "channel", "version", "length", "recorded", "quality", "raw", "rules", "who"}, []string{"device"}): &s.verdicts,
 		`INSERT OR IGNORE INTO finding (id, day, channel, device, version, rule, severity, start, finish, recorded, superseded, doc)
 			VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`: &s.finding,
 		`UPDATE finding SET superseded = ?1 WHERE day = ?2 AND channel = ?3 AND device = ?4 AND version < ?5 AND superseded = 0`: &s.supersede,
-		`DELETE FROM chunk WHERE day = ?`:                                                                          &s.drop,
-		`INSERT OR REPLACE INTO command (id, created, open, doc) VALUES (?, ?, ?, ?)`:                              &s.command,
-		`INSERT OR REPLACE INTO outage (id, start, finish, doc) VALUES (?, ?, ?, ?)`:                               &s.outage,
-		`INSERT OR REPLACE INTO day_total (day, received, recovered, arrivals) VALUES (?, ?, ?, ?)`:                &s.total,
-		`INSERT OR IGNORE INTO audit (sequence, hash, doc) VALUES (?, ?, ?)`:                                       &s.audit,
-		`INSERT OR REPLACE INTO location (kind, id, parent, sequence, seen) VALUES (?,?,?,?,?)`:                    &s.location,
-		`INSERT OR REPLACE INTO interruption (id, outage, device, start, finish, flags) VALUES (?, ?, ?, ?, ?, ?)`: &s.interruption,
+		`INSERT OR REPLACE INTO command (id, created, open, doc) VALUES (?, ?, ?, ?)`:                                            &s.command,
+		`INSERT OR REPLACE INTO outage (id, start, finish, doc) VALUES (?, ?, ?, ?)`:                                             &s.outage,
+		`INSERT OR REPLACE INTO day_total (day, received, recovered, arrivals) VALUES (?, ?, ?, ?)`:                              &s.total,
+		`INSERT OR IGNORE INTO audit (sequence, hash, doc) VALUES (?, ?, ?)`:                                                     &s.audit,
+		`INSERT OR REPLACE INTO location (kind, id, parent, sequence, seen) VALUES (?,?,?,?,?)`:                                  &s.location,
+		`INSERT OR REPLACE INTO interruption (id, outage, device, start, finish, flags) VALUES (?, ?, ?, ?, ?, ?)`:               &s.interruption,
 	}
 }
 
@@ -66,6 +67,8 @@ var errReplay = errors.New("replay")
 // Commit implements store.Store.
 func (s *Store) Commit(ctx context.Context, c *store.Commit) (bool, error) {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		// The transaction watches for the end of the context; if each statement did, that would cost more than many of them.
+		ctx := context.WithoutCancel(ctx)
 		if c.Stream != "" {
 			have, err := sequence(ctx, tx, c.Stream)
 			if err != nil {
@@ -147,14 +150,13 @@ func (s *Store) putDevices(ctx context.Context, tx *sql.Tx, ds []cim.EndDevice) 
 }
 
 func (s *Store) putIntervals(ctx context.Context, tx *sql.Tx, c *store.Commit) error {
-	for _, day := range c.DropDays {
-		if _, err := tx.StmtContext(ctx, s.stmts.drop).ExecContext(ctx, day); err != nil {
-			return fmt.Errorf("store %s: drop chunks of %v: %w", s.path, day, err)
-		}
+	if err := s.dropDays(ctx, tx, c.DropDays); err != nil {
+		return err
 	}
 	if err := s.putDrafts(ctx, tx, c); err != nil {
 		return err
 	}
+	brought := 0
 	for i := range c.Chunks {
 		ch := &c.Chunks[i]
 		var err error
@@ -164,29 +166,13 @@ func (s *Store) putIntervals(ctx context.Context, tx *sql.Tx, c *store.Commit) e
 		if _, err := tx.StmtContext(ctx, s.stmts.chunk).ExecContext(ctx, ch.Day, ch.Recorded, len(ch.Rows), s.buf); err != nil {
 			return fmt.Errorf("store %s: chunk of %v: %w", s.path, ch.Day, err)
 		}
+		brought += len(s.buf)
 	}
-	if len(c.Blocks) > 0 {
-		st, tallies := tx.StmtContext(ctx, s.stmts.block), newTallies(tx)
-		for i := range c.Blocks {
-			b := &c.Blocks[i]
-			var err error
-			if s.buf, err = store.AppendBlock(s.buf[:0], b); err != nil {
-				return fmt.Errorf("store %s: device %d: %w", s.path, b.Device, err)
-			}
-			r, err := st.ExecContext(ctx, b.Day, b.Channel, b.Device, b.Version, b.Length, b.Recorded, b.Missing, s.buf)
-			if err != nil {
-				return fmt.Errorf("store %s: block of device %d on %v: %w", s.path, b.Device, b.Day, err)
-			}
-			if n, err := r.RowsAffected(); err != nil || n == 0 {
-				continue // the version exists, and is counted
-			}
-			if err := tallies.add(ctx, b); err != nil {
-				return fmt.Errorf("store %s: tally of %v: %w", s.path, b.Day, err)
-			}
-		}
-		if err := tallies.put(ctx); err != nil {
-			return fmt.Errorf("store %s: tallies: %w", s.path, err)
-		}
+	if err := s.sweep(ctx, tx, brought); err != nil {
+		return err
+	}
+	if err := s.putBlocks(ctx, tx, c.Blocks); err != nil {
+		return err
 	}
 	for _, t := range c.Totals {
 		arrivals, err := store.FormatArrivals(t.Arrivals)

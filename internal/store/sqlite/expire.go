@@ -53,8 +53,12 @@ func (s *Store) Expire(ctx context.Context, kind store.Expiry, before uint32, li
 		if kind != store.ExpireIntervals || n == 0 {
 			return nil
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM day_tally WHERE day < ? / 86400`, before)
-		return err
+		for _, table := range []string{"day_tally", "day_part"} {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE day < ? / 86400`, before); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return n, err
 }

@@ -64,7 +64,7 @@ func record(t *testing.T, commits uint64) []operation {
 	recorder.mu.Lock()
 	recorder.ops = nil
 	recorder.mu.Unlock()
-	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "x.db"), vfs: vfsName})
+	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "x.db"), vfs: vfsName, sweep: 2000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func (s *Store) Chunks(ctx context.Context, from, to cim.Day, f func(*store.Chun
 			return fmt.Errorf("store %s: chunk of %v: %w", s.path, c.Day, err)
 		}
 		return f(&c)
-	}, `SELECT day, recorded, data FROM chunk WHERE day >= ? AND day < ? ORDER BY id`, from, to)
+	}, `SELECT day, recorded, data FROM chunk c WHERE day >= ? AND day < ? AND`+notDropped+` ORDER BY id`, from, to)
 }
 
 // Blocks implements store.Store. Days are the outermost part of the key, so that sealing a day appends; a device's span is

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -22,17 +23,20 @@ type Options struct {
 	Path    string // of the file; its directory is made. Beside it stand -wal and -shm while it is open
 	Readers int    // connections that read; 0: as many as there are CPUs, at least 2
 
-	vfs string // of SQLite, for tests
+	vfs   string // of SQLite, for tests
+	sweep int    // bytes, for tests; 0: store.SweepBytes
 }
 
 // Store is the SQLite backend of store.Store.
 type Store struct {
 	path  string
+	some  int     // bytes of dropped chunks that a commit deletes
 	write *sql.DB // one connection
 	read  *sql.DB
 	mu    sync.Mutex // held by whoever writes, so that a commit waits here and not in a busy loop
 	stmts statements
 	buf   []byte // packing space, under mu
+	left  bool   // there may be dropped chunks, under mu
 }
 
 var _ store.Store = (*Store)(nil)
@@ -51,7 +55,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := checkOurs(ctx, o.Path); err != nil {
 		return nil, err
 	}
-	s := &Store{path: o.Path}
+	s := &Store{path: o.Path, left: true, some: cmp.Or(o.sweep, store.SweepBytes)}
 	vfs := ""
 	if o.vfs != "" {
 		vfs = "&vfs=" + o.vfs
@@ -101,9 +105,10 @@ func (s *Store) Close() error {
 }
 
 // inTx runs f in the only write transaction.
-func (s *Store) inTx(ctx context.Context, f func(*sql.Tx) error) error {
+func (s *Store) inTx(ctx context.Context, f func(*sql.Tx) error) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer func() { s.left = s.left || err != nil }() // what was swept is back
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("store %s: begin: %w", s.path, err)
@@ -139,7 +144,7 @@ func (s *Store) Size(ctx context.Context) (store.Size, error) {
 	err := s.read.QueryRowContext(ctx, `SELECT
 		(SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()),
 		coalesce((SELECT sum(length(data)) FROM block), 0), coalesce((SELECT sum(1440 / length) FROM block), 0),
-		coalesce((SELECT sum(length(data)) FROM chunk), 0), coalesce((SELECT sum(intervals) FROM chunk), 0)`).
+		coalesce((SELECT sum(length(data)) FROM chunk c WHERE`+notDropped+`), 0), coalesce((SELECT sum(intervals) FROM chunk c WHERE`+notDropped+`), 0)`).
 		Scan(&z.Bytes, &z.BlockBytes, &z.BlockIntervals, &z.ChunkBytes, &z.ChunkIntervals)
 	if err != nil {
 		return z, fmt.Errorf("store %s: size: %w", s.path, err)

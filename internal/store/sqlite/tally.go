@@ -10,24 +10,16 @@ import (
 	"github.com/wattbus/wattbus/internal/store"
 )
 
-// tallies are those of the days of one commit's blocks.
-type tallies struct {
-	tx   *sql.Tx
-	days map[tallyKey]*store.Tally // nil: the day was sealed before there were tallies
-}
-
 type tallyKey struct {
 	day cim.Day
 	ch  cim.Channel
 }
 
-func newTallies(tx *sql.Tx) *tallies { return &tallies{tx: tx, days: map[tallyKey]*store.Tally{}} }
-
 type querier interface {
 	QueryRowContext(context.Context, string, ...any) *sql.Row
 }
 
-// readTally returns an empty tally for a day that has none yet.
+// readTally returns an empty tally for a day that has none yet, nil for one that was sealed before there were tallies.
 func readTally(ctx context.Context, q querier, k tallyKey) (*store.Tally, error) {
 	var data []byte
 	err := q.QueryRowContext(ctx, `SELECT data FROM day_tally WHERE day = ? AND channel = ?`, k.day, k.ch).Scan(&data)
@@ -40,45 +32,57 @@ func readTally(ctx context.Context, q querier, k tallyKey) (*store.Tally, error)
 	return store.UnpackTally(data)
 }
 
-// add counts a block that was inserted just now, in place of the version before it.
-func (t *tallies) add(ctx context.Context, b *store.Block) error {
-	k := tallyKey{b.Day, b.Channel}
-	y, known := t.days[k]
-	if !known {
-		var err error
-		if y, err = readTally(ctx, t.tx, k); err != nil {
-			return err
+// tally counts blocks that were inserted just now, each in place of the version before it. Where some existed already, the
+// tallies and parts of their days are given up: which ones is not known, and it happens to none but a replay that was changed by hand.
+func (s *Store) tally(ctx context.Context, tx *sql.Tx, bs []store.Block, all bool) error {
+	days, parts := map[tallyKey]*store.Tally{}, map[tallyKey]*store.Parts{}
+	for i := range bs {
+		b := &bs[i]
+		k := tallyKey{b.Day, b.Channel}
+		y, known := days[k]
+		if !known {
+			var err error
+			if y, err = readTally(ctx, tx, k); err != nil {
+				return err
+			}
+			if !all {
+				y = nil
+			}
+			days[k], parts[k] = y, &store.Parts{}
 		}
-		t.days[k] = y
-	}
-	if y == nil {
-		return nil
-	}
-	if b.Version > 1 {
-		old := store.Block{Device: b.Device, Channel: b.Channel, Day: b.Day}
-		var data []byte
-		err := t.tx.QueryRowContext(ctx, `SELECT length, data FROM block WHERE day = ? AND channel = ? AND device = ? AND version < ?
-			ORDER BY version DESC LIMIT 1`, b.Day, b.Channel, b.Device, b.Version).Scan(&old.Length, &data)
-		if err == nil {
-			err = store.UnpackBlock(&old, data)
+		if all {
+			parts[k].Add(b)
 		}
-		switch {
-		case err == nil:
-			y.Remove(&old)
-		case !errors.Is(err, sql.ErrNoRows):
-			return err
-		}
-	}
-	y.Add(b)
-	return nil
-}
-
-func (t *tallies) put(ctx context.Context) error {
-	for k, y := range t.days {
 		if y == nil {
 			continue
 		}
-		if _, err := t.tx.ExecContext(ctx, `INSERT OR REPLACE INTO day_tally (day, channel, data) VALUES (?, ?, ?)`, k.day, k.ch, y.Append(nil)); err != nil {
+		if b.Version > 1 {
+			old := store.Block{Device: b.Device, Channel: b.Channel, Day: b.Day}
+			var data []byte
+			err := tx.QueryRowContext(ctx, `SELECT length, data FROM block WHERE day = ? AND channel = ? AND device = ? AND version < ?
+				ORDER BY version DESC LIMIT 1`, b.Day, b.Channel, b.Device, b.Version).Scan(&old.Length, &data)
+			if err == nil {
+				err = store.UnpackBlock(&old, data)
+			}
+			switch {
+			case err == nil:
+				y.Remove(&old)
+			case !errors.Is(err, sql.ErrNoRows):
+				return err
+			}
+		}
+		y.Add(b)
+	}
+	for k, y := range days {
+		var data []byte
+		if y != nil {
+			data = y.Append(nil)
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO day_tally (day, channel, data) VALUES (?, ?, ?)`, k.day, k.ch, data); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO day_part (day, channel, number, data) SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?3
+			FROM day_part WHERE day = ?1 AND channel = ?2`, k.day, k.ch, parts[k].Data); err != nil {
 			return err
 		}
 	}
@@ -92,4 +96,24 @@ func (s *Store) DayTally(ctx context.Context, day cim.Day, ch cim.Channel) (*sto
 		return nil, fmt.Errorf("store %s: tally of %v: %w", s.path, day, err)
 	}
 	return t, nil
+}
+
+// DayParts implements store.Store.
+func (s *Store) DayParts(ctx context.Context, day cim.Day, ch cim.Channel, f func(uint32, store.Part) error) (all bool, err error) {
+	all = true
+	err = s.each(ctx, func(r *sql.Rows) error {
+		var data sql.RawBytes
+		if err := r.Scan(&data); err != nil {
+			return err
+		}
+		if data == nil {
+			all = false
+			return nil
+		}
+		return store.EachPart(data, f)
+	}, `SELECT data FROM day_part WHERE day = ? AND channel = ? ORDER BY number`, day, ch)
+	if err != nil {
+		return false, fmt.Errorf("store %s: parts of %v: %w", s.path, day, err)
+	}
+	return all, nil
 }

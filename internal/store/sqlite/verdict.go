@@ -23,8 +23,11 @@ func newest(table, as string, all bool) string {
 
 func (s *Store) putVerdicts(ctx context.Context, tx *sql.Tx, c *store.Commit) error {
 	verdict, supersede := tx.StmtContext(ctx, s.stmts.verdict), tx.StmtContext(ctx, s.stmts.supersede)
-	for i := range c.Verdicts {
-		v := &c.Verdicts[i]
+	single, err := s.putClean(ctx, tx, c.Verdicts)
+	if err != nil {
+		return fmt.Errorf("store %s: verdicts: %w", s.path, err)
+	}
+	for _, v := range single {
 		if _, err := verdict.ExecContext(ctx, v.Day, v.Channel, v.Device, v.Version, v.Length, v.Recorded, v.Quality, v.Raw, v.Rules, v.By, v.Doc); err != nil {
 			return fmt.Errorf("store %s: verdict of device %d on %v: %w", s.path, v.Device, v.Day, err)
 		}
@@ -53,6 +56,44 @@ func (s *Store) putVerdicts(ctx context.Context, tx *sql.Tx, c *store.Commit) er
 		}
 	}
 	return nil
+}
+
+// verdictKind is what the verdicts of a clean day have in common.
+type verdictKind struct {
+	day                    cim.Day
+	channel                cim.Channel
+	version, recorded, raw uint32
+	length                 uint16
+	quality                cim.Quality
+	rules, by              string
+}
+
+// putClean keeps first verdicts without a document, as far as there are many of a kind, and returns the others.
+func (s *Store) putClean(ctx context.Context, tx *sql.Tx, vs []store.Verdict) (single []*store.Verdict, err error) {
+	kinds := map[verdictKind][]*store.Verdict{}
+	for i := range vs {
+		v := &vs[i]
+		if v.Version > 1 || v.Doc != nil {
+			single = append(single, v)
+			continue
+		}
+		k := verdictKind{v.Day, v.Channel, v.Version, v.Recorded, v.Raw, v.Length, v.Quality, v.Rules, v.By}
+		if kinds[k] = append(kinds[k], v); len(kinds[k]) < bulkRows {
+			continue
+		}
+		args := append(make([]any, 0, 9+bulkRows), int64(k.day), int64(k.channel), int64(k.version), int64(k.length), int64(k.recorded), int64(k.quality), int64(k.raw), k.rules, k.by)
+		for _, v := range kinds[k] {
+			args = append(args, int64(v.Device))
+		}
+		if _, err := tx.StmtContext(ctx, s.stmts.verdicts).ExecContext(ctx, args...); err != nil {
+			return nil, err
+		}
+		kinds[k] = kinds[k][:0]
+	}
+	for _, left := range kinds {
+		single = append(single, left...)
+	}
+	return single, nil
 }
 
 // Verdicts implements store.Store.

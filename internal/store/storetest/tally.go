@@ -49,6 +49,11 @@ func tallies(t *testing.T, b *bench) {
 			t.Fatalf("%+v", s)
 		}
 	}
+	for _, day := range []cim.Day{99, 100, 101} {
+		if !partsHold(t, b, day) {
+			t.Fatalf("%v: not all parts are kept", day)
+		}
+	}
 	// The same version once more changes nothing, whatever comes with it; a day whose tally is given up is read.
 	b.commit(&store.Commit{Blocks: []store.Block{block(1, 100, 1, 7), block(7777, 100, 1, 7)}}, true)
 	came := 0
@@ -64,4 +69,22 @@ func tallies(t *testing.T, b *bench) {
 		t.Fatal(err)
 	}
 	same(t, "after a repetition", sum, read.Sum())
+	partsHold(t, b, 100)
+}
+
+// partsHold compares what a store keeps of a day by device with what its blocks add up to, if all is kept.
+func partsHold(t *testing.T, b *bench, day cim.Day) (all bool) {
+	t.Helper()
+	kept, read := map[uint32]store.Part{}, map[uint32]store.Part{}
+	all, err := b.DayParts(t.Context(), day, cim.Import, func(device uint32, p store.Part) error { kept[device] = p; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.DayBlocks(t.Context(), day, cim.Import, 0, 1<<32, func(k *store.Block) error { read[k.Device] = store.PartOf(k); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if all {
+		same(t, day.String()+" by device", kept, read)
+	}
+	return all
 }
