@@ -32,6 +32,7 @@ type sumKey struct {
 type daySum struct {
 	parts  []blockPart // by ordinal
 	judged map[uint32]judgedPart
+	told   bool   // what the store keeps of the day by device is in parts, or it keeps nothing
 	puts   uint64 // commits that brought blocks of the day
 	used   uint64
 }
@@ -64,8 +65,12 @@ func (b *blockPart) part() part {
 
 // ofDay adds up a block of which all is expected.
 func ofDay(b *store.Block) part {
-	x := slice{day: b.Day, lo: b.Day.Start(), hi: b.Day.Start() + dayLength}
-	return x.add(b, b.Wh, b.Quality, 0, math.MaxUint32)
+	p := packPart(store.PartOf(b))
+	return p.part()
+}
+
+func packPart(p store.Part) blockPart {
+	return blockPart{p.Wh, p.Values, p.Missing, p.Estimated, p.Edited}
 }
 
 // get returns a day, and makes it if it is not there.
@@ -154,6 +159,40 @@ func (s *daySums) fill(d *daySum, devices int, lists [][]sealedPart) {
 			d.parts[i].values = partNone
 		}
 	}
+}
+
+// recall takes over what the store keeps of a day by device, the first time that it is asked for: else all of its blocks would have to
+// be unpacked.
+func (s *daySums) recall(ctx context.Context, st store.Store, k sumKey, devices int) error {
+	s.mu.Lock()
+	d := s.get(k, devices)
+	told := d.told
+	s.mu.Unlock()
+	if told {
+		return nil
+	}
+	read := make([]blockPart, devices)
+	for i := range read {
+		read[i].values = partNone
+	}
+	all, err := st.DayParts(ctx, k.day, k.ch, func(device uint32, p store.Part) error {
+		if int(device) < devices {
+			read[device] = packPart(p)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.told = true
+	for i := range read {
+		if all && d.parts[i].values == partUnknown { // blocks that came since know better
+			d.parts[i] = read[i]
+		}
+	}
+	return nil
 }
 
 // readDay is readSealed of a whole day of which few blocks are to be read; done says so. Else the day is to be read, and filled in.

@@ -35,37 +35,9 @@ func (m *MDMS) scan(ctx context.Context, x *slice, list []*device, f func(d *dev
 	if list == nil {
 		list = m.devices
 	}
-	var sealed []sealedSpan // by ordinal
-	for _, d := range list {
-		s := &d.imp
-		if x.channel == cim.Export {
-			s = d.exp
-		}
-		if s == nil || !x.chooses(d) {
-			continue
-		}
-		var p part
-		var err error
-		switch r := s.find(x.day); {
-		case r != nil:
-			p, err = x.of(r, s.finished(now), verdicts[d.Ordinal])
-		case s.from == 0 || x.hi <= s.from:
-			continue
-		case s.sealed(x.day):
-			if sealed == nil {
-				sealed = make([]sealedSpan, len(m.devices))
-			}
-			sealed[d.Ordinal] = sealedSpan{s, s.from, s.finished(now)}
-			continue
-		default:
-			p, err = x.ofNone(s, now, verdicts[d.Ordinal])
-		}
-		if err != nil {
-			return err
-		}
-		if p != (part{}) && !f(d, p) {
-			return nil
-		}
+	sealed, more, err := m.scanRows(x, list, now, verdicts, f)
+	if err != nil || !more {
+		return err
 	}
 	if sealed == nil {
 		return nil
@@ -85,6 +57,83 @@ func (m *MDMS) scan(ctx context.Context, x *slice, list []*device, f func(d *dev
 		}
 	}
 	return nil
+}
+
+// scanAtOnce is how many devices are looked at by one goroutine at least: most of the time goes by waiting for memory.
+const scanAtOnce = 10_000
+
+// scanned is a meter whose day is in RAM, with what it measured.
+type scanned struct {
+	d *device
+	blockPart
+}
+
+// scanRows is scan for the meters whose day is in RAM; more is false where f wants no more. It returns those whose day is sealed, by
+// ordinal, nil for none.
+func (m *MDMS) scanRows(x *slice, list []*device, now uint32, verdicts map[uint32]*store.Verdict, f func(*device, part) bool) (sealed []sealedSpan, more bool, err error) {
+	parts := min(max(runtime.GOMAXPROCS(0), 1), 8, len(list)/scanAtOnce+1)
+	found, errs := make([][]scanned, parts), make([]error, parts)
+	var once sync.Once
+	seal := func(d *device, k sealedSpan) {
+		once.Do(func() { sealed = make([]sealedSpan, len(m.devices)) })
+		sealed[d.Ordinal] = k
+	}
+	step := (len(list) + parts - 1) / parts
+	var wg sync.WaitGroup
+	for i := range parts {
+		wg.Go(func() {
+			found[i], errs[i] = x.rows(list[min(i*step, len(list)):min((i+1)*step, len(list))], now, verdicts, seal)
+		})
+	}
+	wg.Wait()
+	for i := range parts {
+		if errs[i] != nil {
+			return nil, false, errs[i]
+		}
+	}
+	for i := range parts {
+		for k := range found[i] {
+			if r := &found[i][k]; !f(r.d, r.part()) {
+				return nil, false, nil
+			}
+		}
+	}
+	return sealed, true, nil
+}
+
+// rows looks at some devices: what they measured, where their day is in RAM. It calls seal for those whose day is sealed.
+func (x *slice) rows(list []*device, now uint32, verdicts map[uint32]*store.Verdict, seal func(*device, sealedSpan)) (found []scanned, err error) {
+	for i, d := range list {
+		s := &d.imp
+		if x.channel == cim.Export {
+			s = d.exp
+		}
+		if s == nil || !x.chooses(d) {
+			continue
+		}
+		var p part
+		switch r := s.find(x.day); {
+		case r != nil:
+			p, err = x.of(r, s.finished(now), verdicts[d.Ordinal])
+		case s.from == 0 || x.hi <= s.from:
+			continue
+		case s.sealed(x.day):
+			seal(d, sealedSpan{s, s.from, s.finished(now)})
+			continue
+		default:
+			p, err = x.ofNone(s, now, verdicts[d.Ordinal])
+		}
+		if err != nil {
+			return nil, err
+		}
+		if p != (part{}) {
+			if found == nil {
+				found = make([]scanned, 0, len(list)-i)
+			}
+			found = append(found, scanned{d, p.pack()})
+		}
+	}
+	return found, nil
 }
 
 // telling are the verdicts of the slice's day that say more than that all is validated, by device.
@@ -136,6 +185,9 @@ type sealedPart struct {
 func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdicts map[uint32]*store.Verdict) ([]sealedPart, error) {
 	var sums *daySum
 	if x.lo == x.day.Start() && x.hi == x.lo+dayLength {
+		if err := m.sums.recall(ctx, m.o.Store, sumKey{x.day, x.channel}, len(of)); err != nil {
+			return nil, err
+		}
 		out, d, done, err := m.readDay(ctx, x, of, verdicts)
 		if done || err != nil {
 			if err == nil {

@@ -255,6 +255,19 @@ func BenchmarkSealedDay(b *testing.B) {
 			_, err := m.querySums(b.Context(), api.SumQuery{Day: day.String(), By: "feeder"})
 			return err
 		},
+		"sum-of-a-day-forgotten": func() error {
+			m.sums.forget()
+			_, err := m.querySums(b.Context(), api.SumQuery{Day: day.String(), By: "feeder"})
+			return err
+		},
+		"sum-of-a-slot": func() error {
+			_, err := m.querySums(b.Context(), api.SumQuery{At: unix(day.Start() + 40*900), Minutes: 15, By: "feeder"})
+			return err
+		},
+		"missing-in-a-slot": func() error {
+			_, err := m.queryMissing(b.Context(), api.SumQuery{At: unix(day.Start() + 9*900), Minutes: 15, Paging: api.Paging{Limit: 1000}})
+			return err
+		},
 		"missing": func() error {
 			got, err := m.queryMissing(b.Context(), api.SumQuery{Day: day.String(), Paging: api.Paging{Limit: 1000}})
 			if err == nil && len(got.Items) != n/1000 {
