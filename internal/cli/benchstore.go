@@ -22,10 +22,11 @@ func newBenchStore(a *app) *cobra.Command {
 	var meters, length, past int
 	cmd := &cobra.Command{
 		Use:   "store",
-		Short: "Measure the store with a day of many meters: committed, sealed, read",
+		Short: "Measure the store with a day of many meters: committed, sealed, validated, read, exported",
 		Long: `Measure the store with a day of many meters on real load curves: how fast intervals are committed, synced; how long the
-sealing of the day takes while the next one's come in; what a sealed interval takes; and how long single meters' days and months,
-the sums by slot and who lacks intervals take to read. CPU is this process's, so without the server's for PostgreSQL.
+sealing of the day takes while the next one's come in, and its validation after that; what a sealed interval takes, and what of it is
+for when each value came; how long single meters' days and months, the sums by slot and who lacks intervals take to read; and the
+export of a million intervals. CPU is this process's, so without the server's for PostgreSQL.
 
 The store must be empty: SQLite in a directory that is removed afterwards, or --store postgres://… for a database of yours.`,
 		Example: "  wattbus bench store --meters 200000 --interval 15\n  wattbus bench store --store 'postgres://wattbus@/bench?host=/run/postgresql'",

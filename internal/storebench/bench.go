@@ -36,12 +36,14 @@ type bench struct {
 	Options
 	load    *load
 	today   *curves
+	next    *curves // of the day after
+	beside  int     // commits of it so far
 	quality []cim.Quality
 	seq     uint64
 	rows    []Row
 }
 
-// Run measures. The order is that of a centre's day: intervals come in, the day is over and sealed while the next one's come
+// Run measures. The order is that of a centre's day: intervals come in, the day is over, sealed and validated while the next one's come
 // in, and then it is looked at.
 func Run(ctx context.Context, o Options) ([]Row, error) {
 	set, err := dataset.Load()
@@ -50,7 +52,7 @@ func Run(ctx context.Context, o Options) ([]Row, error) {
 	}
 	b := &bench{Options: o, load: newLoad(set, o.Length)}
 	b.quality = slices.Repeat([]cim.Quality{cim.Raw}, b.load.slots())
-	for _, part := range []func(context.Context) error{b.past, b.ingest, b.seal, b.query, b.sums} {
+	for _, part := range []func(context.Context) error{b.past, b.ingest, b.seal, b.validate, b.query, b.sums, b.export} {
 		if err := part(ctx); err != nil {
 			return nil, err
 		}
@@ -108,16 +110,56 @@ func (b *bench) ingest(ctx context.Context) error {
 	return nil
 }
 
-// seal seals the day while the next one's intervals come in, 200,000 a second as from 360 million meters' half hours.
+// seal seals the day while the next one's intervals come in.
 func (b *bench) seal(ctx context.Context) error {
-	next := b.load.day(b.load.first + 1)
+	start, used := time.Now(), b.CPU()
+	came, waits, err := b.meanwhile(ctx, func() error {
+		for at := 0; at < b.Meters; at += b.SealRows {
+			to := min(at+b.SealRows, b.Meters)
+			c := &store.Commit{Blocks: b.load.blocks(b.today, b.quality, at, to, 1)}
+			if to == b.Meters {
+				c.DropDays = []cim.Day{b.today.day}
+			}
+			if err := b.commit(ctx, c); err != nil {
+				return err
+			}
+			b.Progress("seal", int64(to), int64(b.Meters))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	took, cpu := time.Since(start), b.CPU()-used
+	n := float64(b.Meters * b.load.slots())
+	last := &b.rows[len(b.rows)-1]
+	*last = Row{"intervals committed and sealed", n / (last.Value + took.Seconds()), "1/s"}
+	b.add(fmt.Sprintf("a day of %d meters sealed, while %.0f intervals/s come in", b.Meters, float64(came)/took.Seconds()), took.Seconds(), "s")
+	b.add("sealed, with what came in meanwhile", cpu.Seconds()/(n+float64(came))*1e6, "CPU s/million")
+	b.add("a commit of readings meanwhile, median", quantile(waits, 50), "ms")
+	b.add("a commit of readings meanwhile, the longest", quantile(waits, 100), "ms")
+	z, err := b.Store.Size(ctx)
+	if err != nil {
+		return err
+	}
+	b.add("sealed interval", float64(z.BlockBytes)/float64(z.BlockIntervals), "bytes")
+	return b.arrivals()
+}
+
+// besideRows is how many readings a commit of meanwhile brings.
+const besideRows = 20_000
+
+// meanwhile does f while the next day's intervals come in, 200,000 a second as from 360 million meters' half hours, and returns how many
+// came and how long each of their commits took: the store puts these and f's in turn.
+func (b *bench) meanwhile(ctx context.Context, f func() error) (came int64, waits []time.Duration, err error) {
+	if b.next == nil {
+		b.next = b.load.day(b.load.first + 1)
+	}
 	stop, done := make(chan struct{}), make(chan error, 1)
-	came := int64(0)
-	go func() { // one that commits beside the sealing: the store puts them in turn
-		const rows = 20_000
+	go func() {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
-		for i := 0; ; i++ {
+		for ; ; b.beside++ {
 			select {
 			case <-stop:
 				done <- nil
@@ -127,42 +169,30 @@ func (b *bench) seal(ctx context.Context) error {
 				return
 			case <-tick.C:
 			}
-			at := i * rows % b.Meters
-			k := b.load.chunk(next, i*rows/b.Meters%b.load.slots(), at, min(at+rows, b.Meters))
+			at := b.beside * besideRows % b.Meters
+			k := b.load.chunk(b.next, b.beside*besideRows/b.Meters%b.load.slots(), at, min(at+besideRows, b.Meters))
+			start := time.Now()
 			if _, err := b.Store.Commit(ctx, &store.Commit{Chunks: []store.Chunk{k}}); err != nil {
 				done <- err
 				return
 			}
+			waits = append(waits, time.Since(start))
 			came += int64(len(k.Rows))
 		}
 	}()
-	start, used := time.Now(), b.CPU()
-	var err error
-	for at := 0; at < b.Meters && err == nil; at += b.SealRows {
-		to := min(at+b.SealRows, b.Meters)
-		c := &store.Commit{Blocks: b.load.blocks(b.today, b.quality, at, to, 1)}
-		if to == b.Meters {
-			c.DropDays = []cim.Day{b.today.day}
-		}
-		err = b.commit(ctx, c)
-		b.Progress("seal", int64(to), int64(b.Meters))
-	}
-	took, cpu := time.Since(start), b.CPU()-used
+	err = f()
 	close(stop)
-	if err := errors.Join(err, <-done); err != nil {
-		return err
+	err = errors.Join(err, <-done)
+	return came, waits, err
+}
+
+// quantile sorts, and returns milliseconds; 0 for none.
+func quantile(times []time.Duration, percent int) float64 {
+	if len(times) == 0 {
+		return 0
 	}
-	n := float64(b.Meters * b.load.slots())
-	last := &b.rows[len(b.rows)-1]
-	*last = Row{"intervals committed and sealed", n / (last.Value + took.Seconds()), "1/s"}
-	b.add(fmt.Sprintf("a day of %d meters sealed, while %.0f intervals/s come in", b.Meters, float64(came)/took.Seconds()), took.Seconds(), "s")
-	b.add("sealed, with what came in meanwhile", cpu.Seconds()/(n+float64(came))*1e6, "CPU s/million")
-	z, err := b.Store.Size(ctx)
-	if err != nil {
-		return err
-	}
-	b.add("sealed interval", float64(z.BlockBytes)/float64(z.BlockIntervals), "bytes")
-	return nil
+	slices.Sort(times)
+	return times[min(len(times)*percent/100, len(times)-1)].Seconds() * 1e3
 }
 
 // query reads single meters' days and months, as they come.
@@ -187,9 +217,8 @@ func (b *bench) query(ctx context.Context) error {
 			}
 			times = append(times, time.Since(start))
 		}
-		slices.Sort(times)
-		b.add(q.what+", median", times[len(times)/2].Seconds()*1e3, "ms")
-		b.add(q.what+", 99 of 100", times[len(times)*99/100].Seconds()*1e3, "ms")
+		b.add(q.what+", median", quantile(times, 50), "ms")
+		b.add(q.what+", 99 of 100", quantile(times, 99), "ms")
 	}
 	return nil
 }
