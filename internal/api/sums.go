@@ -57,6 +57,7 @@ type MissingMeter struct {
 	Transformer string `json:"transformer,omitempty"`
 	State       string `json:"state"`
 	Missing     int64  `json:"missing"`
+	Lost        int64  `json:"lost,omitempty" doc:"Of the missing ones, those that will not come any more: the meter does not hold them."`
 }
 
 // TopMeter is a meter with what it measured.
@@ -74,6 +75,7 @@ type TopMeter struct {
 
 // CompleteByQuery asks for completeness by concentrator, feeder, transformer, substation, or by the age of what is missing.
 type CompleteByQuery struct {
+	Paging
 	Span
 	By string `json:"by"`
 }
@@ -83,6 +85,7 @@ type CompleteBy struct {
 	From  time.Time   `json:"from"`
 	To    time.Time   `json:"to"`
 	Items []KeyCounts `json:"items"`
+	Next  string      `json:"next,omitempty"`
 }
 
 // KeyCounts count the intervals of the meters of one key, or of all that are missing of one age.

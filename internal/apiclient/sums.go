@@ -51,9 +51,21 @@ func (c *Client) Top(ctx context.Context, q api.SumQuery, limit int) ([]api.TopM
 	return pages[api.TopMeter](ctx, c, "/v1/top", sliceValues(q), limit)
 }
 
-// CompletenessBy counts intervals by concentrator, substation, feeder, transformer, or age of what is missing.
+// CompletenessBy counts intervals by concentrator, substation, feeder, transformer, or age of what is missing; all pages of it.
 func (c *Client) CompletenessBy(ctx context.Context, by string, from, to time.Time) (api.CompleteBy, error) {
-	return get[api.CompleteBy](ctx, c, "/v1/completeness/by", values("by", by, "from", stamp(from), "to", stamp(to)))
+	v := values("by", by, "from", stamp(from), "to", stamp(to), "limit", strconv.Itoa(pageSize))
+	all, err := get[api.CompleteBy](ctx, c, "/v1/completeness/by", v)
+	for next := all.Next; err == nil && next != ""; {
+		v.Set("cursor", next)
+		v.Set("from", stamp(all.From)) // the same span, also if more has ended meanwhile
+		v.Set("to", stamp(all.To))
+		var more api.CompleteBy
+		more, err = get[api.CompleteBy](ctx, c, "/v1/completeness/by", v)
+		all.Items = append(all.Items, more.Items...)
+		next = more.Next
+	}
+	all.Next = ""
+	return all, err
 }
 
 // ServiceLevel tells which share of the intervals of whole UTC days had arrived by each deadline.

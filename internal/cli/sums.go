@@ -123,8 +123,10 @@ func newSlice[T any](a *app, cmd *cobra.Command, limit int, list func(context.Co
 
 func newMissing(a *app) *cobra.Command {
 	return newSlice(a, &cobra.Command{
-		Use:     "missing",
-		Short:   "List the meters that lack intervals of a slot or a day",
+		Use:   "missing",
+		Short: "List the meters that lack intervals of a slot or a day",
+		Long: `List the meters that lack intervals of a slot or a day. LOST tells how many of them will not come any more: the meter told that it
+does not reach back so far, or three times that it holds none, or they are older than any meter keeps. The rest may still come.`,
 		Example: "  wattbus missing\n  wattbus missing --day 2026-11-28 --feeder F1",
 	}, 0, func(ctx context.Context, c *apiclient.Client, q api.SumQuery, limit int) ([]api.MissingMeter, error) {
 		return c.Missing(ctx, q, limit)
@@ -136,6 +138,7 @@ func newMissing(a *app) *cobra.Command {
 		{"transformer", func(m api.MissingMeter) string { return m.Transformer }},
 		{"state", func(m api.MissingMeter) string { return m.State }},
 		{"missing", func(m api.MissingMeter) string { return int64Text(m.Missing) }},
+		{"lost", func(m api.MissingMeter) string { return int64Text(m.Lost) }},
 	})
 }
 

@@ -20,19 +20,24 @@ const lostForGood = "lost for good"
 
 // queryCompleteBy counts by concentrator or place, or what is missing by its age. It needs nothing from the store.
 func (m *MDMS) queryCompleteBy(_ context.Context, q api.CompleteByQuery) (api.CompleteBy, error) {
+	out := api.CompleteBy{Items: []api.KeyCounts{}}
+	limit, err := page(q.Paging, maxPage)
+	if err != nil {
+		return out, err
+	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	now := m.o.Clock.Unix()
 	from, to, err := span(q.From, q.To, 0, now)
-	out := api.CompleteBy{Items: []api.KeyCounts{}}
 	if err != nil {
 		return out, err
 	}
 	to = min(to, now)
 	out.From, out.To = unix(from), unix(to)
+	name := func(k *api.KeyCounts) string { return k.Key }
 	if q.By == "age" {
-		out.Items = m.missingByAge(from, to, now)
-		return out, nil
+		out.Items, out.Next, err = keyPage(m.missingByAge(from, to, now), name, false, q.Paging, limit)
+		return out, err
 	}
 	key, err := m.keyOf(q.By)
 	if err != nil {
@@ -61,13 +66,16 @@ func (m *MDMS) queryCompleteBy(_ context.Context, q api.CompleteByQuery) (api.Co
 			s.Missing += missing
 		})
 	}
+	all := make([]api.KeyCounts, 0, len(sums))
 	for _, s := range sums {
 		s.There = s.Expected - s.Missing
 		s.Percent = counts(s.There, 0, s.Missing).Percent
-		out.Items = append(out.Items, *s)
+		all = append(all, *s)
 	}
-	slices.SortFunc(out.Items, func(a, b api.KeyCounts) int { return strings.Compare(a.Key, b.Key) })
-	return out, nil
+	slices.SortFunc(all, func(a, b api.KeyCounts) int { return strings.Compare(a.Key, b.Key) })
+	all, out.Next, err = keyPage(all, name, true, q.Paging, limit)
+	out.Items = append(out.Items, all...)
+	return out, err
 }
 
 // within counts the expected intervals of a span, in those of the present length, and those of them that are missing.
@@ -77,7 +85,7 @@ func (s *series) within(from, to, now uint32) (expected, missing int64) {
 		return 0, 0
 	}
 	expected = int64(hi/s.step()) - int64((lo+s.step()-1)/s.step())
-	s.holes(hi, func(a, b uint32, n int64) {
+	s.holes(hi, func(a, b uint32, n int64, _ bool) {
 		if a, b = max(a, lo), min(b, hi); a < b {
 			missing += min(n, int64((b-a)/s.step()))
 		}
@@ -85,24 +93,32 @@ func (s *series) within(from, to, now uint32) (expected, missing int64) {
 	return expected, missing
 }
 
-// holes calls f with the spans before until in which n intervals are missing, those that are lost for good included.
-func (s *series) holes(until uint32, f func(lo, hi uint32, n int64)) {
+// holes calls f with the spans before until in which n intervals are missing; gone says that they are lost for good: given up, from
+// before what the meter still holds, or said three times to have no value.
+func (s *series) holes(until uint32, f func(lo, hi uint32, n int64, gone bool)) {
 	for _, d := range s.lost {
 		if d.day.Start() < until {
-			f(d.day.Start(), d.day.Start()+dayLength, int64(d.missing))
+			f(d.day.Start(), d.day.Start()+dayLength, int64(d.missing), true)
 		}
 	}
 	if s.from == 0 {
 		return
 	}
+	held := (s.oldest + s.step() - 1) / s.step() * s.step()
 	s.walk(s.complete, until, func(lo, hi uint32, r *dayRow) bool {
 		if r == nil {
-			f(lo, hi, int64((hi-lo)/s.step()))
+			if cut := min(max(lo, held), hi); lo < cut {
+				f(lo, cut, int64((cut-lo)/s.step()), true)
+				lo = cut
+			}
+			if lo < hi {
+				f(lo, hi, int64((hi-lo)/s.step()), false)
+			}
 			return true
 		}
 		for i := int(r.first) + 1; i <= int(r.last); i++ {
 			if r.cells[i].wh == cim.NoValue && !r.joined(i) && r.start(i) >= lo && r.at(i) <= hi {
-				f(r.start(i), r.at(i), 1)
+				f(r.start(i), r.at(i), 1, r.start(i) < s.oldest || r.refused(i))
 			}
 		}
 		return true
@@ -141,11 +157,11 @@ func (m *MDMS) missingByAge(from, to, now uint32) []api.KeyCounts {
 
 // byAge calls add with how many intervals of each age are missing.
 func (s *series) byAge(from, to, now uint32, add func(bucket int, n int64)) {
-	s.holes(s.finished(min(to, now)), func(lo, hi uint32, n int64) {
+	s.holes(s.finished(min(to, now)), func(lo, hi uint32, n int64, gone bool) {
 		if hi <= from {
 			return
 		}
-		if hi <= s.complete || s.beyond(lo, hi) { // given up, or the meter does not hold it
+		if gone {
 			add(len(ages), n)
 			return
 		}
@@ -167,6 +183,3 @@ func (s *series) byAge(from, to, now uint32, add func(bucket int, n int64)) {
 		}
 	})
 }
-
-// beyond reports whether a span lies before what the meter still holds.
-func (s *series) beyond(_, hi uint32) bool { return hi <= s.oldest }

@@ -21,6 +21,10 @@ func (m *MDMS) queryCompleteHours(_ context.Context, q api.CompleteHoursQuery) (
 	if out.Minutes < 0 || out.Minutes > 1440 || 1440%out.Minutes != 0 {
 		return out, api.BadRequest("minutes", "%d does not divide a day, want such as 30, 60 or 1440", q.Minutes)
 	}
+	limit, err := page(q.Paging, maxPage)
+	if err != nil {
+		return out, err
+	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	key, err := m.keyOf(q.By)
@@ -68,21 +72,14 @@ func (m *MDMS) queryCompleteHours(_ context.Context, q api.CompleteHoursQuery) (
 		s.Meters++
 		d.each(func(x *series) { x.bySteps(from, to, now, step, s) })
 	}
+	all := make([]api.HourCounts, 0, len(sums))
 	for _, s := range sums {
-		if s.Key > q.Cursor || q.Cursor == "" {
-			out.Items = append(out.Items, *s)
-		}
+		all = append(all, *s)
 	}
-	slices.SortFunc(out.Items, func(a, b api.HourCounts) int { return strings.Compare(a.Key, b.Key) })
-	limit := q.Limit
-	if limit <= 0 {
-		limit = 100
-	}
-	if len(out.Items) > limit {
-		out.Items = out.Items[:limit]
-		out.Next = out.Items[limit-1].Key
-	}
-	return out, nil
+	slices.SortFunc(all, func(a, b api.HourCounts) int { return strings.Compare(a.Key, b.Key) })
+	all, out.Next, err = keyPage(all, func(h *api.HourCounts) string { return h.Key }, true, q.Paging, limit)
+	out.Items = append(out.Items, all...)
+	return out, err
 }
 
 // keyOf returns what a device is counted under. m.mu is held.
@@ -123,7 +120,7 @@ func (s *series) bySteps(from, to, now, step uint32, sum *api.HourCounts) {
 		}
 	}
 	spread(lo, hi, int64(hi/s.step())-int64((lo+s.step()-1)/s.step()), sum.Expected)
-	s.holes(hi, func(a, b uint32, n int64) {
+	s.holes(hi, func(a, b uint32, n int64, _ bool) {
 		if a, b = max(a, lo), min(b, hi); a < b {
 			spread(a, b, min(n, int64((b-a)/s.step())), sum.Missing)
 		}

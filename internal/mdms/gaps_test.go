@@ -54,6 +54,17 @@ func TestGone(t *testing.T) {
 			t.Errorf("from %d h to %d h before now: %d, want %d", (now-x.from)/3600, (now-x.to)/3600, got, x.want)
 		}
 	}
+	for range maxRefused {
+		r.refuse(5)
+	}
+	ages := map[int]int64{}
+	s.byAge(0, now, now, func(i int, n int64) { ages[i] += n })
+	if got := s.gone(now-6*dayLength, now); got != 1 {
+		t.Errorf("said three times not to be there: %d, want 1", got)
+	}
+	if got := ages[5]; got != 7+48+11+1 {
+		t.Errorf("%v by age, want %d lost for good", ages, 7+48+11+1)
+	}
 	s.oldest = now - 5*dayLength
 	if got := s.gone(now-6*dayLength, now); got != 46 {
 		t.Errorf("of a day with a row: %d, want 46", got)

@@ -112,23 +112,15 @@ func (s *series) gapFrom(after, until, span uint32) (from, to uint32, n int) {
 	return from, to, n
 }
 
-// gone counts the intervals of [from, to) that are missing for good: given up, or beyond what the meter still holds. Of a day that
-// was given up all count.
+// gone counts the intervals of [from, to) that are lost for good. Of a day that was given up all count.
 func (s *series) gone(from, to uint32) (n int64) {
-	limit := (s.oldest + s.step() - 1) / s.step() * s.step()
-	s.holes(to, func(lo, hi uint32, k int64) {
-		switch whole := (hi - lo) / s.step(); {
-		case hi <= from:
-		case hi <= s.complete:
-			n += k
-		case int64(whole) != k: // a part of an open day, of other lengths
-			if hi <= limit {
-				n += k
-			}
+	s.holes(to, func(lo, hi uint32, k int64, gone bool) {
+		switch {
+		case !gone || hi <= from:
+		case lo < from && k == int64((hi-lo)/s.step()) && lo >= s.complete:
+			n += int64((hi - max(lo, from/s.step()*s.step())) / s.step())
 		default:
-			if lo, hi = max(lo, from/s.step()*s.step()), min(hi, limit); lo < hi {
-				n += int64((hi - lo) / s.step())
-			}
+			n += k
 		}
 	})
 	return n

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/bus"
+	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/mdms/outage"
 	"github.com/wattbus/wattbus/internal/topic"
 )
@@ -90,18 +91,9 @@ func (m *MDMS) querySums(ctx context.Context, q api.SumQuery) (api.Sums, error) 
 		all = append(all, *s)
 	}
 	slices.SortFunc(all, func(a, b api.Sum) int { return strings.Compare(a.Key, b.Key) })
-	for i := range all {
-		// A cursor has a mark before the key, which may be empty.
-		if q.Cursor != "" && all[i].Key <= strings.TrimPrefix(q.Cursor, "=") {
-			continue
-		}
-		if len(out.Items) == limit {
-			out.Next = "=" + out.Items[limit-1].Key
-			break
-		}
-		out.Items = append(out.Items, all[i])
-	}
-	return out, nil
+	all, out.Next, err = keyPage(all, func(s *api.Sum) string { return s.Key }, true, q.Paging, limit)
+	out.Items = append(out.Items, all...)
+	return out, err
 }
 
 func (m *MDMS) queryMissing(ctx context.Context, q api.SumQuery) (api.Page[api.MissingMeter], error) {
@@ -146,7 +138,12 @@ func (m *MDMS) queryMissing(ctx context.Context, q api.SumQuery) (api.Page[api.M
 			out.Next = out.Items[limit-1].ID
 			break
 		}
-		out.Items = append(out.Items, api.MissingMeter{ID: l.d.ID, Path: l.d.EndDevice.Path, UsagePoint: m.GridOf(l.d.ID).UsagePoint,
+		s := &l.d.imp
+		if x.channel == cim.Export {
+			s = l.d.exp
+		}
+		lost := min(s.gone(x.lo, min(x.hi, s.finished(m.o.Clock.Unix()))), l.n)
+		out.Items = append(out.Items, api.MissingMeter{ID: l.d.ID, Lost: lost, Path: l.d.EndDevice.Path, UsagePoint: m.GridOf(l.d.ID).UsagePoint,
 			Feeder: m.grid.names[l.d.place.feeder], Transformer: m.grid.names[l.d.place.transformer], State: outage.State(&l.d.EndDevice), Missing: l.n})
 	}
 	return out, nil

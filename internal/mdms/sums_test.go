@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,12 +71,13 @@ func TestSums(t *testing.T) {
 	if len(by.Items) != 2 || by.Items[0] != (api.KeyCounts{Key: "F0", Meters: 3, Expected: 3 * (slots + 1), There: 3 * slots, Missing: 3, Percent: by.Items[0].Percent}) {
 		t.Fatalf("%+v", by)
 	}
+	c.pagesOfKeys(by)
 	age := ask[api.CompleteByQuery, api.CompleteBy](c, api.QueryCompleteBy, api.CompleteByQuery{By: "age"})
 	if age.Items[0].Missing != 6 || age.Items[0].Meters != 6 || age.Items[1].Missing != 11 || age.Items[1].Meters != 1 {
 		t.Fatalf("%+v", age)
 	}
 	hours := ask[api.CompleteHoursQuery, api.CompleteHours](c, api.QueryCompleteHours, api.CompleteHoursQuery{By: "feeder", Minutes: 30, Paging: api.Paging{Limit: 1}})
-	if f := hours.Items; len(f) != 1 || hours.Next != "F0" || f[0].Meters != 3 || len(f[0].Expected) != 24 || f[0].Missing[22] != 3 || f[0].Missing[21] != 0 || f[0].Expected[23] != 0 || f[0].Expected[0] != 3 {
+	if f := hours.Items; len(f) != 1 || hours.Next != "=F0" || f[0].Meters != 3 || len(f[0].Expected) != 24 || f[0].Missing[22] != 3 || f[0].Missing[21] != 0 || f[0].Expected[23] != 0 || f[0].Expected[0] != 3 {
 		t.Fatalf("%+v", hours)
 	}
 	hours = ask[api.CompleteHoursQuery, api.CompleteHours](c, api.QueryCompleteHours, api.CompleteHoursQuery{By: "concentrator", Minutes: 1440, Span: api.Span{From: unix(t0)}})
@@ -100,6 +102,36 @@ func TestSums(t *testing.T) {
 	ask[api.MeterRetirement, api.Retired](c, api.QueryMeterRetire, api.MeterRetirement{ID: w.ids[4]})
 	if after := ask[api.SumQuery, api.Sums](c, api.QuerySums, day); before.Total.Meters != 6 || before.Total.Missing != 48 || after.Total != before.Total {
 		t.Fatalf("the sum of a day was %+v, and is %+v once a meter is retired", before.Total, after.Total)
+	}
+}
+
+// pagesOfKeys asks for what is known by key in pages of one, also where a key is empty, and ages in their order.
+func (c *centre) pagesOfKeys(want api.CompleteBy) {
+	c.t.Helper()
+	for _, by := range []string{"feeder", "substation", "age"} {
+		q := api.CompleteByQuery{By: by}
+		all := ask[api.CompleteByQuery, api.CompleteBy](c, api.QueryCompleteBy, q)
+		if by == "feeder" && !reflect.DeepEqual(all.Items, want.Items) || by == "substation" && (len(all.Items) != 1 || all.Items[0].Key != "") || all.Next != "" {
+			c.t.Fatalf("by %s: %+v", by, all)
+		}
+		var got []api.KeyCounts
+		for q.Limit = 1; len(got) <= len(all.Items); {
+			p := ask[api.CompleteByQuery, api.CompleteBy](c, api.QueryCompleteBy, q)
+			got = append(got, p.Items...)
+			if q.Cursor = p.Next; q.Cursor == "" {
+				break
+			}
+		}
+		if !reflect.DeepEqual(got, all.Items) {
+			c.t.Fatalf("by %s, one by one: %+v, want %+v", by, got, all.Items)
+		}
+	}
+	for field, q := range map[string]api.CompleteByQuery{"cursor": {By: "feeder", Paging: api.Paging{Cursor: "F0"}}, "limit": {By: "feeder", Paging: api.Paging{Limit: -1}}} {
+		_, err := bus.Request[api.CompleteByQuery, api.CompleteBy](c.t.Context(), c.bus, api.QueryCompleteBy, q)
+		var p *api.Problem
+		if !errors.As(err, &p) || p.Field != field {
+			c.t.Errorf("%s: %v", field, err)
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ type sumsIn struct {
 }
 
 type completeByIn struct {
+	PageIn
 	By   string    `query:"by" required:"true" enum:"concentrator,substation,feeder,transformer,age" doc:"What to count by."`
 	From time.Time `query:"from" doc:"Start of the span; default the oldest interval."`
 	To   time.Time `query:"to" doc:"End of the span, not included; default now."`
@@ -68,13 +69,13 @@ func (s *Server) sumCalls(h huma.API) {
 			return page[api.SumQuery, api.TopMeter](ctx, s, s.opt.LongAskTimeout, api.QueryTop, in.query())
 		})
 	huma.Register(h, withProblem(h, operation("list-completeness", http.MethodGet, "/v1/completeness/by", "network", "Completeness by concentrator, place or age",
-		"Expected intervals and those that are there, by key; by `age`, only what is missing, by how long ago it ended.")),
+		"Expected intervals and those that are there, by key; by `age`, only what is missing, by how long ago it ended. Keys page by name, ages as they follow each other.")),
 		func(ctx context.Context, in *completeByIn) (*out[api.CompleteBy], error) {
 			if err := checkSpan(in.From, in.To); err != nil {
 				return nil, s.asError(err)
 			}
 			return one[api.CompleteByQuery, api.CompleteBy](ctx, s, s.opt.LongAskTimeout, api.QueryCompleteBy,
-				api.CompleteByQuery{Span: api.Span{From: in.From, To: in.To}, By: in.By})
+				api.CompleteByQuery{Paging: in.paging(), Span: api.Span{From: in.From, To: in.To}, By: in.By})
 		})
 	huma.Register(h, withProblem(h, operation("list-completeness-hours", http.MethodGet, "/v1/completeness/hours", "network", "Completeness by concentrator or place, and by hour",
 		"For each key the expected intervals and the missing ones, step by step. Keys page by name.")),
