@@ -13,7 +13,8 @@ type Problem struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
 	Field  string `json:"field,omitempty"` // which part of the request
-	// Errors lists every part of the request that is wrong, where there are several; Field and Detail name the first.
+	// Errors lists every part of the request that is wrong, where there are several; Field and Detail name the first, or Detail
+	// tells how many.
 	Errors []FieldError `json:"errors,omitempty"`
 }
 

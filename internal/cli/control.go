@@ -152,10 +152,10 @@ func (c *control) run(ctx context.Context, typ, target string) error {
 		return err
 	}
 	cmd, err := client.CreateCommand(ctx, api.CommandRequest{
-		Target: to, Type: typ, Params: c.params, ExpiresIn: int((c.timeout + time.Second - 1) / time.Second), At: at, Priority: c.priority,
+		Target: to.Target, Type: typ, Params: c.params, ExpiresIn: int((c.timeout + time.Second - 1) / time.Second), At: at, Priority: c.priority,
 	})
 	if err != nil {
-		return err
+		return to.place(err)
 	}
 	if cmd.State == api.CommandPendingApproval {
 		fmt.Fprintf(c.app.Err, "%s %s waits for approval: %s; \"wattbus commands approve %s\" with another person's token lets it go\n",

@@ -88,10 +88,19 @@ func render(err error) string {
 		return "timed out: " + err.Error()
 	}
 	var problem *api.Problem
-	if errors.As(err, &problem) && problem.Status == http.StatusUnauthorized {
+	if !errors.As(err, &problem) {
+		return err.Error()
+	}
+	if problem.Status == http.StatusUnauthorized {
 		return err.Error() + "; here by --token, or WATTBUS_TOKEN in the environment (wattbus token makes one)"
 	}
-	return err.Error()
+	var told []string
+	for _, e := range problem.Errors {
+		if e.Field != problem.Field || e.Detail != problem.Detail { // which stands there already
+			told = append(told, e.Field+": "+e.Detail)
+		}
+	}
+	return err.Error() + toldLines(told, len(told))
 }
 
 // app is what all commands share.

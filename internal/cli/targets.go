@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/wattbus/wattbus/internal/api"
@@ -26,28 +27,37 @@ TARGET is one of
                          those of which all that fits: path, substation, feeder, transformer, tag, contract (active, vacant,
                          disconnected), state (online, disconnected, power-lost, comm-lost, unreachable, sleeping, never-seen)`
 
+// target is what a command is for, and of a list where its meters stand, so that what the centre finds wrong with one can be told.
+type target struct {
+	api.Target
+	list  string // "": none
+	lines []int  // of each meter
+}
+
 // readTarget reads what a command is for. in is what "-" reads.
-func readTarget(s string, in io.Reader) (api.Target, error) {
+func readTarget(s string, in io.Reader) (target, error) {
 	if query, ok := strings.CutPrefix(s, "query:"); ok {
-		return parseQuery(query)
+		q, err := parseQuery(query)
+		return target{Target: q}, err
 	}
 	name, ok := strings.CutPrefix(s, "@")
 	switch {
 	case s == "-" && in == nil:
-		return api.Target{}, usagef("target -: there is no standard input")
+		return target{}, usagef("target -: there is no standard input")
 	case s == "-":
 		return meterList("standard input", in)
 	case ok:
 		f, err := os.Open(name)
 		if err != nil {
-			return api.Target{}, usagef("target %q: %w", s, err)
+			return target{}, usagef("target %q: %w", s, err)
 		}
 		t, err := meterList(name, f)
 		return t, errors.Join(err, f.Close())
 	case strings.Contains(s, ","):
 		return meterList("target", strings.NewReader(strings.ReplaceAll(s, ",", "\n")))
 	}
-	return parseTarget(s)
+	t, err := parseTarget(s)
+	return target{Target: t}, err
 }
 
 // parseQuery reads feeder=F12,state=online.
@@ -70,18 +80,24 @@ func parseQuery(s string) (api.Target, error) {
 }
 
 // meterList reads ids, a line each, or a CSV file whose first line names a column meter or id. Empty lines and what follows a #
-// at the beginning of a line do not count.
-func meterList(name string, r io.Reader) (api.Target, error) {
+// at the beginning of a line do not count. It tells of every line that is wrong, and takes none of the list then.
+func meterList(name string, r io.Reader) (target, error) {
 	rows := csv.NewReader(bufio.NewReader(r))
 	rows.FieldsPerRecord, rows.Comment, rows.TrimLeadingSpace = -1, '#', true
-	t := api.Target{Meters: []string{}}
-	column := 0
+	t := target{Target: api.Target{Meters: []string{}}, list: name}
+	var wrong wrongLines
+	column, at := 0, map[string]int{}
 	for first := true; ; first = false {
 		row, err := rows.Read()
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil {
+		var bad *csv.ParseError
+		switch {
+		case errors.As(err, &bad):
+			wrong.add(bad.StartLine, "%v", bad.Err)
+			continue
+		case err != nil:
 			return t, usagef("%s: %w", name, err)
 		}
 		if first {
@@ -96,21 +112,87 @@ func meterList(name string, r io.Reader) (api.Target, error) {
 		}
 		line, _ := rows.FieldPos(0)
 		if column >= len(row) {
-			return t, usagef("%s, line %d: %d columns, the meter should stand in number %d", name, line, len(row), column+1)
+			wrong.add(line, "%d columns, the meter should stand in number %d", len(row), column+1)
+			continue
 		}
 		id := strings.TrimSpace(row[column])
 		if err := topic.CheckID(id); err != nil {
-			return t, usagef("%s, line %d: %w", name, line, err)
+			wrong.add(line, "%v", err)
+			continue
 		}
-		t.Meters = append(t.Meters, id)
+		if before := at[id]; before != 0 {
+			wrong.add(line, "%s stands in line %d already", id, before)
+			continue
+		}
+		at[id] = line
+		t.Meters, t.lines = append(t.Meters, id), append(t.lines, line)
 	}
-	if len(t.Meters) == 0 {
+	if wrong.count > 0 {
+		return t, usagef("%s: %w", name, wrong.err(wrong.count+len(t.Meters)))
+	}
+	switch len(t.Meters) {
+	case 0:
 		return t, usagef("%s: no meter in it", name)
-	}
-	if len(t.Meters) == 1 {
-		return api.Target{Meter: t.Meters[0]}, nil
+	case 1:
+		t.Target = api.Target{Meter: t.Meters[0]}
 	}
 	return t, nil
+}
+
+// maxWrong bounds the lines of a list that are told as wrong.
+const maxWrong = 50
+
+// wrongLines collects what is wrong with the lines of a list.
+type wrongLines struct {
+	count int
+	told  []string
+}
+
+func (w *wrongLines) add(line int, format string, args ...any) {
+	if w.count++; w.count <= maxWrong {
+		w.told = append(w.told, fmt.Sprintf("line %d: ", line)+fmt.Sprintf(format, args...))
+	}
+}
+
+func (w *wrongLines) err(lines int) error {
+	if w.count == 1 {
+		return errors.New(w.told[0] + "; nothing was sent")
+	}
+	return errors.New(fmt.Sprintf("%d of %d lines are wrong; nothing was sent", w.count, lines) + toldLines(w.told, w.count))
+}
+
+// toldLines are lines below a message, of which there are count in all.
+func toldLines(lines []string, count int) string {
+	var b strings.Builder
+	for _, l := range lines {
+		b.WriteString("\n  " + l)
+	}
+	if more := count - len(lines); more > 0 {
+		fmt.Fprintf(&b, "\n  and %d more", more)
+	}
+	return b.String()
+}
+
+// place says where in the list the parts of a request stand that the centre finds wrong.
+func (t *target) place(err error) error {
+	var p *api.Problem
+	if t.list == "" || !errors.As(err, &p) {
+		return err
+	}
+	q := *p
+	at := func(field string) string {
+		n, ok := strings.CutPrefix(field, "target.meters[")
+		i, err := strconv.Atoi(strings.TrimSuffix(n, "]"))
+		if !ok || err != nil || i < 0 || i >= len(t.lines) {
+			return field
+		}
+		return fmt.Sprintf("%s, line %d", t.list, t.lines[i])
+	}
+	q.Field, q.Errors = at(q.Field), nil
+	for _, e := range p.Errors {
+		q.Errors = append(q.Errors, api.FieldError{Field: at(e.Field), Detail: e.Detail})
+	}
+	return &q
 }
 
 // queryText writes a query as it is given.

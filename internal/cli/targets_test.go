@@ -33,8 +33,8 @@ func TestTargets(t *testing.T) {
 		file("one.csv", "id\nM6\n"):                                                   {Meter: "M6"},
 	} {
 		got, err := readTarget(given, strings.NewReader("M7\nM8\n"))
-		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%q: %+v, %v, want %+v", given, got, err, want)
+		if err != nil || !reflect.DeepEqual(got.Target, want) {
+			t.Errorf("%q: %+v, %v, want %+v", given, got.Target, err, want)
 		}
 	}
 	for given, want := range map[string]string{
@@ -47,7 +47,9 @@ func TestTargets(t *testing.T) {
 		file("wide", "x,y\nM1,M2\n"):            "none of them named meter",
 		file("short", "a,b,meter\n1,2,M1\n3\n"): "line 3",
 		"M1,,M/":                                "line 3",
-		"group:0":                               "group",
+		file("several", "meter\nM1\na/b\nM2\nM1\n\"x\n"): "several: 3 of 5 lines are wrong; nothing was sent\n  line 3: ",
+		file("twice", "meter\nM1\na/b\nM1\n"):            "\n  line 4: M1 stands in line 2 already",
+		"group:0":                                        "group",
 	} {
 		if _, err := readTarget(given, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", given, err, want)
@@ -69,5 +71,23 @@ func TestStart(t *testing.T) {
 		if _, err := parseStart(bad, now); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
+	}
+}
+
+// What the centre finds wrong with a meter is told with its line, all of it.
+func TestListPlaces(t *testing.T) {
+	list, err := readTarget("-", strings.NewReader("name,meter\n\nx,M1\ny,M2\nz,M3\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := render(list.place(&api.Problem{Title: "Not found", Status: 404, Detail: "2 of 3 meters are wrong; nothing was sent to any", Errors: []api.FieldError{
+		{Field: "target.meters[0]", Detail: `no meter "M1" is known`}, {Field: "target.meters[2]", Detail: `no meter "M3" is known`}}}))
+	want := "Not found: 2 of 3 meters are wrong; nothing was sent to any\n  standard input, line 3: no meter \"M1\" is known\n  standard input, line 5: no meter \"M3\" is known"
+	if got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	got = render(list.place(&api.Problem{Title: "Not found", Status: 404, Field: "target.meters[1]", Detail: "not there"}))
+	if got != "Not found: standard input, line 4: not there" {
+		t.Error(got)
 	}
 }

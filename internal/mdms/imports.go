@@ -80,7 +80,7 @@ func (x *imports) finish(ctx context.Context, p api.RegistryPart, im *registry.I
 	out := api.RegistryImport{Lines: s.Lines, UsagePoints: api.ImportTally(s.UsagePoints), Meters: api.ImportTally(s.Meters),
 		Installations: api.ImportTally(s.Installations), DryRun: p.DryRun}
 	if s.Wrong > 0 {
-		return out, refusal(im.Problems(), s.Wrong, s.Lines)
+		return out, refusal(im.Problems(), s)
 	}
 	if p.DryRun || s.Changes() == 0 {
 		return out, nil

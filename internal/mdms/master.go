@@ -191,8 +191,19 @@ func (m *MDMS) lastReading(id string) registry.Reading {
 }
 
 // refusal is the problem document of what is wrong with a change of the registry.
-func refusal(ps []registry.Problem, wrong, lines int) *api.Problem {
-	p := &api.Problem{Title: "Bad request", Status: 400, Detail: fmt.Sprintf("%d of %d lines are wrong; nothing was changed", wrong, max(wrong, lines))} // one that is cut off counts for none
+func refusal(ps []registry.Problem, s registry.Summary) *api.Problem {
+	lines, places := s.Lines, ""
+	if s.Wrong > s.WrongLines {
+		places = fmt.Sprintf(", in %d places", s.Wrong)
+	}
+	if s.Wrong > len(ps) {
+		places += fmt.Sprintf(", of which the first %d are told", len(ps))
+	}
+	are := "are"
+	if s.WrongLines == 1 {
+		are = "is"
+	}
+	p := &api.Problem{Title: "Bad request", Status: 400, Detail: fmt.Sprintf("%d of %d lines %s wrong%s; nothing was changed", s.WrongLines, lines, are, places)}
 	for _, x := range ps {
 		field := x.Column
 		if x.Line > 0 && lines > 0 {
@@ -206,8 +217,11 @@ func refusal(ps []registry.Problem, wrong, lines int) *api.Problem {
 		}
 		p.Errors = append(p.Errors, api.FieldError{Field: field, Detail: detail})
 	}
-	if lines == 0 || wrong == 1 {
+	if lines == 0 || s.Wrong == 1 {
 		p.Field, p.Detail = p.Errors[0].Field, p.Errors[0].Detail
+		if lines > 0 {
+			p.Detail += "; nothing was changed"
+		}
 	}
 	return p
 }
@@ -235,7 +249,7 @@ func (m *MDMS) apply(ctx context.Context, by, action, subject string, plan func(
 				return
 			}
 			if s := im.Summary(); s.Wrong > 0 {
-				refused = refusal(im.Problems(), s.Wrong, s.Lines)
+				refused = refusal(im.Problems(), s)
 				return
 			}
 			if parts, err = im.Parts(max(now, m.registry.Recorded()), by); errors.Is(err, registry.ErrChanged) {

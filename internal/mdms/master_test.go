@@ -65,6 +65,11 @@ func TestRegistryImport(t *testing.T) {
 	if !errors.As(err, &p) || p.Status != 400 || len(p.Errors) != 1 || p.Errors[0].Field != "line 3, usage_point" {
 		t.Fatalf("%+v", err)
 	}
+	// Lines are counted, and places in them.
+	_, err = c.importFile("e", "usage_point,fuse_a,factor\nUP3,25.55,x\nUP4,1,1\nUP 5,1,1\n", true)
+	if !errors.As(err, &p) || len(p.Errors) != 3 || p.Detail != "2 of 3 lines are wrong, in 3 places; nothing was changed" {
+		t.Fatalf("%+v", err)
+	}
 	// Nor of one that stops in the middle, also when the centre is stopped then.
 	if _, err := c.importFile("d", "usage_point,feeder\n"+strings.Repeat("UP5,F5\n", 50), false); err != nil {
 		t.Fatal(err)

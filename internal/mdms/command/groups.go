@@ -237,18 +237,24 @@ func (e *Engine) PutGroup(put api.GroupPut, by string) (api.Group, error) {
 		return api.Group{}, &api.Problem{Title: "Precondition failed", Status: 412, Detail: fmt.Sprintf("group %d has other members by now: get it again", put.Group)}
 	}
 	want := map[string]*cim.EndDevice{}
-	for _, id := range put.Members {
+	var wrong api.Faults
+	for i, id := range put.Members {
+		field := fmt.Sprintf("members[%d]", i)
 		dev, ok := e.find(id)
-		if !ok {
-			return api.Group{}, &api.Problem{Title: "Not found", Status: 404, Field: "members", Detail: fmt.Sprintf("no meter %.40q is known", id)}
+		_, in := e.groups.members[put.Group][id]
+		switch {
+		case !ok:
+			wrong.Unknown(field, "no meter %.40q is known", id)
+		case dev.Kind == topic.Concentrator:
+			wrong.Invalid(field, "%q is a concentrator: it takes no groups", id)
+		case !in && len(e.groups.of[id]) >= record.MaxGroups:
+			wrong.Invalid(field, "%s is in %d groups already, a device can be in at most %d", id, len(e.groups.of[id]), record.MaxGroups)
+		default:
+			want[id] = dev
 		}
-		if dev.Kind == topic.Concentrator {
-			return api.Group{}, api.BadRequest("members", "%q is a concentrator: it takes no groups", id)
-		}
-		if _, in := e.groups.members[put.Group][id]; !in && len(e.groups.of[id]) >= record.MaxGroups {
-			return api.Group{}, api.BadRequest("members", "%s is in %d groups already, a device can be in at most %d", id, len(e.groups.of[id]), record.MaxGroups)
-		}
-		want[id] = dev
+	}
+	if err := wrong.Problem(len(put.Members), "members", "the group is as it was"); err != nil {
+		return api.Group{}, err
 	}
 	p := plan{op: record.OpGroups, expires: e.o.GroupExpiry, bulk: true, payload: map[*cim.EndDevice][]uint32{}}
 	for id, dev := range want {

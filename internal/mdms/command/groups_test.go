@@ -145,7 +145,7 @@ func TestPutGroupRefuses(t *testing.T) {
 		w.put(t, g+1, "M1")
 	}
 	w.devices["C9"] = &cim.EndDevice{Ordinal: 99, Kind: topic.Concentrator, ID: "C9"}
-	if _, err := w.e.PutGroup(api.GroupPut{Group: 1, Members: []string{"M1", "C9"}}, ""); problem(t, err).Status != 400 || problem(t, err).Field != "members" {
+	if _, err := w.e.PutGroup(api.GroupPut{Group: 1, Members: []string{"M1", "C9"}}, ""); problem(t, err).Status != 400 || problem(t, err).Field != "members[1]" {
 		t.Errorf("a concentrator: %v", err)
 	}
 	if _, err := w.e.PutGroup(api.GroupPut{Group: 0, Members: []string{"M1"}}, ""); problem(t, err).Status != 400 || problem(t, err).Field != "group" {
@@ -161,7 +161,7 @@ func TestPutGroupRefuses(t *testing.T) {
 		}
 	}
 	_, err := w.e.PutGroup(api.GroupPut{Group: 9, Members: []string{"M1"}}, "")
-	if p := problem(t, err); p.Status != 400 || p.Field != "members" {
+	if p := problem(t, err); p.Status != 400 || p.Field != "members[0]" {
 		t.Errorf("ninth group: %+v", p)
 	}
 	if _, err := w.e.PutGroup(api.GroupPut{Group: 3, Members: []string{"M9"}}, ""); problem(t, err).Status != 404 {

@@ -35,25 +35,30 @@ func (e *Engine) listed(p *plan, ids []string) error {
 	if len(ids) == 0 || len(ids) > MaxListed {
 		return api.BadRequest("target.meters", "%d meters, want 1 to %d", len(ids), MaxListed)
 	}
-	seen := make(map[string]int, len(ids))
+	seen := make(map[string]bool, len(ids))
+	var wrong api.Faults
 	for i, id := range ids {
+		field := fmt.Sprintf("target.meters[%d]", i)
 		if err := topic.CheckID(id); err != nil {
-			return api.BadRequest("target.meters", "number %d: %v", i+1, err)
+			wrong.Invalid(field, "%v", err)
+			continue
 		}
-		if at, twice := seen[id]; twice {
-			return api.BadRequest("target.meters", "%s stands there twice, as number %d and %d", id, at, i+1)
+		if seen[id] {
+			wrong.Invalid(field, "%s stands there a second time", id)
+			continue
 		}
-		seen[id] = i + 1
+		seen[id] = true
 		dev, ok := e.find(id)
-		if !ok {
-			return &api.Problem{Title: "Not found", Status: 404, Field: "target.meters", Detail: fmt.Sprintf("number %d: no meter %q is known; nothing was sent to any", i+1, id)}
+		switch {
+		case !ok:
+			wrong.Unknown(field, "no meter %q is known", id)
+		case dev.Kind == topic.Concentrator && p.req.Type != api.CommandPing:
+			wrong.Invalid(field, "%q is a concentrator: it answers ping only", id)
+		default:
+			p.devices = append(p.devices, dev)
 		}
-		if dev.Kind == topic.Concentrator && p.req.Type != api.CommandPing {
-			return api.BadRequest("target.meters", "number %d: %q is a concentrator: it answers ping only", i+1, id)
-		}
-		p.devices = append(p.devices, dev)
 	}
-	return nil
+	return wrong.Problem(len(ids), "meters", "nothing was sent to any")
 }
 
 // found takes the meters that a query selects now.

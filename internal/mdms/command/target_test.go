@@ -42,6 +42,16 @@ func TestListOfMeters(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// All that is wrong is told at once.
+	_, err := w.e.Create(to(api.CommandRead, "M1", "M8", "M1", "a/b", "M9"))
+	if p := problem(t, err); p.Status != 400 || len(p.Errors) != 4 || p.Errors[1].Field != "target.meters[2]" || p.Errors[3].Detail != `no meter "M9" is known` ||
+		p.Detail != "4 of 5 meters are wrong; nothing was sent to any" {
+		t.Errorf("%+v", p)
+	}
+	_, err = w.e.Create(to(api.CommandRead, "M1", "M8"))
+	if p := problem(t, err); p.Field != "target.meters[1]" || p.Detail != `no meter "M8" is known; nothing was sent to any` || p.Errors != nil {
+		t.Errorf("%+v", p)
+	}
 	id := w.create(t, to(api.CommandDisconnect, "M3", "M1"))
 	if got := ids(w.commit()); fmt.Sprint(got) != "[M3 M1]" {
 		t.Fatalf("went out to %v", got)

@@ -195,12 +195,18 @@ func fell(first, last uint64, dials uint8) bool {
 	if last >= first {
 		return false
 	}
+	span := rollsAt(dials)
+	return first >= span || last+span-first > span/2
+}
+
+// rollsAt is where the registers of a meter with so many dials, kWh, begin again at 0, in Wh; 0: they do not.
+func rollsAt(dials uint8) uint64 {
 	if dials == 0 || dials > 12 {
-		return true
+		return 0
 	}
 	span := uint64(1000)
 	for range dials {
 		span *= 10
 	}
-	return first >= span || last+span-first > span/2
+	return span
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type Summary struct {
 	Lines                              int // without the header
 	UsagePoints, Meters, Installations Tally
 	Wrong                              int // problems, also those that are not told
+	WrongLines                         int // lines that have some
 }
 
 // Changes reports how many changes there are.
@@ -52,6 +54,8 @@ type Import struct {
 	stage    *Registry
 	sum      Summary
 	problems []Problem
+	at       int              // line of the record under way; 0: all are read
+	bad      map[int]struct{} // lines with problems
 }
 
 // NewImport begins an import.
@@ -59,7 +63,7 @@ func NewImport(base *Registry, o Options) *Import {
 	if o.Last == nil {
 		o.Last = func(string) Reading { return Reading{} }
 	}
-	return &Import{o: o, base: base, generation: base.Generation(), stage: New()}
+	return &Import{o: o, base: base, generation: base.Generation(), stage: New(), bad: map[int]struct{}{}}
 }
 
 // Summary returns the counts so far.
@@ -70,6 +74,8 @@ func (im *Import) Problems() []Problem { return im.problems }
 
 func (im *Import) wrong(p Problem) {
 	im.sum.Wrong++
+	im.bad[cmp.Or(im.at, p.Line)] = struct{}{} // a cell may stand in another line than its record begins in
+	im.sum.WrongLines = len(im.bad)
 	if len(im.problems) < MaxProblems {
 		p.Value = clipped(p.Value)
 		im.problems = append(im.problems, p)
@@ -90,6 +96,7 @@ func (im *Import) Read(ctx context.Context, r io.Reader) error {
 		fields, bad, err := x.next()
 		switch {
 		case errors.Is(err, io.EOF):
+			im.at = 0
 			im.checkTogether()
 			return nil
 		case err != nil:
@@ -97,9 +104,11 @@ func (im *Import) Read(ctx context.Context, r io.Reader) error {
 		}
 		im.sum.Lines++
 		if bad != nil {
+			im.at = bad.Line
 			im.wrong(*bad)
 			continue
 		}
+		im.at = x.line(x.column("usage_point"))
 		im.enter(x, fields)
 	}
 }
@@ -129,7 +138,7 @@ func (im *Import) enter(x *records, fields []string) {
 		}
 	}
 	take(aboutKeys, false)
-	line := x.line(x.column("usage_point"))
+	line := im.at
 	point, meter := s.point.MRID, s.meter.MRID
 	if im.sum.Wrong > before { // of whom the rest is cannot be said, but what is wrong with it
 		for _, g := range []group{aboutPoint, aboutMeter, aboutInstallation} {
@@ -250,7 +259,7 @@ func (im *Import) enterInstallation(s *statement, line int) {
 		im.wrong(Problem{Line: line, Column: column, Value: value, Detail: wrong})
 		return
 	}
-	if wrong := AgainstReading(&i, im.o.Last(i.Meter)); wrong != "" && (!known || i != old) {
+	if wrong := againstReading(&i, im.o.Last(i.Meter), m.Dials); wrong != "" && (!known || i != old) {
 		im.wrong(Problem{Line: line, Column: "remove_import_wh", Value: fmt.Sprint(i.Last.Import), Detail: wrong})
 		return
 	}
@@ -288,8 +297,9 @@ func keep(i, old *cim.MeterInstallation) {
 	pair(&i.Last, &old.Last)
 }
 
-// AgainstReading says how the final register of an installation contradicts what the meter told, "" if it does not.
-func AgainstReading(i *cim.MeterInstallation, r Reading) string {
+// againstReading says how the final register of an installation contradicts what the meter told, "" if it does not: a meter with dials
+// may have rolled over since.
+func againstReading(i *cim.MeterInstallation, r Reading, dials uint8) string {
 	if i.End == 0 || i.End == i.Start || r.Time == 0 || r.Time < i.Start || r.Time > i.End {
 		return ""
 	}
@@ -298,7 +308,10 @@ func AgainstReading(i *cim.MeterInstallation, r Reading) string {
 		has        bool
 		told, read uint64
 	}{{"import", i.Last.HasImport, i.Last.Import, r.Import}, {"export", i.Last.HasExport, i.Last.Export, r.Export}} {
-		if c.has && c.told < c.read {
+		if span := rollsAt(dials); span != 0 {
+			c.read %= span // that of a load profile is added up
+		}
+		if c.has && fell(c.read, c.told, dials) {
 			return fmt.Sprintf("the final %s register, %d Wh, is below the %d Wh that meter %s told at %s: read it again", c.name, c.told, c.read, i.Meter, cim.Stamp(r.Time))
 		}
 	}

@@ -171,6 +171,14 @@ func TestWrongLines(t *testing.T) {
 			t.Errorf("%s: the registry was changed", tc.name)
 		}
 	}
+	// One that rolled over since it told its last reading.
+	over := "usage_point,valid_from,meter,dials,installed,removed,remove_import_wh\nUP1,2020-12-31T23:00:00Z,M2,1,2020-12-31T23:00:00Z,2024-02-01T00:00:00Z,0\n"
+	if got := problems(t, r, over); got != "" {
+		t.Error(got)
+	}
+	if got := problems(t, r, strings.Replace(over, "Z,0\n", "Z,4000\n", 1)); !strings.Contains(got, "below the 5000 Wh that meter M2 told") {
+		t.Error(got)
+	}
 	// The right way of an exchange, in one file, whatever the order of its lines.
 	file := "usage_point,meter,installed,removed,remove_import_wh\nUP1,M9,2024-02-01T00:00:00Z,,\nUP1,M2,2020-12-31T23:00:00Z,2024-02-01T00:00:00Z,5000\n"
 	if got := problems(t, r, file); got != "" {
