@@ -163,8 +163,14 @@ func (m *MDMS) enterReading(d *device, x *entry) error {
 		d.Registers = cim.Registers{Time: r.Time, Import: r.Import, Export: r.Export, Power: r.Power, Voltage: r.Voltage}
 	}
 	first := d.imp.from
+	m.guessLength(d, r.Time)
 	if d.exp == nil && r.Export != 0 && !d.registered() {
 		m.export(d) // its registration, which would say so, got lost or comes later
+		if window(r.Time, x.now) {
+			if err := m.beginTogether(d, r.Time); err != nil {
+				return err
+			}
+		}
 	}
 	aligned, err := m.ledger.reading(&d.imp, r.Time, r.Import, x.now)
 	if err != nil {
@@ -183,6 +189,17 @@ func (m *MDMS) enterReading(d *device, x *entry) error {
 		m.outbox.reading(d, r, aligned, x.Received)
 	}
 	return nil
+}
+
+// beginTogether has the export register expected since when the import register is, or both since at: the store keeps one beginning.
+func (m *MDMS) beginTogether(d *device, at uint32) error {
+	if d.imp.from == 0 {
+		if err := m.ledger.expect(&d.imp, at); err != nil {
+			return err
+		}
+		m.noteExpected(d, 0)
+	}
+	return m.ledger.expect(d.exp, d.imp.from)
 }
 
 func (m *MDMS) noteExpected(d *device, before uint32) {
@@ -204,11 +221,15 @@ func (m *MDMS) enterProfile(d *device, x *entry) error {
 	s := &d.imp
 	if p.Channel == record.ChannelExport {
 		fresh := d.exp == nil
-		if s = m.export(d); fresh && d.imp.from != 0 {
-			if err := m.ledger.expect(s, d.imp.from); err != nil {
+		if s = m.export(d); fresh {
+			if err := m.beginTogether(d, p.Time); err != nil {
 				return err
 			}
 		}
+	}
+	if !d.registered() && p.Slot != d.imp.length && p.Slot > 0 && 1440%p.Slot == 0 { // its slots are the meter's own intervals
+		d.Interval = p.Slot
+		m.assumeLength(d)
 	}
 	first := d.imp.from
 	filled, err := m.ledger.profile(s, &p, x.now)
@@ -238,7 +259,11 @@ func (m *MDMS) enterLocation(d *device, x *entry) error {
 	if d.exports() {
 		m.export(d)
 	}
-	m.setLength(d, l.Time, x.now)
+	if first {
+		m.assumeLength(d)
+	} else {
+		m.setLength(d, l.Time, x.now)
+	}
 	// The device's own statement counts, but no further back than it has to keep.
 	from := max(l.Oldest, x.now-min(giveUpDays*dayLength, x.now))
 	if l.Oldest == 0 || l.Oldest > x.now {
@@ -258,6 +283,7 @@ func (m *MDMS) enterLocation(d *device, x *entry) error {
 		if err := m.ledger.expect(s, from); err != nil {
 			return err
 		}
+		s.guessed = false
 	}
 	m.noteExpected(d, expected)
 	m.commands.Wake(&d.EndDevice)

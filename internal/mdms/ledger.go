@@ -38,6 +38,7 @@ type series struct {
 	rows     []*dayRow
 	lost     []lostDay // given up, by day
 	closed   cim.Day   // whole days without a value are judged up to here
+	guessed  bool      // the length is: the meter has not registered
 }
 
 // lostDay counts what is missing for good.
@@ -166,6 +167,7 @@ func (l *ledger) expect(s *series, from uint32) error {
 		l.draft(r)
 		r.setBeginning(old)
 		l.recount(r, -1)
+		l.settle(r)
 		r.setFirst()
 		l.recount(r, 1)
 		l.touch(r)
@@ -174,7 +176,31 @@ func (l *ledger) expect(s *series, from uint32) error {
 		r.setFirst()
 	}
 	s.advance()
-	return nil
+	return l.midnight(s, old)
+}
+
+// midnight takes the register at the former beginning of a series, if that is one of a day, for the end of the day before, too.
+func (l *ledger) midnight(s *series, at uint32) error {
+	if at%dayLength != 0 {
+		return nil
+	}
+	day := cim.DayOf(at)
+	r := s.find(day)
+	if r == nil && !s.sealed(day) {
+		return nil
+	}
+	r, err := l.row(s, day, s.length)
+	if err != nil {
+		return err
+	}
+	register, known := r.register(0)
+	if !known {
+		return nil
+	}
+	if r, err = l.row(s, day-1, s.length); err == nil {
+		l.boundary(r, r.slots(), register, cim.Raw, false)
+	}
+	return err
 }
 
 // setBeginning makes the row count from another beginning than its series has.
@@ -261,6 +287,9 @@ func (l *ledger) row(s *series, day cim.Day, length uint16) (*dayRow, error) {
 	r.block = true
 	if b != nil {
 		r.fromBlock(b)
+		if r.want == 0 { // it lies before what is expected so far
+			l.settle(r)
+		}
 	}
 	s.insert(r)
 	l.loaded = append(l.loaded, r)
@@ -290,7 +319,7 @@ func (l *ledger) reading(s *series, t uint32, register uint64, now uint32) (alig
 		l.late++
 		return true, nil
 	}
-	if t > s.from || t%dayLength != 0 { // else it only starts the first day
+	if t != s.from || t%dayLength != 0 { // else it only starts the first day
 		r, err := l.row(s, cim.DayOf(t-1), s.length)
 		if err != nil {
 			return true, err
@@ -314,11 +343,11 @@ func window(t, now uint32) bool {
 }
 
 // boundary enters a register at a boundary, and the values that it makes known. A reading that differs from an earlier one
-// wins (newest); a profile's register does not contradict a reading.
+// wins (newest); a profile's register does not contradict a reading, but one that was reckoned over a roll-over.
 func (l *ledger) boundary(r *dayRow, i int, register uint64, q cim.Quality, wins bool) {
 	differs := false
 	if had, known := r.register(i); known {
-		if had == register || !wins {
+		if had == register || !wins && !rolled(had, register) {
 			return
 		}
 		differs = true
@@ -338,6 +367,17 @@ func (l *ledger) boundary(r *dayRow, i int, register uint64, q cim.Quality, wins
 			l.value(r, n, wh, q, differs)
 		}
 	}
+}
+
+// rolled reports whether a register is one that was added up from the start of a load profile's part, in which the meter's own began
+// again at 0: it is then higher by what the meter's dials hold, from one digit of kWh on.
+func rolled(reckoned, told uint64) bool {
+	for span := uint64(10_000); span <= 1e15; span *= 10 {
+		if reckoned == told+span {
+			return true
+		}
+	}
+	return false
 }
 
 // value enters the value of the slot of cell i.

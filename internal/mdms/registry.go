@@ -49,7 +49,7 @@ func (d *device) series(ch cim.Channel) *series {
 		return &d.imp
 	}
 	if d.exp == nil {
-		d.exp = &series{device: d.Ordinal, channel: cim.Export, length: d.imp.length, begin: d.imp.begin, until: d.imp.until}
+		d.exp = &series{device: d.Ordinal, channel: cim.Export, length: d.imp.length, begin: d.imp.begin, until: d.imp.until, guessed: d.imp.guessed}
 	}
 	return d.exp
 }
@@ -91,7 +91,7 @@ func (m *MDMS) setLength(d *device, at, now uint32) {
 
 func (m *MDMS) add(e cim.EndDevice) *device {
 	d := &device{EndDevice: e, link: e.Link.State, path: e.Path}
-	d.imp = series{device: e.Ordinal, length: d.length()}
+	d.imp = series{device: e.Ordinal, length: d.length(), guessed: !d.registered()}
 	if d.hung = e.Path; d.exports() || d.Exporting != 0 {
 		d.series(cim.Export)
 	}

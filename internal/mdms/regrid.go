@@ -200,10 +200,11 @@ func (p *pieces) add(r *dayRow, start, end, v uint32) (i int, wh uint32, all boo
 	return i, uint32(p.sum), p.sum < uint64(cim.NoValue)
 }
 
-func lcm(a, b uint16) uint16 {
-	x, y := a, b
-	for y != 0 {
-		x, y = y, x%y
+func lcm(a, b uint16) uint16 { return a / gcd(a, b) * b }
+
+func gcd(a, b uint16) uint16 {
+	for b != 0 {
+		a, b = b, a%b
 	}
-	return a / x * b
+	return a
 }

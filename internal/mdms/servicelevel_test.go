@@ -1,6 +1,7 @@
 package mdms
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -144,11 +145,24 @@ func TestArrivalsFollowWhatIsExpected(t *testing.T) {
 	check("longer from the eleventh on, which is joined with the late one after it", 6, 5)
 }
 
-// TestServiceLevel asks a centre of which one meter tells all of its past at once, and another nothing, then that too.
+// TestServiceLevel asks a centre of which one meter tells all of its past at once, and another nothing, then that too, on both
+// backends.
 func TestServiceLevel(t *testing.T) {
 	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		serviceLevel(t, nil)
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		_, open := onPostgres(t)
+		serviceLevel(t, open)
+	})
+}
+
+func serviceLevel(t *testing.T, open func(context.Context) (store.Store, error)) {
 	const slots = 200 // to 2018-11-02T03:00Z, two minutes ago
-	c := newCentre(t, clock.New(at(slots), 1))
+	c := newCentreOn(t, clock.New(at(slots), 1), open)
 	c.opts.Backfill.Off = true
 	c.halt()
 	c.run()
@@ -197,6 +211,12 @@ func TestServiceLevel(t *testing.T) {
 	c.until("up", 60*time.Second, there(slots))
 	half = append(half, api.DeadlineCounts{Deadline: "2h", Missing: 196, Pending: 4, Unknown: 200})
 	check("after a restart, with a new deadline", half)
+	age := ask[api.CompleteByQuery, api.CompleteBy](c, api.QueryCompleteBy, api.CompleteByQuery{By: "age"})
+	for i, want := range []int64{1, 11, 36, 96, 56, 0} { // of the one that told nothing
+		if age.Items[i].Missing != want || age.Items[i].Meters != int(min(want, 1)) {
+			t.Errorf("missing by age: %+v", age.Items)
+		}
+	}
 	send(w.ids[1], slots)
 	c.until("all entered", 60*time.Second, there(2*slots))
 	check("both", []api.DeadlineCounts{{Deadline: "30m", InTime: 2, Late: 398}, {Deadline: "06:00@UTC", InTime: 108, Late: 292},

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -16,8 +18,10 @@ import (
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/bus"
+	"github.com/wattbus/wattbus/internal/export"
 	"github.com/wattbus/wattbus/internal/record"
 	"github.com/wattbus/wattbus/internal/store"
+	"github.com/wattbus/wattbus/internal/tariff"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -66,6 +70,12 @@ func anyTime(t *testing.T, seed uint64, open func(context.Context) (store.Store,
 		out := []any{j.ask(api.ReadingQuery{AsKnownAt: at})}
 		for _, q := range []api.ExportQuery{all, below} {
 			out = append(out, ask[api.ExportQuery, api.ExportPage](j.centre, api.QueryExport, q).Points)
+		}
+		// The documents of every format follow from that; they are compared as they are.
+		first := tariff.Date(j.start / dayLength)
+		docs, _ := j.documents(&export.Question{Period: export.Period{Days: true, FirstDay: first, EndDay: first + 5}, Known: at})
+		for _, name := range slices.Sorted(maps.Keys(docs)) {
+			out = append(out, name, docs[name])
 		}
 		text, err := json.Marshal(out)
 		if err != nil {
