@@ -21,7 +21,7 @@ const (
 	oddsMains   = 5.0  // the concentrator on the same transformer says that its mains are gone
 	oddsUp      = 6.0  // what it hangs on is out
 	oddsAlive   = -7.0 // a meter was there all the time
-	oddsFew     = 2.0  // a transformer of one or two meters, and nobody says otherwise
+	oddsFew     = 2.0  // a transformer of few meters, and nobody says otherwise
 
 	capGasps = 24.0
 	capWills = 8.0
@@ -49,10 +49,13 @@ const (
 
 func chance(odds float64) float64 { return 1 / (1 + math.Exp(-odds)) }
 
+// fewMeters are so few that one last gasp, or that all of them went together, tells more than their number says.
+const fewMeters = 3
+
 // signs are what the meters of a transformer show of one disturbance.
 type signs struct {
 	onset                        uint32
-	gasped, first                uint32 // when the first last gasp came, and the first of the other news; 0: none
+	gasped, first, last          uint32 // when the first last gasp came, and the first and the last of the other news; 0: none
 	total                        int    // meters that could tell, those that are explained otherwise left out
 	gasps, wills, silences       int
 	alive, back, missed          int
@@ -126,6 +129,7 @@ func (e *Engine) look(x *element, now uint32) signs {
 			if s.first == 0 || t.goneAt < s.first {
 				s.first = t.goneAt
 			}
+			s.last = max(s.last, t.goneAt)
 			heard = max(heard, min(t.dev.LastSeen, t.goneAt))
 			n := t.node
 			if n.look != e.looks {
@@ -236,7 +240,11 @@ func (e *Engine) weighWills(x *element, s *signs, now uint32) {
 			fair += w
 		}
 	}
-	s.willOdds = min(min(mode, capMode)+min(alone, capAlone)+fair, capWills) + oddsNoGasp*float64(s.noGasp)
+	few := 0.0
+	if most := float64(s.wills) * oddsWill; s.total >= 2 && s.total <= fewMeters && s.wills == s.total && fair >= most && s.last <= s.first+e.company {
+		few = oddsFew // two or three links do not fail by themselves in the same minute
+	}
+	s.willOdds = min(min(mode, capMode)+min(alone, capAlone)+fair, capWills) + few + oddsNoGasp*float64(s.noGasp)
 	x.concentrators(func(n *node) {
 		if n.dev != nil && n.dev.grid == x && n.dev.dev.Power.State == cim.PowerLost {
 			s.mains = true

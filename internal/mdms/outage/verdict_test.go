@@ -246,6 +246,38 @@ func TestWillsAlone(t *testing.T) {
 	w.supplyCases()
 }
 
+// TestFewWithoutGasps: on a transformer of three meters all connections end within a minute and a half and no last gasp comes, while the
+// others on their concentrator stay: it is out. Where they end minutes apart it may be their links.
+func TestFewWithoutGasps(t *testing.T) {
+	for _, apart := range []int{20, 200} {
+		w := newTown(t, 4, 3)
+		w.after(10 * time.Minute)
+		for _, ids := range w.of {
+			w.alive(ids...)
+		}
+		w.seconds(60)
+		all := w.of["T1"]
+		for _, id := range all {
+			w.wills(id)
+			w.seconds(apart)
+		}
+		for _, tr := range []string{"T2", "T3", "T4"} {
+			w.alive(w.of[tr]...)
+		}
+		w.seconds(100)
+		if apart == 20 {
+			w.verdict(api.VerdictPowerLost, all...)
+			w.supplyCases("transformer T1, 3 open")
+			continue
+		}
+		for _, o := range w.outages() {
+			if o.Kind == kindPower {
+				t.Errorf("%+v", o)
+			}
+		}
+	}
+}
+
 func TestConcentratorAlone(t *testing.T) {
 	w := newTown(t, 4, 12)
 	w.after(10 * time.Minute)
