@@ -69,6 +69,8 @@ func (e *Engine) judge(t *track, at uint32, what string, when uint32) {
 		return // it is a part of a larger case
 	case o == nil && e.covered(t, at) != nil:
 		return // planned; the interruption is recorded
+	case o == nil && want == kindComm && t.restarting(at):
+		return // it said that it would be away; what is still gone when that time is over gets its case then
 	case o == nil && want == kindComm && e.storm.on:
 		e.shed("communication-cases")
 		return
@@ -99,8 +101,11 @@ func (e *Engine) judge(t *track, at uint32, what string, when uint32) {
 
 func (e *Engine) openCase(t *track, kind string, at uint32, what string, when uint32) {
 	o := &outage{id: e.o.NewID(), start: at, kind: t.dev.Kind, t: t}
-	if kind == kindPower {
+	switch {
+	case kind == kindPower:
 		o.start = t.dev.Power.Since
+	case t.own.State == cim.LinkLost:
+		o.start = min(max(t.own.Since, 1), at) // it may have been excused until now
 	}
 	o.doc = api.Outage{ID: strconv.FormatUint(o.id, 10), Kind: kind, Meter: t.dev.ID, Path: t.dev.Path, Start: utc(o.start), Affected: 1, Scope: scopes[0]}
 	if t.grid != nil {

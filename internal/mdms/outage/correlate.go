@@ -367,6 +367,9 @@ func (e *Engine) tickGrid(at uint32) (next uint32) {
 			sooner(t.restartEnd)
 		} else if t.restartEnd != 0 {
 			e.touchTrack(t)
+			if t.slot >= 0 && t.gone() {
+				e.later = append(e.later, t)
+			}
 		}
 	}
 	clear(e.waitsEnd[len(kept):])

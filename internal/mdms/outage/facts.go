@@ -258,7 +258,9 @@ func (e *Engine) OnLost(dev *cim.EndDevice, path string, m record.Lost, at uint3
 	}
 	t.willed, t.willSeq, t.willAt = true, m.Sequence, at
 	t.left(byWill, at)
-	e.alarmed(at)
+	if !t.restarting(at) {
+		e.alarmed(at)
+	}
 	if t.own.State != cim.LinkLost {
 		t.own = cim.Fact[cim.Link]{State: cim.LinkLost, Since: at}
 	}

@@ -367,13 +367,23 @@ func TestOpenedRestartsAndBreaker(t *testing.T) {
 	w.seconds(30)
 	w.wills("M1", "M3", "M4", "M5", "M6", "M7")
 	w.verdict(api.VerdictMaintenance, "M1", "M7")
+	gone, silent := w.at, w.e.Stats().Alarms
 	w.supplyCases()
-	w.after(2 * time.Minute)
+	w.after(20 * time.Second)
 	w.back("M3", "M4", "M5", "M6", "M7")
 	w.after(2 * time.Minute)
 	w.verdict(api.VerdictCommLost, "M1") // it did not come back
 	w.verdict(api.VerdictSupplied, "M3")
 	w.supplyCases()
+	var comm []string
+	for _, o := range w.outages() {
+		if o.Kind == kindComm && o.Start.Unix() >= int64(gone) {
+			comm = append(comm, fmt.Sprintf("%s since %d", o.Meter, o.Start.Unix()-int64(gone)))
+		}
+	}
+	if fmt.Sprint(comm) != "[M1 since 0]" || w.e.Stats().Alarms != silent {
+		t.Errorf("cases of communication %v, and %d alarms of meters that said they would be away", comm, w.e.Stats().Alarms-silent)
+	}
 	// Power goes while M2's breaker is open: recorded, and no interruption of a customer.
 	w.gasp("M2", "M3", "M4")
 	w.verdict(api.VerdictPowerLost, "M2")
