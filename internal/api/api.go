@@ -292,6 +292,7 @@ const (
 	EventCommand      = "command"      // data: Command; a command's state changed
 	EventOutage       = "outage"       // data: Outage; opened or closed
 	EventStorm        = "storm"        // data: Storm; began or ended; kind "centre", id "centre"
+	EventFirmware     = "firmware"     // data: RollOut; it went on, or its state changed; kind "roll-out", id its own
 	EventDevice       = "device"       // data: DeviceEvent; a device's own event
 	EventTotals       = "totals"       // data: Totals; kind "centre", id "centre"
 	EventProfile      = "profile"      // data: ProfileEvent; only for targets (docs/connectors.md)

@@ -14,6 +14,10 @@ const (
 	CommandClock      = "clock"
 	CommandPing       = "ping"
 	CommandGroups     = "groups"
+
+	CommandFirmwareStatus   = "firmware-status"
+	CommandFirmwareActivate = "firmware-activate"
+	CommandFirmwareDrop     = "firmware-drop"
 )
 
 // The states of a command. Finished ones are from Done on.
@@ -76,12 +80,13 @@ type Params struct {
 	Arm     bool       `json:"arm,omitempty"`                                // reconnect: a person closes the breaker at the meter
 	Minutes int        `json:"minutes,omitempty" minimum:"1" maximum:"1440"` // interval
 	Groups  []uint32   `json:"groups,omitempty"`                             // groups
+	Image   string     `json:"image,omitempty" doc:"firmware-activate, firmware-drop: the image's id"`
 }
 
 // CommandRequest asks for a command.
 type CommandRequest struct {
 	Target    Target `json:"target"`
-	Type      string `json:"type" enum:"read,profile,disconnect,reconnect,interval,clock,ping,groups"`
+	Type      string `json:"type" enum:"read,profile,disconnect,reconnect,interval,clock,ping,groups,firmware-status,firmware-activate,firmware-drop"`
 	Params    Params `json:"params,omitzero"`
 	ExpiresIn int    `json:"expiresIn,omitempty" minimum:"1" maximum:"31536000" doc:"seconds; when absent 60, and the time a meter still sleeps"`
 	// At is when it is to go out, wall time; its life, expiresIn, begins then. Its meters are those of when it was asked for.

@@ -12,7 +12,7 @@ type EventFilter struct {
 
 // EventTypes lists the names of events that can be followed.
 func EventTypes() []string {
-	return []string{EventReading, EventState, EventConcentrator, EventCommand, EventOutage, EventStorm, EventDevice, EventTotals}
+	return []string{EventReading, EventState, EventConcentrator, EventCommand, EventOutage, EventStorm, EventFirmware, EventDevice, EventTotals}
 }
 
 // LiveRequest is what a client sends over the WebSocket of /v1/events: one of its members is set.

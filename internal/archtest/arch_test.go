@@ -27,7 +27,7 @@ var groups = []struct {
 		"internal/snlink", "internal/snclient", "internal/stomp", "internal/formats",
 		"internal/bus", "internal/dirlock", "internal/listen", "internal/auth", "internal/reload", "internal/child", "internal/store", "internal/store/sqlite", "internal/store/postgres", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/apiclient", "internal/screen", "internal/top",
 		"internal/tariff", "internal/billing", "internal/export", "internal/exportfile", "internal/backup"}, peers: true},
-	{name: "engines", packages: []string{"internal/mdms/backfill", "internal/mdms/command", "internal/mdms/outage",
+	{name: "engines", packages: []string{"internal/mdms/backfill", "internal/mdms/command", "internal/mdms/firmware", "internal/mdms/outage",
 		"internal/mdms/registry", "internal/mdms/vee"}},
 	{name: "roles", packages: []string{"internal/concentrator", "internal/connector", "internal/eeb", "internal/mdms", "internal/meter", "internal/web", "web/console"}},
 	{name: "SDK", packages: []string{"device"}},

@@ -24,6 +24,7 @@ type Options struct {
 
 	Backfill  Backfill
 	Safety    Safety
+	Firmware  Firmware
 	VEE       VEE
 	Retention Retention
 
@@ -46,6 +47,11 @@ type Safety struct {
 	// Operators bound what one person disconnects without approval, Feeders what is disconnected on one feeder: who would exceed
 	// one is quarantined. Reconnects are how fast a feeder's meters are reconnected by a command for many. None: no bound.
 	Operators, Feeders, Reconnects []command.Budget
+}
+
+// Firmware bounds roll-outs of firmware. From which number of meters on another person has to approve one is in Safety.
+type Firmware struct {
+	Rate int // bytes a second in all; default 1 MiB
 }
 
 // Backfill says how missing intervals are collected.

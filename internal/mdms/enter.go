@@ -81,6 +81,8 @@ func (m *MDMS) enterEntry(x *entry) {
 		err = m.enterMeasurement(d, x)
 	case record.TypeLocation:
 		err = m.enterLocation(d, x)
+	case record.TypeFirmwareState:
+		err = m.enterFirmwareState(d, x)
 	case record.TypeResult:
 		err = m.enterResult(d, x)
 	case record.TypePower:
@@ -287,6 +289,7 @@ func (m *MDMS) enterLocation(d *device, x *entry) error {
 	}
 	m.noteExpected(d, expected)
 	m.commands.Wake(&d.EndDevice)
+	m.firmware.OnLocation(&d.EndDevice)
 	m.wake(d, x.now, l.Sequence != before)
 	return nil
 }
@@ -301,6 +304,7 @@ func (m *MDMS) enterResult(d *device, x *entry) error {
 		if r.Outcome != record.Delivered {
 			m.planner.Result(r.Command, x.wall)
 		}
+		m.firmware.OnResult(&d.EndDevice, &r)
 	} else {
 		answer = m.commands.OnResult(&d.EndDevice, r)
 	}

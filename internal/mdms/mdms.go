@@ -15,6 +15,7 @@ import (
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/mdms/backfill"
 	"github.com/wattbus/wattbus/internal/mdms/command"
+	"github.com/wattbus/wattbus/internal/mdms/firmware"
 	"github.com/wattbus/wattbus/internal/mdms/outage"
 	"github.com/wattbus/wattbus/internal/mdms/registry"
 	"github.com/wattbus/wattbus/internal/store"
@@ -38,6 +39,8 @@ type MDMS struct {
 	stale    []*device // go into some commit soon
 	ledger   *ledger
 	commands *command.Engine
+	firmware *firmware.Engine
+	uploads  uploads
 	outages  *outage.Engine
 	planner  *backfill.Planner
 	registry *registry.Registry
@@ -106,6 +109,7 @@ func build(o Options) (*MDMS, error) {
 	m.commands = command.New(command.Options{ApproveFrom: o.Safety.ApproveFrom, Budgets: o.Safety.Budgets, Clock: o.Clock, Logger: o.Logger, NewID: m.newID, Send: m.sendCommand, Device: m.find,
 		Below: m.outages.Below, Reader: o.Store, Asleep: m.asleep, Verify: true, OperatorBudgets: o.Safety.Operators, FeederBudgets: o.Safety.Feeders, ReconnectBudgets: o.Safety.Reconnects, Feeder: m.feederOf,
 		Select: m.selected, Protected: m.protected})
+	m.firmware = m.newFirmware()
 	m.planner = backfill.New(backfill.Options{Gap: m.gap, Live: m.live, Send: m.sendRequest, ID: m.newRequestID, PerConcentrator: o.Backfill.PerConcentrator,
 		Total: o.Backfill.Total, PartsPerSecond: o.Backfill.PartsPerSecond, Timeout: o.Backfill.Timeout,
 		Asleep: func(ordinal uint32) time.Duration { return m.asleep(&m.devices[ordinal].EndDevice) }})
@@ -302,12 +306,13 @@ func (m *MDMS) turn(ctx context.Context, ws []*work) (time.Duration, error) {
 	}
 	wall := time.Now()
 	next := sooner(longestTurn, m.commands.Tick(wall), wall)
+	next = sooner(next, m.firmware.Tick(wall), wall)
 	if !m.o.Backfill.Off {
 		next = sooner(next, m.planner.Tick(wall), wall)
 	}
 	next = sooner(next, nextJudge, wall)
 	m.handOut()
-	if len(m.pending.Commands)+len(m.pending.Outages)+len(m.pending.Groups)+len(m.pending.Runs)+len(m.pending.Allowances)+len(m.trail)+len(m.pending.Interruptions)+len(m.pending.Maintenance) > 0 {
+	if len(m.pending.Commands)+len(m.pending.Outages)+len(m.pending.Groups)+len(m.pending.Runs)+len(m.pending.Allowances)+len(m.trail)+len(m.pending.Interruptions)+len(m.pending.Maintenance)+len(m.pending.RollOuts) > 0 {
 		next = min(next, notedWithin)
 	}
 	if m.flushing > 0 {
@@ -368,6 +373,11 @@ func (m *MDMS) handOut() {
 	m.trail = append(m.trail, cc.Audit...)
 	m.pending.Allowances = append(m.pending.Allowances, cc.Allowances...)
 	m.outbox.later(cc.Events)
+	fc := m.firmware.Changed()
+	m.pending.RollOuts = append(m.pending.RollOuts, fc.RollOuts...)
+	m.pending.RollOutMembers = append(m.pending.RollOutMembers, fc.Members...)
+	m.trail = append(m.trail, fc.Audit...)
+	m.outbox.later(fc.Events)
 	oc := m.outages.Changed()
 	m.pending.Outages = append(m.pending.Outages, oc.Outages...)
 	m.pending.Interruptions = append(m.pending.Interruptions, oc.Interruptions...)
@@ -547,5 +557,5 @@ func (m *MDMS) restoreEngines(ctx context.Context) error {
 	if err := m.commands.Restore(open, members); err != nil {
 		m.log.Warn("commands not restored", "error", err)
 	}
-	return nil
+	return m.restoreFirmware(ctx)
 }

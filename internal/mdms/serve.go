@@ -65,6 +65,7 @@ func (m *MDMS) serve() (stop func(), err error) {
 	add(bus.Serve(b, api.QueryAudit, m.queryAudit))
 	add(bus.Serve(b, api.QueryAuditHead, m.queryAuditHead))
 	m.serveOutages(add)
+	m.serveFirmware(add)
 	m.serveRegistry(add)
 	m.serveSums(add)
 	if err != nil {

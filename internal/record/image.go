@@ -17,7 +17,7 @@ const imageHeader = "wattbus firmware 1\n"
 
 // ImageFileHeader is by how much the file is longer than the image; MaxImage is the largest image that a centre takes, bytes.
 const (
-	ImageFileHeader = len(imageHeader) + ed25519.PublicKeySize + ManifestSize + ed25519.SignatureSize
+	ImageFileHeader = 19 + ed25519.PublicKeySize + ManifestSize + ed25519.SignatureSize
 	MaxImage        = 16 << 20
 )
 

@@ -20,6 +20,9 @@ func TestImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := img.Append(nil)
+	if len(file) != ImageFileHeader+len(data) {
+		t.Fatalf("%d bytes", len(file))
+	}
 	got, err := DecodeImage(file)
 	if err != nil || got.ID != img.ID || got.Manifest != img.Manifest || !bytes.Equal(got.Data, data) || got.Version.String() != "1.2.3" {
 		t.Fatalf("%+v, %v; want %+v", got.Manifest, err, img.Manifest)

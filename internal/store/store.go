@@ -186,6 +186,10 @@ type Commit struct {
 
 	Interruptions []Interruption // replace those with the same id
 	Maintenance   []Maintenance  // replace those with the same id
+
+	Images         []Image         // one that exists already is left as it is
+	RollOuts       []RollOut       // replace those with the same id
+	RollOutMembers []RollOutMember // replace those of the same roll-out and device
 }
 
 // Out is a message for other systems that waits in the store until it is on the bus.
@@ -315,6 +319,17 @@ type Store interface {
 	BillingRun(ctx context.Context, name string) (Run, error)
 	// BillingRuns calls f with every billing run, by name.
 	BillingRuns(ctx context.Context, f func(Run) error) error
+
+	// Image returns one firmware image with its data, or ErrNotFound.
+	Image(ctx context.Context, id uint64) (Image, error)
+	// Images calls f with every image without its data, newest first.
+	Images(ctx context.Context, f func(Image) error) error
+	// RollOut returns one roll-out, or ErrNotFound.
+	RollOut(ctx context.Context, id uint64) (RollOut, error)
+	// RollOuts returns up to limit roll-outs with ids below before (0: the newest), newest first; only open ones if open.
+	RollOuts(ctx context.Context, before uint64, limit int, open bool) ([]RollOut, error)
+	// RollOutMembers calls f with every device of a roll-out, by ascending ordinal.
+	RollOutMembers(ctx context.Context, rollOut uint64, f func(RollOutMember) error) error
 
 	// Allowances returns all of them by name.
 	Allowances(ctx context.Context) ([]Allowance, error)

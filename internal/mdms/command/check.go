@@ -55,6 +55,12 @@ func opcode(typ string) (record.Opcode, bool) {
 		return record.OpPing, true
 	case api.CommandGroups:
 		return record.OpGroups, true
+	case api.CommandFirmwareStatus:
+		return record.OpFirmwareStatus, true
+	case api.CommandFirmwareActivate:
+		return record.OpFirmwareActivate, true
+	case api.CommandFirmwareDrop:
+		return record.OpFirmwareDrop, true
 	}
 	return 0, false
 }
@@ -63,7 +69,7 @@ func (e *Engine) check(req api.CommandRequest) (plan, error) {
 	p := plan{req: req}
 	var ok bool
 	if p.op, ok = opcode(req.Type); !ok {
-		return p, api.BadRequest("type", "%.40q is unknown, want read, profile, disconnect, reconnect, interval, clock, ping or groups", req.Type)
+		return p, api.BadRequest("type", "%.40q is unknown, want read, profile, disconnect, reconnect, interval, clock, ping, groups, firmware-status, firmware-activate or firmware-drop", req.Type)
 	}
 	if err := checkParams(req.Type, &p.req.Params); err != nil {
 		return p, err
@@ -193,8 +199,12 @@ func checkParams(typ string, p *api.Params) error {
 		{"from", api.CommandProfile, p.From != nil}, {"to", api.CommandProfile, p.To != nil},
 		{"channel", api.CommandProfile, p.Channel != ""}, {"arm", api.CommandReconnect, p.Arm},
 		{"minutes", api.CommandInterval, p.Minutes != 0}, {"groups", api.CommandGroups, p.Groups != nil},
+		{"image", api.CommandFirmwareActivate, p.Image != ""},
 	}
 	for _, h := range has {
+		if h.field == "image" && typ == api.CommandFirmwareDrop {
+			continue
+		}
 		if h.set && h.of != typ {
 			return api.BadRequest("params."+h.field, "belongs to %s, not to %s", h.of, typ)
 		}
@@ -202,6 +212,10 @@ func checkParams(typ string, p *api.Params) error {
 	switch typ {
 	case api.CommandProfile:
 		return checkSpan(p)
+	case api.CommandFirmwareActivate, api.CommandFirmwareDrop:
+		if _, err := record.ParseImageID(p.Image); err != nil {
+			return api.BadRequest("params.image", "%v", err)
+		}
 	case api.CommandInterval:
 		if p.Minutes < 1 || p.Minutes > 1440 || 1440%p.Minutes != 0 {
 			return api.BadRequest("params.minutes", "%d, want a divisor of 1440, from 1 to 1440", p.Minutes)
@@ -266,6 +280,8 @@ func effect(op record.Opcode) string {
 		return "interval"
 	case record.OpGroups:
 		return "groups"
+	case record.OpFirmwareActivate, record.OpFirmwareDrop:
+		return "firmware"
 	}
 	return ""
 }

@@ -223,6 +223,8 @@ func result(r *record.Result) *api.CommandResult {
 		out.Reason = "the meter may have carried it out before"
 	case r.Outcome == record.Refused && r.Detail == record.DetailMode:
 		out.Reason = "the breaker's control mode has no such transition"
+	case r.Outcome == record.Refused && r.Detail == record.DetailImage:
+		out.Reason = "the meter does not hold this image as a whole"
 	case r.Outcome == record.Refused || r.Outcome == record.Failed:
 		out.Reason = fmt.Sprintf("detail %d", r.Detail)
 	}

@@ -26,6 +26,15 @@ func CheckTarget(t api.Target) error {
 	return nil
 }
 
+// Resolve finds the meters of a target as a command would.
+func (e *Engine) Resolve(t api.Target) ([]*cim.EndDevice, error) {
+	p := plan{req: api.CommandRequest{Target: t}}
+	if err := e.checkTarget(&p); err != nil {
+		return nil, err
+	}
+	return p.devices, nil
+}
+
 // addressed reports whether one message reaches the whole target: a path or a group has a topic.
 func (p *plan) addressed() bool { return p.req.Target.Path != "" || p.req.Target.Group != nil }
 

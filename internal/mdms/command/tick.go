@@ -344,6 +344,9 @@ func (e *Engine) encode(c *control) []byte {
 		m.A = uint32(p.Minutes)
 	case record.OpSetClock:
 		m.A = m.Time
+	case record.OpFirmwareActivate, record.OpFirmwareDrop:
+		id, _ := record.ParseImageID(p.Image) // it was checked when it was asked for
+		m.SetImage(id)
 	}
 	return m.Append(nil)
 }

@@ -1,0 +1,247 @@
+package firmware
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/audit"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/store"
+)
+
+// Changes are what changed since the last call of Changed.
+type Changes struct {
+	RollOuts []store.RollOut
+	Members  []store.RollOutMember
+	Events   []api.Event   // of type firmware, to be published after the commit
+	Audit    []audit.Entry // for the same commit
+}
+
+// kept is the document of a roll-out in the store: its API form, and what a restart needs beside it.
+type kept struct {
+	api.RollOut
+	Engine engineDoc `json:"engine,omitzero"`
+}
+
+type engineDoc struct {
+	Activate uint32        `json:"activate,omitempty"`
+	Lasts    time.Duration `json:"lasts,omitempty"`
+	Widened  bool          `json:"widened,omitempty"`
+}
+
+// Decode gives the API form of a roll-out from the store.
+func Decode(r store.RollOut) (api.RollOut, error) {
+	var doc api.RollOut
+	if err := json.Unmarshal(r.Doc, &doc); err != nil {
+		return doc, fmt.Errorf("roll-out %d in the store: %w", r.ID, err)
+	}
+	return doc, nil
+}
+
+func (e *Engine) touch(r *rollOut) { r.dirty = true }
+
+func (e *Engine) touchMember(m *member) {
+	m.changed = uint32(max(e.o.Clock.Now().Unix(), 0))
+	if !m.dirty {
+		m.dirty = true
+		m.r.dirtyMembers = append(m.r.dirtyMembers, m)
+	}
+}
+
+// Changed hands out what changed since the last call. From now on the engine may send what belongs to the roll-outs in it: commit them
+// before the next Tick. A roll-out is handed out at most once a second; of its meters a restart asks anew.
+func (e *Engine) Changed() Changes {
+	now := e.o.Wall()
+	out := Changes{Audit: e.trail}
+	e.trail = nil
+	for _, r := range slices.Clone(e.order) {
+		if !r.dirty || r.kept && r.open() && now.Before(r.stored.Add(keepEvery)) {
+			continue
+		}
+		r.dirty, r.stored = false, now
+		doc := e.view(r)
+		whole, err := json.Marshal(kept{doc, engineDoc{r.activate, r.lasts, r.widened}})
+		if err == nil {
+			doc.Target = short(doc.Target)
+			var data []byte
+			if data, err = json.Marshal(doc); err == nil {
+				e.events++
+				out.Events = append(out.Events, api.Event{SpecVersion: "1.0", ID: fmt.Sprintf("%d-%x-%x", r.id, now.UnixNano(), e.events), Type: "wattbus." + api.EventFirmware + ".v1",
+					Subject: r.doc.ID, Source: "/roll-out/" + r.doc.ID, Time: now.UTC(), ContentType: "application/json", Data: data})
+			}
+		}
+		if err != nil { // cannot happen: times are within years 0 to 9999, and nothing else can fail
+			e.log.Error("roll-out not encoded", "roll_out", r.id, "error", err)
+			continue
+		}
+		out.RollOuts = append(out.RollOuts, store.RollOut{ID: r.id, Open: r.open(), Doc: whole})
+		for _, m := range r.dirtyMembers {
+			m.dirty = false
+			out.Members = append(out.Members, store.RollOutMember{RollOut: r.id, Device: m.dev.Ordinal, State: uint8(m.state), Reason: uint8(m.reason), Changed: m.changed})
+		}
+		r.dirtyMembers = nil
+		if !r.open() {
+			delete(e.open, r.id)
+			e.order = slices.DeleteFunc(e.order, func(x *rollOut) bool { return x == r })
+			continue
+		}
+		if !r.kept {
+			r.kept = true
+			if r.doc.State == api.RollOutRunning {
+				e.start(r, now)
+			}
+			r.kept = r.doc.State == api.RollOutRunning // one that is approved goes out once that is kept
+		}
+	}
+	return out
+}
+
+// short is a target without the names of a list.
+func short(t api.Target) api.Target {
+	if n := len(t.Meters); n > 0 {
+		t.Meters, t.Listed = nil, n
+	}
+	return t
+}
+
+// view is the API form of a roll-out.
+func (e *Engine) view(r *rollOut) api.RollOut {
+	doc := r.doc
+	doc.History = slices.Clone(r.doc.History)
+	p := &doc.Progress
+	p.Total, p.States, p.Blocks, p.Bytes = len(r.members), map[string]int{}, r.sent, r.bytes
+	for st, n := range r.counts {
+		if n > 0 {
+			p.States[state(st).String()] = n
+		}
+	}
+	p.Reasons = nil
+	for why, n := range r.reasons {
+		if n > 0 {
+			if p.Reasons == nil {
+				p.Reasons = map[string]int{}
+			}
+			p.Reasons[why.String()] = n
+		}
+	}
+	if r.blocks == 0 || len(r.members) == 0 {
+		return doc
+	}
+	have := 0
+	for i := range r.members {
+		switch m := &r.members[i]; m.state {
+		case verified, activated:
+			have += r.blocks
+		case receiving:
+			have += int(m.first)
+			for _, w := range m.window {
+				have += bits.OnesCount64(w)
+			}
+		}
+	}
+	p.Received = float64(int(1000*float64(have)/float64(r.blocks)/float64(len(r.members)))) / 10
+	return doc
+}
+
+// Get returns a roll-out that has not ended, or has just.
+func (e *Engine) Get(id uint64) (api.RollOut, bool) {
+	if r := e.open[id]; r != nil {
+		return e.view(r), true
+	}
+	return api.RollOut{}, false
+}
+
+// All returns the roll-outs that have not ended, by id.
+func (e *Engine) All() map[uint64]api.RollOut {
+	out := make(map[uint64]api.RollOut, len(e.order))
+	for _, r := range e.order {
+		out[r.id] = e.view(r)
+	}
+	return out
+}
+
+// Members lists the meters of a roll-out that has not ended, of one state or of all; false if it is not here.
+func (e *Engine) Members(id uint64) ([]store.RollOutMember, bool) {
+	r := e.open[id]
+	if r == nil {
+		return nil, false
+	}
+	out := make([]store.RollOutMember, len(r.members))
+	for i := range r.members {
+		m := &r.members[i]
+		out[i] = store.RollOutMember{RollOut: id, Device: m.dev.Ordinal, State: uint8(m.state), Reason: uint8(m.reason), Changed: m.changed}
+	}
+	slices.SortFunc(out, func(a, b store.RollOutMember) int { return int(int64(a.Device) - int64(b.Device)) })
+	return out, true
+}
+
+// StateOf reads the name of a state as the store keeps it.
+func StateOf(name string) (uint8, bool) {
+	s, ok := parseState(name)
+	return uint8(s), ok
+}
+
+// Restore takes over the open roll-outs from the store, each with its meters, when all devices are known. Those that had taken the image are
+// asked what they have. What cannot be understood is left out and named in the error.
+func (e *Engine) Restore(open []store.RollOut, members func(rollOut uint64, f func(store.RollOutMember) error) error) error {
+	var errs []error
+	now := e.o.Wall()
+	for _, k := range slices.Backward(open) { // oldest first
+		var doc kept
+		if err := json.Unmarshal(k.Doc, &doc); err != nil {
+			errs = append(errs, fmt.Errorf("open roll-out %d in the store: %w", k.ID, err))
+			continue
+		}
+		r := &rollOut{id: k.ID, doc: doc.RollOut, size: uint16(doc.BlockSize), rate: max(doc.Rate, 1), activate: doc.Engine.Activate, lasts: doc.Engine.Lasts,
+			deadline: doc.Expires, first: doc.Progress.First, widened: doc.Engine.Widened, kept: doc.State != api.RollOutPending, stored: now}
+		r.doc.Progress = api.RollOutProgress{First: r.first}
+		var devices []*cim.EndDevice
+		of := map[*cim.EndDevice]store.RollOutMember{}
+		if err := members(k.ID, func(m store.RollOutMember) error {
+			if dev, ok := e.o.Device(m.Device); ok && m.State < uint8(states) {
+				devices = append(devices, dev)
+				of[dev] = m
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		e.enlist(r, devices)
+		for i := range r.members {
+			m := &r.members[i]
+			was := of[m.dev]
+			r.counts[waiting]--
+			m.state, m.reason, m.changed = state(was.State), record.ImageReason(was.Reason), was.Changed
+			r.counts[m.state]++
+			if m.reason != record.ImageFine {
+				r.reasons[m.reason]++
+			}
+		}
+		e.take(r)
+		v, err := record.ParseFirmwareVersion(r.doc.Version)
+		for i := range r.members {
+			m := &r.members[i]
+			switch {
+			case m.state.finished():
+			case err == nil && m.dev.Firmware == uint32(v):
+				e.arrived(m)
+			case m.state != waiting:
+				m.now = true
+				if m.state != verified || r.activate != record.ActivateNever {
+					e.plan(m, now) // as fast as the rates allow
+				}
+			}
+		}
+		if r.doc.State == api.RollOutRunning {
+			e.start(r, now)
+		}
+		e.settle(r, now)
+	}
+	return errors.Join(errs...)
+}

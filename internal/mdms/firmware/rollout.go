@@ -1,0 +1,361 @@
+package firmware
+
+import (
+	"cmp"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/audit"
+	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/topic"
+)
+
+func formatID(id uint64) string { return strconv.FormatUint(id, 10) }
+
+// ParseID reads the id of a roll-out as the API writes it, or returns an *api.Problem.
+func ParseID(s string) (uint64, error) {
+	id, err := strconv.ParseUint(s, 10, 63)
+	if err != nil || id == 0 || formatID(id) != s {
+		return 0, api.BadRequest("id", "%.40q is no id of a roll-out, want a decimal number", s)
+	}
+	return id, nil
+}
+
+// Create accepts a roll-out. Nothing goes out before the next Changed. Errors are *api.Problem and name the field.
+func (e *Engine) Create(req api.RollOutRequest) (api.RollOut, error) {
+	r, err := e.check(&req)
+	if err != nil {
+		return api.RollOut{}, err
+	}
+	devices, err := e.o.Resolve(req.Target)
+	if err != nil {
+		return api.RollOut{}, err
+	}
+	if err := e.room(devices); err != nil {
+		return api.RollOut{}, err
+	}
+	now := e.o.Wall()
+	r.id = e.o.NewID()
+	r.doc.ID, r.doc.Created, r.doc.State = formatID(r.id), now.UTC(), api.RollOutRunning
+	r.doc.Expires = now.Add(r.lasts).UTC()
+	if first := int(math.Ceil(float64(len(devices)) * req.First / 100)); req.First > 0 && first < len(devices) {
+		r.first = first
+	}
+	r.doc.Progress.First = r.first
+	e.enlist(r, devices)
+	r.doc.History = []api.Transition{{State: r.doc.State, Time: now.UTC()}}
+	if n := len(devices); e.o.ApproveFrom >= 0 && n >= e.o.ApproveFrom {
+		why := fmt.Sprintf("it is for %d meters, and from %d on another person has to approve that", n, e.o.ApproveFrom)
+		r.doc.State, r.doc.Approval = api.RollOutPending, &api.Approval{Why: why}
+		r.doc.Expires = now.Add(e.o.ApproveWithin).UTC()
+		r.doc.History[0].State, r.doc.History[0].Detail = r.doc.State, why
+	}
+	r.deadline = r.doc.Expires
+	e.take(r)
+	for i := range r.members {
+		m := &r.members[i]
+		e.touchMember(m) // each of them is kept with the roll-out
+		if record.FirmwareVersion(m.dev.Firmware) == r.image.Version {
+			e.end(m, activated, record.ImageFine)
+		}
+	}
+	e.note(r, "create", req.By, map[string]any{"image": req.Image, "version": r.doc.Version, "target": req.Target, "meters": len(devices), "state": r.doc.State,
+		"activateAt": req.ActivateAt, "onCommand": req.OnCommand, "first": req.First})
+	e.settle(r, now)
+	e.touch(r)
+	return e.view(r), nil
+}
+
+// check checks what needs no knowledge of meters.
+func (e *Engine) check(req *api.RollOutRequest) (*rollOut, error) {
+	id, err := record.ParseImageID(req.Image)
+	if err != nil {
+		return nil, api.BadRequest("image", "%v", err)
+	}
+	set := func(v *int, def int) {
+		if *v == 0 {
+			*v = def
+		}
+	}
+	set(&req.BlockSize, DefaultBlockSize)
+	set(&req.Rate, DefaultRate)
+	set(&req.ExpiresIn, int(DefaultExpiry/time.Second))
+	in := func(field string, v, low, high float64) error {
+		if v < low || v > high || math.IsNaN(v) {
+			return api.BadRequest(field, "%v, want %v to %v", v, low, high)
+		}
+		return nil
+	}
+	for _, err := range []error{in("blockSize", float64(req.BlockSize), record.MinBlockSize, record.MaxBlockSize), in("rate", float64(req.Rate), 100, 10_000_000),
+		in("first", req.First, 0, 100), in("maxFailures", req.MaxFailures, 0, 100), in("expiresIn", float64(req.ExpiresIn), 60, MaxExpiry.Seconds())} {
+		if err != nil {
+			return nil, err
+		}
+	}
+	r := &rollOut{size: uint16(req.BlockSize), rate: req.Rate, lasts: time.Duration(req.ExpiresIn) * time.Second, activate: record.ActivateNow}
+	switch {
+	case req.OnCommand && req.ActivateAt != nil:
+		return nil, api.BadRequest("activateAt", "is set, and onCommand: want one of the two")
+	case req.OnCommand:
+		r.activate = record.ActivateNever
+	case req.ActivateAt != nil:
+		at := req.ActivateAt.Unix()
+		if now := e.o.Clock.Now(); at < now.Unix()-60 || at >= math.MaxUint32 {
+			return nil, api.BadRequest("activateAt", "%s, want a time that is to come, now it is %s", req.ActivateAt.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		}
+		r.activate = uint32(at)
+	}
+	img, ok := e.o.Image(id)
+	if !ok {
+		return nil, &api.Problem{Title: "Not found", Status: 404, Field: "image", Detail: fmt.Sprintf("no image %s is kept: upload it first", id)}
+	}
+	if n := record.Blocks(img.Size, r.size); n > record.MaxBlocks {
+		return nil, api.BadRequest("blockSize", "%d: the image would have %d blocks, want at most %d", req.BlockSize, n, record.MaxBlocks)
+	}
+	r.setImage(img)
+	r.doc = api.RollOut{Image: req.Image, Version: img.Version.String(), Model: img.Model, Target: req.Target, By: req.By, ActivateAt: req.ActivateAt, OnCommand: req.OnCommand,
+		BlockSize: req.BlockSize, Rate: req.Rate, First: req.First, MaxFailures: req.MaxFailures}
+	return r, nil
+}
+
+func (r *rollOut) setImage(img record.Image) {
+	r.image, r.loaded, r.blocks = img, true, record.Blocks(img.Size, r.size)
+}
+
+// room refuses what would be too much, and meters that are in another roll-out: two would take turns in their memory for ever.
+func (e *Engine) room(devices []*cim.EndDevice) error {
+	if len(e.order) >= e.o.MaxOpen {
+		return &api.Problem{Title: "Too many roll-outs", Status: 429, Detail: fmt.Sprintf("%d have not ended, as many as are allowed: wait, or cancel one", len(e.order))}
+	}
+	if n := e.Stats().Members; n+len(devices) > e.o.MaxMembers {
+		return &api.Problem{Title: "Too many meters", Status: 429, Field: "target", Detail: fmt.Sprintf("with %d more, %d meters would be in roll-outs, want at most %d", len(devices), n+len(devices), e.o.MaxMembers)}
+	}
+	n, first := 0, ""
+	for _, dev := range devices {
+		if ms := e.of[dev]; len(ms) > 0 {
+			if n++; n == 1 {
+				first = fmt.Sprintf("%s, in roll-out %d", dev.ID, ms[0].r.id)
+			}
+		}
+	}
+	if n > 0 {
+		return &api.Problem{Title: "Conflict", Status: 409, Field: "target", Detail: fmt.Sprintf("%d of the meters are in another roll-out that has not ended, the first of them %s: wait for its end, or cancel it", n, first)}
+	}
+	return nil
+}
+
+// enlist makes the members, those of the first stage first: which ones these are follows from their ids, and is spread over all.
+func (e *Engine) enlist(r *rollOut, devices []*cim.EndDevice) {
+	keys := make(map[*cim.EndDevice]uint64, len(devices))
+	for _, dev := range devices {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(dev.ID)) // never fails
+		x := h.Sum64()
+		keys[dev] = (x ^ x>>33) * 0xff51afd7ed558ccd
+	}
+	slices.SortFunc(devices, func(a, b *cim.EndDevice) int { return cmp.Or(cmp.Compare(keys[a], keys[b]), cmp.Compare(a.ID, b.ID)) })
+	r.members = make([]member, len(devices))
+	r.byDev = make(map[*cim.EndDevice]*member, len(devices))
+	r.reasons = map[record.ImageReason]int{}
+	r.counts[waiting] = len(devices)
+	for i, dev := range devices {
+		r.members[i] = member{r: r, dev: dev, due: never}
+		r.byDev[dev] = &r.members[i]
+	}
+}
+
+// take makes a roll-out known to the engine, with those of its meters that have not ended.
+func (e *Engine) take(r *rollOut) {
+	e.open[r.id] = r
+	e.order = append(e.order, r)
+	r.lanes = map[string]*lane{}
+	for i := range r.members {
+		m := &r.members[i]
+		if !m.state.finished() {
+			e.of[m.dev] = append(e.of[m.dev], m)
+			e.place(m)
+		}
+	}
+}
+
+// start lets the meters of the stage have their offers.
+func (e *Engine) start(r *rollOut, now time.Time) {
+	n := len(r.members)
+	if r.first > 0 && !r.widened {
+		n = r.first
+	}
+	for i := range r.members[:n] {
+		m := &r.members[i]
+		if m.now || m.state.finished() {
+			continue
+		}
+		m.now = true
+		e.plan(m, now)
+	}
+}
+
+// set brings a meter into another state.
+func (e *Engine) set(m *member, s state, why record.ImageReason) {
+	if m.state == s && m.reason == why {
+		return
+	}
+	r := m.r
+	if m.reason != record.ImageFine {
+		r.reasons[m.reason]--
+	}
+	if why != record.ImageFine {
+		r.reasons[why]++
+	}
+	r.counts[m.state]--
+	m.state, m.reason = s, why
+	r.counts[s]++
+	e.touchMember(m)
+	e.touch(r)
+}
+
+// end ends a meter's part.
+func (e *Engine) end(m *member, s state, why record.ImageReason) {
+	e.set(m, s, why)
+	m.due = never
+	e.unplace(m)
+	ms := slices.DeleteFunc(e.of[m.dev], func(x *member) bool { return x == m })
+	if len(ms) == 0 {
+		delete(e.of, m.dev)
+	} else {
+		e.of[m.dev] = ms
+	}
+}
+
+// settle looks whether the stage or the whole roll-out has ended.
+func (e *Engine) settle(r *rollOut, now time.Time) {
+	if !r.open() {
+		return
+	}
+	if r.finished() == len(r.members) {
+		e.conclude(r, api.RollOutDone, now, "")
+		return
+	}
+	if r.first == 0 || r.widened || r.doc.State != api.RollOutRunning {
+		return
+	}
+	bad := 0
+	for i := range r.members[:r.first] {
+		switch m := &r.members[i]; {
+		case !m.state.finished():
+			return
+		case m.state != activated:
+			bad++
+		}
+	}
+	r.widened = true
+	if share := 100 * float64(bad) / float64(r.first); share > r.doc.MaxFailures {
+		e.step(r, api.RollOutPaused, now, fmt.Sprintf("%d of the first %d meters refused it or failed, more than %v per cent: see why, then resume or cancel", bad, r.first, r.doc.MaxFailures))
+		return
+	}
+	e.step(r, api.RollOutRunning, now, fmt.Sprintf("the first %d meters are through, the others follow", r.first))
+	e.start(r, now)
+}
+
+// conclude ends a roll-out; what has not ended of it ends with it.
+func (e *Engine) conclude(r *rollOut, state string, now time.Time, detail string) {
+	rest := cancelled
+	if state == api.RollOutExpired {
+		rest = expired
+	}
+	r.lanes, r.order = nil, nil
+	for i := range r.members {
+		r.members[i].lane = nil
+	}
+	for i := range r.members {
+		if m := &r.members[i]; !m.state.finished() {
+			e.end(m, rest, record.ImageFine)
+		}
+	}
+	e.step(r, state, now, detail)
+	e.note(r, "end", audit.Centre, map[string]any{"state": state, "states": e.view(r).Progress.States, "why": detail})
+}
+
+func (e *Engine) step(r *rollOut, state string, now time.Time, detail string) {
+	r.doc.State = state
+	if len(r.doc.History) < historyMost {
+		r.doc.History = append(r.doc.History, api.Transition{State: state, Time: now.UTC(), Detail: detail})
+	}
+	r.stored = time.Time{} // kept at once
+	e.touch(r)
+}
+
+// Do changes a roll-out. Errors are *api.Problem: 404, or 409 where that cannot be done in its state.
+func (e *Engine) Do(a api.RollOutAction) (api.RollOut, error) {
+	id, err := ParseID(a.ID)
+	if err != nil {
+		return api.RollOut{}, err
+	}
+	if len(a.Comment) > 1000 {
+		return api.RollOut{}, api.BadRequest("comment", "%d bytes, want at most 1000", len(a.Comment))
+	}
+	r := e.open[id]
+	if r == nil || !r.open() {
+		return api.RollOut{}, api.Conflict("roll-out %s has ended, or there is none", a.ID)
+	}
+	now := e.o.Wall()
+	was := r.doc.State
+	said := a.Action + "d by " + cmp.Or(a.By, audit.Centre)
+	switch {
+	case a.Action == "pause" && was == api.RollOutRunning:
+		e.step(r, api.RollOutPaused, now, said)
+	case a.Action == "resume" && was == api.RollOutPaused:
+		e.step(r, api.RollOutRunning, now, said)
+		e.start(r, now)
+	case a.Action == "cancel":
+		e.conclude(r, api.RollOutCancelled, now, "cancelled by "+cmp.Or(a.By, audit.Centre))
+	case a.Action == "approve" && was == api.RollOutPending:
+		if a.By == r.doc.By {
+			return e.view(r), api.Conflict("roll-out %s was asked for by %s, too: another person has to approve it, with a token of that person's own", a.ID, a.By)
+		}
+		e.decided(r, a, now)
+		r.doc.Expires = now.Add(r.lasts).UTC()
+		r.deadline = r.doc.Expires
+		r.kept = false // it goes out once this is kept
+		e.step(r, api.RollOutRunning, now, "approved by "+a.By)
+	case a.Action == "reject" && was == api.RollOutPending:
+		e.decided(r, a, now)
+		r.doc.Approval.Rejected = true
+		e.conclude(r, api.RollOutCancelled, now, "rejected by "+a.By)
+	case !slices.Contains([]string{"pause", "resume", "approve", "reject"}, a.Action):
+		return e.view(r), api.BadRequest("action", "%.40q, want pause, resume, cancel, approve or reject", a.Action)
+	default:
+		return e.view(r), api.Conflict("roll-out %s is %s: that cannot be done", a.ID, was)
+	}
+	e.note(r, a.Action, a.By, map[string]any{"comment": a.Comment, "state": r.doc.State})
+	return e.view(r), nil
+}
+
+func (e *Engine) decided(r *rollOut, a api.RollOutAction, now time.Time) {
+	at := now.UTC()
+	r.doc.Approval.By, r.doc.Approval.Time, r.doc.Approval.Comment = a.By, &at, a.Comment
+}
+
+// Reached lists the meters of a roll-out that has just ended which may hold its image and do not run it: they are to drop it.
+func (e *Engine) Reached(id uint64) (meters []string) {
+	r := e.open[id]
+	if r == nil {
+		return nil
+	}
+	for i := range r.members {
+		m := &r.members[i]
+		if m.now && (m.state == cancelled || m.state == expired) && m.dev.Kind == topic.Meter {
+			meters = append(meters, m.dev.ID)
+		}
+	}
+	return meters
+}
+
+func (e *Engine) note(r *rollOut, action, actor string, detail any) {
+	e.trail = append(e.trail, audit.Entry{Time: e.o.Wall().UTC(), Actor: cmp.Or(actor, audit.Centre), Action: "rollout." + action, Subject: r.doc.ID, Detail: audit.Detail(detail)})
+}
