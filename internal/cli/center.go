@@ -322,7 +322,7 @@ func (o *centerOptions) assemble(ctx context.Context, acts *actors, log *slog.Lo
 		}
 		holds("store", st.Close)
 		if has("mdms") {
-			m, err := mdms.New(mdms.Options{Bus: c.bus, Store: st, Clock: clk, Logger: log, Registerer: registry, Backfill: o.backfill, VEE: o.vee, Safety: o.safety.safety(),
+			m, err := mdms.New(mdms.Options{Bus: c.bus, Store: st, Clock: clk, Logger: log, Registerer: registry, Backfill: o.backfill, VEE: o.vee, Safety: o.safety.safety(), Firmware: mdms.Firmware{Rate: o.safety.firmware},
 				Retention: o.keep.retention(), Deadlines: o.deadlines.list})
 			if err != nil {
 				return nil, err

@@ -159,7 +159,7 @@ Exit status: 0 done, 1 failed or refused, 2 wrong use, 3 timed out.`,
 		}
 	}
 	add("run", newUp(a), newCenter(a), newConcentrator(a), newGateway(a), newMeter(a), newFleet(a), newBroker(a))
-	add("do", append(newControls(a), newEdit(a), newDecide(a, true), newDecide(a, false), newWithdraw(a), newMaintenance(a))...)
+	add("do", append(newControls(a), newEdit(a), newDecide(a, true), newDecide(a, false), newWithdraw(a), newMaintenance(a), newFirmware(a))...)
 	add("look", append(newLooks(a), newExport(a))...)
 	add("tool", newBackup(a), newRestore(a), newBench(a), newPlan(a), newConfig(a, root), newFormat(a), newPasswd(a), newToken(a), newKeys(a), newMan(a, root), newVersion(a))
 	root.SetHelpCommandGroupID("tool")

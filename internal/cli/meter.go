@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
+	"io"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -23,7 +26,7 @@ func newMeter(a *app) *cobra.Command {
 	var history time.Duration
 	var sn snFlags
 	var home hanFlags
-	var mode string
+	var mode, firmwareKey, model string
 	cmd := &cobra.Command{
 		Use:   "meter",
 		Short: "Run one meter agent",
@@ -113,6 +116,14 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 			if err != nil {
 				return err
 			}
+			if o.Update, err = simulatedUpdate(firmwareKey, model, id, dir); err != nil {
+				return err
+			}
+			if o.Update != nil {
+				if c, ok := o.Update.Slot.(io.Closer); ok {
+					defer func() { _ = c.Close() }() // what it holds is synced
+				}
+			}
 			agent, err := meter.New(o)
 			if err != nil {
 				return err
@@ -152,6 +163,8 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 	}
 	f := cmd.Flags()
 	f.StringVar(&mode, "control-mode", "any", "what its breaker takes, as control_mode of DLMS class 70: 0 nothing; 1, 3, 5, 6 an armed reconnection only; 2, 4 a direct one only; or any")
+	f.StringVar(&firmwareKey, "firmware-key", "", "public key whose firmware images it takes: a file of one, or 64 hexadecimal digits (wattbus firmware key)")
+	f.StringVar(&model, "model", "wattbus-sim", "what firmware images have to be for")
 	f.StringVar(&keyFile, "key-file", "", "file of the meter's keys, and with --han those of the devices behind it: it then seals all that it sends and takes plain only what changes nothing; read again when it changes (wattbus keys)")
 	f.StringVar(&id, "id", "", "the meter's id, 1 to 23 of A-Z a-z 0-9 - _ . (needed)")
 	f.StringVar(&url, "concentrator", "mqtt://127.0.0.1:1893", "its concentrator: mqtt://, mqtts://, ws://, wss:// (WebSocket), mqttsn:// (UDP), mqttsns:// (DTLS), mqttsn+multicast://, mqttsn+tcp:// or mqttsn+serial:///dev/…")
@@ -166,6 +179,22 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 	home.flags(f)
 	clockFlag(f, &clk)
 	return cmd
+}
+
+// simulatedUpdate lets a simulated meter take firmware: it behaves as if the new one ran, once it is activated.
+func simulatedUpdate(key, model, id, dir string) (*meter.Update, error) {
+	if key == "" {
+		return nil, nil
+	}
+	k, err := firmwarePublicKey(key)
+	if err != nil {
+		return nil, usagef("flag --firmware-key: %w", err)
+	}
+	u := &meter.Update{Keys: []ed25519.PublicKey{k}, Model: model, Slot: meter.NewMemorySlot(record.MaxImage), Away: time.Minute}
+	if dir != "" {
+		u.Slot = meter.NewFileSlot(filepath.Join(dir, id+".image"), record.MaxImage)
+	}
+	return u, nil
 }
 
 // pickHousehold returns the household that is named, else the one whose number the id carries, else one that the id draws.

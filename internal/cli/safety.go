@@ -5,6 +5,7 @@ import (
 
 	"github.com/wattbus/wattbus/internal/mdms"
 	"github.com/wattbus/wattbus/internal/mdms/command"
+	"github.com/wattbus/wattbus/internal/mdms/firmware"
 )
 
 // safetyFlags bound what one person can do to the breakers of many. Where they are not offered the defaults hold.
@@ -13,6 +14,7 @@ type safetyFlags struct {
 	approveFrom int
 	texts       [4]string           // budgets: of all, of each operator, of each feeder, of reconnections
 	parsed      [4][]command.Budget // the same
+	firmware    int                 // bytes a second; 0: the default
 }
 
 // budgetFlags are in the order of safetyFlags.texts.
@@ -27,6 +29,7 @@ func (s *safetyFlags) flags(f *pflag.FlagSet) {
 	s.offered = true
 	f.IntVar(&s.approveFrom, "approve-from", command.DefaultApproveFrom,
 		"from how many meters on, disconnected by one person within an hour, another person has to approve it; 1: always, 0: never")
+	f.IntVar(&s.firmware, "firmware-rate", firmware.DefaultTotalRate, "bytes a second that roll-outs of firmware send in all, 1000 at least")
 	for i, b := range budgetFlags {
 		f.StringVar(&s.texts[i], b.name, "", b.help)
 	}
@@ -35,6 +38,9 @@ func (s *safetyFlags) flags(f *pflag.FlagSet) {
 func (s *safetyFlags) check() (err error) {
 	if s.approveFrom < 0 {
 		return usagef("flag --approve-from: %d, want a number of meters, or 0 for never", s.approveFrom)
+	}
+	if s.offered && s.firmware < 1000 {
+		return usagef("flag --firmware-rate: %d, want at least 1000 bytes a second", s.firmware)
 	}
 	for i, text := range s.texts {
 		if text == "" {

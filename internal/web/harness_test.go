@@ -63,6 +63,7 @@ func newCentre(t *testing.T) *centre {
 	answer(c, api.QueryRuns, func(struct{}) (api.Page[api.BillingRun], error) {
 		return api.Page[api.BillingRun]{Items: []api.BillingRun{run}}, nil
 	})
+	answerFirmware(c)
 	held := api.Quarantine{Name: "operator:alice", Since: noon, Why: "too many", Command: "1", By: "alice"}
 	answer(c, api.QueryQuarantines, func(struct{}) (api.Page[api.Quarantine], error) {
 		return api.Page[api.Quarantine]{Items: []api.Quarantine{held}}, nil

@@ -45,6 +45,7 @@ func newAPI(mux *http.ServeMux, version string, token bool) huma.API {
 			{Name: "meters", Description: "Registry, live state and intervals."},
 			{Name: "registry", Description: "Usage points, meters as things, and which meter was where when."},
 			{Name: "commands", Description: "What meters are told to do."},
+			{Name: "firmware", Description: "Images of firmware, and their roll-outs to meters."},
 			{Name: "groups", Description: "Meters that are addressed together."},
 			{Name: "network", Description: "Concentrators, outages, completeness."},
 			{Name: "outages", Description: "Outages, interruptions, reliability indices, maintenance."},

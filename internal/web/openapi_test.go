@@ -110,7 +110,7 @@ func TestOpenAPIPathsAnswer(t *testing.T) {
 	s := serve(t, Options{Bus: c.bus})
 	doc, text := readOpenAPI(t, s)
 	v := newValidator(t, doc, text)
-	bodies := map[string]string{"create-command": `{"target":{"meter":"M1"},"type":"ping"}`, "put-group": `{"members":["M1"]}`,
+	bodies := map[string]string{"create-command": `{"target":{"meter":"M1"},"type":"ping"}`, "put-group": `{"members":["M1"]}`, "create-roll-out": `{"image":"` + testImage + `","target":{"path":"C1"}}`,
 		"exchange-meter": `{"meter":"M2"}`, "retire-meter": `{}`, "import-registry": "usage_point\nU1\n",
 		"put-billing-run": `{"what":"intervals","from":"2018-12-01","to":"2018-12-02"}`,
 		"change-outage":   `{"stated":{"category":"vegetation"}}`,
@@ -118,7 +118,7 @@ func TestOpenAPIPathsAnswer(t *testing.T) {
 		"add-maintenance": `{"scope":"transformer","name":"T1","to":"2018-12-12T14:00:00Z"}`,
 		"propose-edit":    `{"meter":"M1","from":"2018-12-12T12:00:00Z","to":"2018-12-12T12:30:00Z","action":"accept","reason":"site-visit"}`}
 	ids := map[string]string{"{id}": "M1", "{n}": "12", "{name}": "march"}
-	for _, order := range []string{"create-command", "put-group", "exchange-meter", "retire-meter", "import-registry", "put-billing-run", "replay-target", "change-outage", ""} { // what the others look at comes first
+	for _, order := range []string{"create-command", "put-group", "exchange-meter", "retire-meter", "import-registry", "put-billing-run", "replay-target", "change-outage", "create-roll-out", ""} { // what the others look at comes first
 		for path, methods := range doc.Paths {
 			for method, op := range methods {
 				if order != "" && op.OperationID != order || order == "" && bodies[op.OperationID] != "" {
@@ -126,8 +126,10 @@ func TestOpenAPIPathsAnswer(t *testing.T) {
 				}
 				real := path
 				switch {
-				case strings.Contains(path, "/commands/"), strings.Contains(path, "/edits/"):
+				case strings.Contains(path, "/commands/"), strings.Contains(path, "/edits/"), strings.Contains(path, "/roll-outs/"):
 					real = strings.ReplaceAll(real, "{id}", "100")
+				case strings.Contains(path, "/firmware/"):
+					real = strings.ReplaceAll(real, "{id}", testImage)
 				case strings.Contains(path, "/targets/"):
 					real = strings.ReplaceAll(real, "{name}", "lake")
 				case strings.Contains(path, "/rule-sets/"):
@@ -151,7 +153,7 @@ func TestOpenAPIPathsAnswer(t *testing.T) {
 				resp, text := s.do(strings.ToUpper(method), real, bodies[op.OperationID])
 				v.check(strings.ToUpper(method), path, resp, text)
 				_, documented := op.Responses[fmt.Sprint(resp.StatusCode)]
-				if strings.HasSuffix(op.OperationID, "-edit") && method == "post" || op.OperationID == "approve-command" || op.OperationID == "release-quarantine" {
+				if strings.HasSuffix(op.OperationID, "-edit") && method == "post" || op.OperationID == "approve-command" || op.OperationID == "approve-roll-out" || op.OperationID == "release-quarantine" {
 					documented = resp.StatusCode == 403 // nobody without a name may; TestEdits and TestTokensAndRights do it with one
 				}
 				if !documented && (op.OperationID != "follow-events" || resp.StatusCode != 406) {
@@ -163,7 +165,7 @@ func TestOpenAPIPathsAnswer(t *testing.T) {
 	for path, methods := range doc.Paths {
 		for method, op := range methods {
 			if op.Responses["200"].Content["application/json"] == nil && op.Responses["202"].Content == nil || strings.HasSuffix(op.OperationID, "-edit") && method == "post" ||
-				op.OperationID == "approve-command" || op.OperationID == "release-quarantine" || op.OperationID == "export-end-device-events" || op.OperationID == "export" {
+				op.OperationID == "approve-command" || op.OperationID == "approve-roll-out" || op.OperationID == "release-quarantine" || op.OperationID == "export-end-device-events" || op.OperationID == "export" {
 				continue // these need a name, or are no JSON
 			}
 			if !v.checked[op.OperationID] {

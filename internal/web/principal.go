@@ -58,7 +58,8 @@ func rightFor(method, path string) api.Right {
 	case strings.HasSuffix(path, "/approve"), strings.HasSuffix(path, "/reject"), strings.HasPrefix(path, "/v1/quarantines/"):
 		return api.RightApprove
 	case path == "/v1/commands", strings.HasPrefix(path, "/v1/commands/"), path == "/v1/maintenance", strings.HasPrefix(path, "/v1/maintenance/"),
-		strings.HasPrefix(path, "/v1/outages/"):
+		strings.HasPrefix(path, "/v1/outages/"),
+		path == imagePath, path == "/v1/roll-outs", strings.HasPrefix(path, "/v1/roll-outs/"):
 		return api.RightOperate
 	}
 	return api.RightEdit

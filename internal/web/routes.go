@@ -33,6 +33,7 @@ func (s *Server) routes() (*http.ServeMux, staticFile, error) {
 	s.commandCalls(h)
 	s.decisionCalls(h)
 	s.quarantineCalls(h)
+	s.firmwareCalls(h)
 	s.auditCalls(h)
 	s.groupCalls(h)
 	s.networkCalls(h)
@@ -163,7 +164,11 @@ func (s *Server) middleware(next http.Handler) http.Handler {
 			return
 		}
 		r = r.WithContext(context.WithValue(r.Context(), principalKey{}, who))
-		if r.URL.Path != importPath {
+		switch r.URL.Path {
+		case importPath:
+		case imagePath:
+			r.Body = http.MaxBytesReader(out, r.Body, maxImageFile)
+		default:
 			r.Body = http.MaxBytesReader(out, r.Body, maxBody+1)
 		}
 		var w http.ResponseWriter = out
