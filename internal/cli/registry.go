@@ -108,7 +108,11 @@ func importProblem(a *app, err error) error {
 			fmt.Fprintln(a.Err, e.Detail)
 			continue
 		}
-		fmt.Fprintf(a.Err, "%s %s\n", e.Field, e.Detail)
+		between := " " // the value comes first
+		if !strings.HasPrefix(e.Detail, `"`) {
+			between = ": "
+		}
+		fmt.Fprintln(a.Err, e.Field+between+e.Detail)
 	}
 	q := *p
 	q.Errors, q.Field = nil, ""

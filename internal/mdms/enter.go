@@ -242,7 +242,9 @@ func (m *MDMS) enterProfile(d *device, x *entry) error {
 	if m.outbox.wanted[api.EventProfile] {
 		m.outbox.profile(d, &p, x.Received)
 	}
-	m.planner.Part(p.Command, filled, x.wall)
+	if !m.planner.Part(p.Command, filled, x.wall) && filled > 0 {
+		m.planner.Late(d.Ordinal, x.wall)
+	}
 	return nil
 }
 

@@ -171,6 +171,22 @@ func (p *Planner) Part(id uint64, filled int, now time.Time) bool {
 	return true
 }
 
+// Late tells that missing intervals came from a device for no request under way: it answers what it was asked before. So it can be
+// reached again, which ends a back-off.
+func (p *Planner) Late(device uint32, now time.Time) {
+	m := p.meters[device]
+	if m == nil {
+		return
+	}
+	m.fails = 0
+	if m.id != 0 {
+		m.progress = true
+		p.timers.set(m, now.Add(p.timeout(m)))
+		return
+	}
+	p.schedule(m, now)
+}
+
 // Result tells that the request id has been answered.
 func (p *Planner) Result(id uint64, now time.Time) {
 	m := p.requests[id]

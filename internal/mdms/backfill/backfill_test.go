@@ -213,6 +213,40 @@ func TestSilentMeter(t *testing.T) {
 	b.want(0, 0)
 }
 
+// A meter that was silent answers requests that were given up: it is asked for the rest without a pause, also where these answers left
+// nothing for the one under way to bring.
+func TestLateAnswers(t *testing.T) {
+	b := newBench(t, Options{})
+	b.wake("C1", 1, 1, 3)
+	for len(b.sent) < 4 {
+		if next := b.tick(); len(b.sent) < 4 {
+			b.now = next
+		}
+	}
+	b.p.Late(1, b.now) // to the first of them
+	b.gaps[1]--
+	b.p.Result(b.sent[3].id, b.now)
+	b.tick()
+	if len(b.sent) != 5 {
+		t.Fatal("not asked at once after an answer that brought nothing new")
+	}
+	for b.p.Stats().InFlight > 0 {
+		if next := b.tick(); b.p.Stats().InFlight > 0 {
+			b.now = next
+		}
+	}
+	if len(b.sent) != 5 {
+		t.Fatal("no back-off")
+	}
+	b.p.Late(1, b.now)
+	b.tick()
+	if len(b.sent) != 6 {
+		t.Fatal("still in its back-off")
+	}
+	b.p.Late(2, b.now) // which misses nothing
+	b.want(0, 1)
+}
+
 func TestPartsKeepARequestAlive(t *testing.T) {
 	b := newBench(t, Options{})
 	b.wake("C1", 1, 1, 2)

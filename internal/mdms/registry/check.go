@@ -116,7 +116,9 @@ func parseDecimal(s string, digits int, least, most uint64) (uint64, string) {
 		return n, ""
 	}
 	behind := "in whole digits"
-	if digits > 0 {
+	if digits == 1 {
+		behind = "with a point and at most one digit behind it"
+	} else if digits > 1 {
 		behind = fmt.Sprintf("with a point and at most %d digits behind it", digits)
 	}
 	return 0, fmt.Sprintf("want a number from %s to %s %s", formatDecimal(least, digits), formatDecimal(most, digits), behind)
