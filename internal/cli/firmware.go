@@ -243,7 +243,7 @@ func newFirmwareShow(a *app) *cobra.Command {
 			})
 		},
 	}
-	l.flags(cmd, false)
+	l.flags(cmd, true)
 	return cmd
 }
 
