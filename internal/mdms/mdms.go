@@ -54,6 +54,7 @@ type MDMS struct {
 	rate     rate
 
 	stored     storage
+	lack       lack
 	sums       daySums
 	judge      *judge
 	flags      flagged

@@ -164,8 +164,9 @@ func (m *MDMS) find(kind, id string) (*cim.EndDevice, bool) {
 
 // index lists devices by id. New ones wait in a tail until somebody looks.
 type index struct {
-	sorted []*device
+	sorted []*device // replaced, never changed, so that who got it may go on reading
 	tail   []*device
+	text   *idText // nil until somebody searches
 }
 
 func (x *index) add(d *device) { x.tail = append(x.tail, d) }
@@ -174,11 +175,18 @@ func byID(a, b *device) int { return strings.Compare(a.ID, b.ID) }
 
 // all returns the devices by id.
 func (x *index) all() []*device {
-	if len(x.tail) > 0 {
-		x.sorted = append(x.sorted, x.tail...)
-		slices.SortFunc(x.sorted, byID)
-		x.tail = nil
+	if len(x.tail) == 0 {
+		return x.sorted
 	}
+	slices.SortFunc(x.tail, byID)
+	merged := make([]*device, 0, len(x.sorted)+len(x.tail))
+	old := x.sorted
+	for _, d := range x.tail {
+		n := sort.Search(len(old), func(i int) bool { return old[i].ID > d.ID })
+		merged = append(append(merged, old[:n]...), d)
+		old = old[n:]
+	}
+	x.sorted, x.tail = append(merged, old...), nil
 	return x.sorted
 }
 

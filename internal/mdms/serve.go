@@ -2,7 +2,6 @@ package mdms
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
@@ -103,11 +102,13 @@ func (m *MDMS) queryMeters(_ context.Context, q api.MeterQuery) (api.Page[api.Me
 	default:
 		return out, api.BadRequest("state", "%.40q, want one of never-seen, power-lost, unreachable, comm-lost, sleeping, disconnected, online", q.State)
 	}
-	part := strings.ToLower(q.Q)
-	m.mu.Lock() // the index may have to be sorted
-	defer m.mu.Unlock()
-	for _, d := range m.ids.after(q.Cursor) {
-		if d.retired || q.Path != "" && !topic.Contains(q.Path, d.EndDevice.Path) || part != "" && !strings.Contains(strings.ToLower(d.ID), part) ||
+	m.mu.Lock() // the index may have to be put in order
+	list := m.ids.list(q.Cursor, q.Q)
+	m.mu.Unlock()
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for d := range list {
+		if d.retired || q.Path != "" && !topic.Contains(q.Path, d.EndDevice.Path) ||
 			q.State != "" && outage.State(&d.EndDevice) != q.State {
 			continue
 		}
