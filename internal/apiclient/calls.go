@@ -62,6 +62,11 @@ func (c *Client) Quarantines(ctx context.Context) ([]api.Quarantine, error) {
 	return got.Items, err
 }
 
+// Budgets returns the bounds that the centre works within, and what is left of them.
+func (c *Client) Budgets(ctx context.Context) (api.Budgets, error) {
+	return get[api.Budgets](ctx, c, "/v1/budgets", nil)
+}
+
 // ReleaseQuarantine ends a quarantine.
 func (c *Client) ReleaseQuarantine(ctx context.Context, name, comment string) (api.Quarantine, error) {
 	return send[api.Quarantine](ctx, c, http.MethodPost, "/v1/quarantines/"+url.PathEscape(name)+"/release", struct {

@@ -89,6 +89,11 @@ func (e *EEB) Run(ctx context.Context) error {
 		return fmt.Errorf("eeb: %w", err)
 	}
 	defer stopServe()
+	stopBudget, err := bus.Serve(e.o.Bus, api.QueryRegistrationBudget, e.pacer.budget)
+	if err != nil {
+		return fmt.Errorf("eeb: %w", err)
+	}
+	defer stopBudget()
 	stopDown, err := e.o.Bus.OnDown(e.down)
 	if err != nil {
 		return fmt.Errorf("eeb: %w", err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
 )
 
 // pacer spreads acknowledgements of registrations, so that a concentrator that was replaced, and whose devices all register at
@@ -40,6 +42,13 @@ type waitKey struct{ kind, id, path string }
 
 func newPacer(rate, burst float64, most int, send func(registration)) *pacer {
 	return &pacer{rate: rate, burst: burst, most: most, send: send, queues: map[string]*ackQueue{}, waiting: map[waitKey]uint32{}, wake: make(chan struct{}, 1)}
+}
+
+// budget is what the pacer goes by, and how many wait.
+func (p *pacer) budget(context.Context, struct{}) (api.RegistrationBudget, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return api.RegistrationBudget{AtOnce: p.burst, PerSecond: p.rate, Waiting: len(p.waiting), MostWaiting: p.most}, nil
 }
 
 // refill adds what the budget has gained.

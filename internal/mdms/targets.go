@@ -71,6 +71,14 @@ func (m *MDMS) queryQuarantines(context.Context, struct{}) (api.Page[api.Quarant
 	return api.Page[api.Quarantine]{Items: m.commands.Quarantines()}, nil
 }
 
+func (m *MDMS) queryBudgets(context.Context, struct{}) (api.Budgets, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	out := api.Budgets{ApproveFrom: m.commands.ApproveFrom(), Breakers: m.commands.Budgets(), Backfill: m.planner.Budget()}
+	out.Backfill.Off = m.o.Backfill.Off
+	return out, nil
+}
+
 func (m *MDMS) releaseQuarantine(ctx context.Context, q api.QuarantineRelease) (api.Quarantine, error) {
 	return change(ctx, m, func() (api.Quarantine, error) { return m.commands.Release(q) })
 }

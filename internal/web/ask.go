@@ -49,7 +49,7 @@ func askWithin[Req, Resp any](ctx context.Context, s *Server, within time.Durati
 // roleOf is the role that answers a question.
 func roleOf(name string) string {
 	switch name {
-	case api.QueryLocation:
+	case api.QueryLocation, api.QueryRegistrationBudget:
 		return "eeb"
 	case api.QueryTargets, api.QueryTargetReplay:
 		return "connect"

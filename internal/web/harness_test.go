@@ -68,6 +68,14 @@ func newCentre(t *testing.T) *centre {
 	answer(c, api.QueryQuarantines, func(struct{}) (api.Page[api.Quarantine], error) {
 		return api.Page[api.Quarantine]{Items: []api.Quarantine{held}}, nil
 	})
+	left := 3.5
+	answer(c, api.QueryBudgets, func(struct{}) (api.Budgets, error) {
+		return api.Budgets{ApproveFrom: 100, Breakers: []api.Budget{{Kind: api.BudgetAll, Meters: 100, Seconds: 60, Left: &left}, {Kind: api.BudgetFeeder, Meters: 30, Seconds: 3600}},
+			Backfill: api.BackfillBudget{PerConcentrator: 8, Total: 256}}, nil
+	})
+	answer(c, api.QueryRegistrationBudget, func(struct{}) (api.RegistrationBudget, error) {
+		return api.RegistrationBudget{AtOnce: 1000, PerSecond: 500, MostWaiting: 200_000}, nil
+	})
 	answer(c, api.QueryQuarantineRelease, func(q api.QuarantineRelease) (api.Quarantine, error) {
 		if q.Name != held.Name {
 			return held, api.NotFound("%q is not quarantined", q.Name)

@@ -34,3 +34,23 @@ func (s *Server) quarantineCalls(h huma.API) {
 			return one[api.QuarantineRelease, api.Quarantine](ctx, s, s.opt.AskTimeout, api.QueryQuarantineRelease, r)
 		})
 }
+
+// budgetCalls registers GET /v1/budgets.
+func (s *Server) budgetCalls(h huma.API) {
+	huma.Register(h, withProblem(h, operation("get-budgets", http.MethodGet, "/v1/budgets", "operations", "Get the budgets in force",
+		"What bounds breaker commands, backfill, registrations and calls of this API, as the flags of the centre set it, and what is left of it.")),
+		func(ctx context.Context, _ *struct{}) (*out[api.Budgets], error) {
+			got, err := ask[struct{}, api.Budgets](ctx, s, api.QueryBudgets, struct{}{})
+			if err != nil {
+				return nil, s.asError(err)
+			}
+			if r, err := ask[struct{}, api.RegistrationBudget](ctx, s, api.QueryRegistrationBudget, struct{}{}); err == nil {
+				got.Registrations = &r
+			}
+			got.Calls = api.CallBudget{Streams: s.opt.MaxStreams}
+			if s.opt.RateLimit > 0 {
+				got.Calls.PerSecond, got.Calls.AtOnce = s.opt.RateLimit, s.opt.RateBurst
+			}
+			return &out[api.Budgets]{Body: got}, nil
+		})
+}

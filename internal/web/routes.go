@@ -34,6 +34,7 @@ func (s *Server) routes() (*http.ServeMux, staticFile, error) {
 	s.decisionCalls(h)
 	s.quarantineCalls(h)
 	s.firmwareCalls(h)
+	s.budgetCalls(h)
 	s.auditCalls(h)
 	s.groupCalls(h)
 	s.networkCalls(h)

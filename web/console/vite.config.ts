@@ -1,7 +1,7 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 
-// The dev server passes the API on to a centre, or to dev/mock.mjs which listens on the same port by default.
+// The dev server passes the API on to a centre, that of `wattbus up` by default.
 const api = process.env.WATTBUS_SERVER ?? 'http://127.0.0.1:8080';
 
 export default defineConfig({

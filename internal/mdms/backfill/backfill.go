@@ -3,6 +3,8 @@ package backfill
 import (
 	"container/heap"
 	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
 )
 
 // Span is what a meter is asked for.
@@ -100,6 +102,12 @@ func New(o Options) *Planner {
 	def(&o.MinBackoff, o.Timeout/2)
 	def(&o.MaxBackoff, 15*time.Minute)
 	return &Planner{o: o, meters: map[uint32]*meter{}, requests: map[uint64]*meter{}, concentrators: map[string]*concentrator{}}
+}
+
+// Budget is what bounds the requests, and how many there are.
+func (p *Planner) Budget() api.BackfillBudget {
+	s := p.Stats()
+	return api.BackfillBudget{PerConcentrator: p.o.PerConcentrator, Total: p.o.Total, PartsPerSecond: p.o.PartsPerSecond, InFlight: s.InFlight, Waiting: s.Waiting}
 }
 
 // Stats returns the counters.

@@ -1,11 +1,15 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
 )
 
 // Budget bounds how many meters are disconnected: N at once, and as many again in each Per, wall time.
@@ -106,4 +110,51 @@ func (bs budgets) lasts(n int) (d time.Duration, by Budget) {
 		}
 	}
 	return d, by
+}
+
+// maxLeft bounds how many budgets of operators and feeders Budgets tells of.
+const maxLeft = 100
+
+// ApproveFrom is from how many disconnections on another person has to approve; 0: never.
+func (e *Engine) ApproveFrom() int { return max(e.o.ApproveFrom, 0) }
+
+// Budgets returns those that are set and, of operators and feeders that have used theirs, those of which the least is left.
+func (e *Engine) Budgets() []api.Budget {
+	now := e.o.Wall()
+	out := []api.Budget{}
+	left := func(kind, name string, bs budgets, held bool) (list []api.Budget) {
+		for _, b := range bs { // copies: nothing is changed
+			b.fill(now)
+			list = append(list, api.Budget{Kind: kind, Name: name, Meters: b.N, Seconds: int64(b.Per.Seconds()), Left: &b.left, Held: held})
+		}
+		return list
+	}
+	out = append(out, left(api.BudgetAll, "", e.budgets, false)...)
+	for _, x := range []struct {
+		kind string
+		of   []Budget
+	}{{api.BudgetOperator, e.o.OperatorBudgets}, {api.BudgetFeeder, e.o.FeederBudgets}, {api.BudgetReconnect, e.o.ReconnectBudgets}} {
+		for _, b := range x.of {
+			out = append(out, api.Budget{Kind: x.kind, Meters: b.N, Seconds: int64(b.Per.Seconds())})
+		}
+	}
+	var used []api.Budget
+	for name, a := range e.allowances {
+		kind, who, _ := strings.Cut(name, ":")
+		for _, b := range left(kind, who, a.budgets, a.held != nil) {
+			if b.Held || *b.Left < float64(b.Meters) {
+				used = append(used, b)
+			}
+		}
+	}
+	share := func(b api.Budget) float64 {
+		if b.Held {
+			return -1
+		}
+		return *b.Left / float64(b.Meters)
+	}
+	slices.SortFunc(used, func(a, b api.Budget) int {
+		return cmp.Or(cmp.Compare(share(a), share(b)), strings.Compare(a.Kind+":"+a.Name, b.Kind+":"+b.Name), cmp.Compare(a.Seconds, b.Seconds))
+	})
+	return append(out, used[:min(len(used), maxLeft)]...)
 }

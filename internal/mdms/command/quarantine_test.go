@@ -67,6 +67,17 @@ func TestQuarantineOfOperator(t *testing.T) {
 	if got := w.cut(t, "bob", "M5"); len(got) != 1 {
 		t.Errorf("bob cut off %v", got)
 	}
+	var told []string
+	for _, b := range w.e.Budgets() {
+		left := "each"
+		if b.Left != nil {
+			left = fmt.Sprintf("%.0f", *b.Left)
+		}
+		told = append(told, fmt.Sprintf("%s %q %d/%d %s %v", b.Kind, b.Name, b.Meters, b.Seconds, left, b.Held))
+	}
+	if want := []string{`operator "" 3/3600 each false`, `operator "alice" 3/3600 0 true`, `operator "bob" 3/3600 2 false`}; fmt.Sprint(told) != fmt.Sprint(want) {
+		t.Errorf("budgets %v, want %v", told, want)
+	}
 	w.create(t, by("alice", on("M0", api.CommandReconnect)))
 	w.create(t, by("alice", on("M3", api.CommandRead)))
 	if got := ids(w.commit()); fmt.Sprint(got) != "[M0 M3]" {

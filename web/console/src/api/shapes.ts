@@ -214,6 +214,23 @@ export interface Quarantine {
   by?: string;
 }
 
+export interface Budget {
+  kind: 'disconnect' | 'operator' | 'feeder' | 'reconnect';
+  name?: string;
+  meters: number;
+  seconds: number;
+  left?: number;
+  held?: boolean;
+}
+
+export interface Budgets {
+  approveFrom: number; // 0: never
+  breakers: Budget[] | null;
+  backfill: { off?: boolean; perConcentrator: number; total: number; partsPerSecond?: number; inFlight: number; waiting: number };
+  registrations?: { atOnce: number; perSecond: number; waiting: number; mostWaiting: number };
+  calls: { perSecond?: number; atOnce?: number; streams: number };
+}
+
 export interface Counts {
   expected: number;
   received: number;
