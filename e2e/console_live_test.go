@@ -184,7 +184,7 @@ func TestConsoleLive(t *testing.T) {
 	if lost := in("C1", api.StatePowerLost); len(lost) > 0 {
 		t.Errorf("%v are without power, it is said", lost)
 	}
-	b.call(b.page, "Page.navigate", map[string]any{"url": there + "/#/outages?open=1"})
+	b.call("Page.navigate", map[string]any{"url": there + "/#/outages?open=1"})
 	b.waitFor("the case", `[...document.querySelectorAll('[role=row]')].some(r => /Unreachable/.test(r.innerText) && /C1/.test(r.innerText))`)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

@@ -25,7 +25,7 @@ var groups = []struct {
 	{name: "mechanisms", packages: []string{"internal/config", "internal/dataset", "internal/broker", "internal/client", "internal/bridge", "internal/gateway",
 		"internal/broker/conformance", "internal/broker/peers", "internal/broker/sqlitestore",
 		"internal/snlink", "internal/snclient", "internal/stomp", "internal/formats",
-		"internal/bus", "internal/dirlock", "internal/listen", "internal/auth", "internal/reload", "internal/child", "internal/store", "internal/store/sqlite", "internal/store/postgres", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/apiclient", "internal/screen", "internal/top",
+		"internal/bus", "internal/dirlock", "internal/listen", "internal/auth", "internal/reload", "internal/child", "internal/devtools", "internal/store", "internal/store/sqlite", "internal/store/postgres", "internal/store/postgres/pgtest", "internal/store/storetest", "internal/apiclient", "internal/screen", "internal/top",
 		"internal/tariff", "internal/billing", "internal/export", "internal/exportfile", "internal/backup"}, peers: true},
 	{name: "engines", packages: []string{"internal/mdms/backfill", "internal/mdms/command", "internal/mdms/firmware", "internal/mdms/outage",
 		"internal/mdms/registry", "internal/mdms/vee"}},

@@ -94,16 +94,26 @@ func (c *Process) CPU() time.Duration {
 
 // RSS is the process's resident memory in bytes, 0 where the system does not tell.
 func (c *Process) RSS() int64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
+	resident, _ := MemoryOf(c.cmd.Process.Pid)
+	return resident
+}
+
+// MemoryOf is the resident memory of a process in bytes, and what of it is no file such as the program; 0 where the system does not
+// tell.
+func MemoryOf(pid int) (resident, own int64) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
-	n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(strings.SplitN(rest, "\n", 2)[0]), " kB"), 10, 64)
-	if err != nil {
-		return 0
+	field := func(name string) int64 {
+		_, rest, _ := strings.Cut(string(text), "\n"+name+":")
+		n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(strings.SplitN(rest, "\n", 2)[0]), " kB"), 10, 64)
+		if err != nil {
+			return 0
+		}
+		return n << 10
 	}
-	return n << 10
+	return field("VmRSS"), field("RssAnon")
 }
 
 // FreePort returns a loopback address nobody listens on now.

@@ -48,8 +48,9 @@ func entryOf(r api.AuditRecord) audit.Entry {
 
 func newAudit(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "audit",
-		Short: "List, verify and export the trail of who did what",
+		Use:     "audit",
+		Example: "  wattbus audit list --actor alice\n  wattbus audit verify\n  wattbus audit export --out trail.jsonl",
+		Short:   "List, verify and export the trail of who did what",
 		Long: `The audit trail holds every change that somebody made through the centre, and what became of every command. Each entry's hash
 covers the one before it, so that none can be changed, removed, added or moved unnoticed; docs/commands.md says what is hashed.
 

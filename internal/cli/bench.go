@@ -28,6 +28,7 @@ type bench struct {
 	idle     int
 	set      *dataset.Dataset
 	dir      string
+	http     string // address of the centre that was started last
 	rows     []benchRow
 }
 
@@ -43,8 +44,9 @@ type benchRow struct {
 func newBench(a *app) *cobra.Command {
 	b := &bench{app: a}
 	cmd := &cobra.Command{
-		Use:   "bench",
-		Short: "Measure the system end to end on this machine",
+		Use:     "bench",
+		Example: "  wattbus bench --readings 500000\n  wattbus bench console --meters 20000 --minutes 1\n  wattbus bench broker --quick",
+		Short:   "Measure the system end to end on this machine",
 		Long: `Measure the system end to end on this machine: readings published one by one at QoS 1 over a concentrator's link until they
 are in the synced store, with the load generator, the concentrator and the centre as processes beside each other. Where
 Mosquitto is installed the same load goes through it as the concentrator, for comparison.
@@ -53,7 +55,7 @@ Absolute times depend on the machine; look at the ratios, the CPU seconds per mi
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return b.run(cmd.Context()) },
 	}
-	cmd.AddCommand(newBenchBroker(a), newBenchServe(a), newBenchAttack(), newBenchNarrowband(a), newBenchVEE(a), newBenchStore(a), newBenchOutage(a), newBenchCommands(a))
+	cmd.AddCommand(newBenchBroker(a), newBenchServe(a), newBenchAttack(), newBenchNarrowband(a), newBenchVEE(a), newBenchStore(a), newBenchOutage(a), newBenchCommands(a), newBenchConsole(a))
 	b.output.flag(cmd.Flags())
 	f := cmd.Flags()
 	f.IntVar(&b.meters, "meters", 10_000, "meters behind the link")
@@ -133,6 +135,7 @@ func (b *bench) clockAt(d time.Duration) string {
 
 func (b *bench) centreAt(ctx context.Context, name, clk string, extra ...string) (*child.Process, *apiclient.Client, string, error) {
 	mqtt, http := child.FreePort(ctx), child.FreePort(ctx)
+	b.http = http
 	c, err := child.Self(ctx, "centre", append([]string{"center", "--data", filepath.Join(b.dir, name), "--mqtt", mqtt, "--http", http,
 		"--clock", clk, "--log-level", "error"}, extra...)...)
 	if err != nil {

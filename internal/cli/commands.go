@@ -80,8 +80,9 @@ func newCommands(a *app) *cobra.Command {
 	var open bool
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "commands [ID]",
-		Short: "List commands, newest first, show one with its whole life, or decide on one",
+		Use:     "commands [ID]",
+		Example: "  wattbus commands --open\n  wattbus commands 7264936155\n  wattbus commands approve 7264936155 --token \"$TOKEN\"",
+		Short:   "List commands, newest first, show one with its whole life, or decide on one",
 		Long: `List commands, newest first, or show one with its whole life. "commands approve", "reject" and "cancel" decide on one,
 "commands watch" follows one until it has ended, "commands progress" shows its counts.
 

@@ -12,8 +12,9 @@ import (
 
 func newConfig(a *app, root *cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "config",
-		Short: "Check a configuration file",
+		Use:     "config",
+		Example: "  wattbus config check center wattbus.yaml",
+		Short:   "Check a configuration file",
 	}
 	var quiet bool
 	check := &cobra.Command{

@@ -16,8 +16,9 @@ import (
 
 func newTargets(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "targets",
-		Short: "Look after the other systems that get events",
+		Use:     "targets",
+		Example: "  wattbus targets check targets.yaml --connect\n  wattbus targets list --watch\n  wattbus targets replay billing --from 2026-11-28T00:00:00Z",
+		Short:   "Look after the other systems that get events",
 		Long: `Look after the other systems that get events: message brokers, webhooks, files. A YAML file declares them, which a centre gets with
 --targets; docs/connectors.md describes it, with an example of each type.`,
 	}

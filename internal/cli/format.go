@@ -29,8 +29,9 @@ const maxInput = 1 << 20
 
 func newFormat(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "format",
-		Short: "Check declarations of message formats, and decode and encode messages",
+		Use:     "format",
+		Example: "  wattbus format check examples/formats/*.yaml\n  wattbus format decode --layout mine.yaml a5000012346a674f48000004d25f",
+		Short:   "Check declarations of message formats, and decode and encode messages",
 		Long: `Check declarations of a utility's own fixed-length layouts, and decode and encode messages of these, and of ECHONET
 Lite, DSMR P1 and DLMS meters. docs/formats.md says how to declare a layout.`,
 	}

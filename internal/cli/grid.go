@@ -9,7 +9,7 @@ import (
 )
 
 // expendable are the columns that go first, in this order, when a table is too wide: others of their table say much the same.
-var expendable = []string{"wakes_at", "numbers", "link", "power", "breaker", "code", "path", "class", "restored", "confidence", "sends",
+var expendable = []string{"wakes_at", "stated", "cause", "numbers", "link", "power", "breaker", "code", "path", "class", "restored", "confidence", "sends",
 	"took_ms", "fuse_a", "phases", "lateral", "valid_from", "customer", "channel", "refused", "usage_point", "feeder", "transformer"}
 
 const (
@@ -24,7 +24,11 @@ type grid struct {
 	width   int // 0: any
 	colours bool
 	left    []string // names of columns that were left out
+	under   []string // what stands under each row instead of in a column, nil for nothing
 }
+
+// lengthy is the column that goes under the rows when a table is too wide: what stands in it is for reading, not for comparing.
+const lengthy = "evidence"
 
 // text renders it.
 func (g *grid) text() string {
@@ -52,8 +56,11 @@ func (g *grid) text() string {
 		b.WriteByte('\n')
 	}
 	line(g.names, true)
-	for _, r := range g.rows {
+	for k, r := range g.rows {
 		line(r, false)
+		if g.under != nil && g.under[k] != "-" {
+			b.WriteString("    " + strings.TrimRight(top.Fit(g.under[k], max(minimum, g.width-4), false), " ") + "\n")
+		}
 	}
 	if len(g.left) > 0 {
 		b.WriteString(top.Fit("left out: "+strings.Join(g.left, ", "), max(minimum, g.width-len("; -o wide")), false))
@@ -123,7 +130,13 @@ func (g *grid) fit() {
 	if !g.wide() {
 		return
 	}
-	g.shortTimes()
+	g.shortTimes(false)
+	if i := slices.Index(g.names, lengthy); i > 0 && g.wide() {
+		for _, r := range g.rows {
+			g.under = append(g.under, r[i])
+		}
+		g.drop(i, false)
+	}
 	for _, name := range expendable {
 		if !g.wide() {
 			return
@@ -132,9 +145,23 @@ func (g *grid) fit() {
 			g.drop(i, true)
 		}
 	}
-	for !g.fits() && len(g.names) > 1 {
+	for !g.fits() && len(g.names) > 1 && !g.shortest() {
 		g.drop(len(g.names)-1, true)
 	}
+}
+
+// shortest takes times without seconds, if that is enough.
+func (g *grid) shortest() bool {
+	short := &grid{names: g.names, width: g.width}
+	for _, r := range g.rows {
+		short.rows = append(short.rows, slices.Clone(r))
+	}
+	short.shortTimes(true)
+	if !short.fits() {
+		return false
+	}
+	g.rows = short.rows
+	return true
 }
 
 func (g *grid) drop(i int, tell bool) {
@@ -147,24 +174,34 @@ func (g *grid) drop(i int, tell bool) {
 	}
 }
 
-// shortTimes writes times without what all of them share: the year, or else without seconds.
-func (g *grid) shortTimes() {
+// The forms of times in tables: whole as in RFC 3339, without what all of them share, and shorter still.
+const (
+	withoutYear    = "01-02 15:04:05"
+	withoutSeconds = "2006-01-02 15:04"
+	shortest       = "01-02 15:04"
+)
+
+// shortTimes writes times without what all of them share: the year, or else without seconds; shorter still without both.
+func (g *grid) shortTimes(shorter bool) {
+	from, layout := time.RFC3339, withoutSeconds
+	if shorter {
+		from, layout = withoutYear, shortest
+	}
 	years := map[int]bool{}
 	var at [][2]int
 	for k, r := range g.rows {
 		for i, c := range r {
-			if t, err := time.Parse(time.RFC3339, c); err == nil {
+			if t, err := time.Parse(from, c); err == nil {
 				years[t.Year()] = true
 				at = append(at, [2]int{k, i})
 			}
 		}
 	}
-	layout := "2006-01-02 15:04"
-	if len(years) == 1 {
-		layout = "01-02 15:04:05"
+	if len(years) == 1 && !shorter {
+		layout = withoutYear
 	}
 	for _, p := range at {
-		t, _ := time.Parse(time.RFC3339, g.rows[p[0]][p[1]])
+		t, _ := time.Parse(from, g.rows[p[0]][p[1]])
 		g.rows[p[0]][p[1]] = t.Format(layout)
 	}
 }

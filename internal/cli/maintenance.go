@@ -24,8 +24,9 @@ var maintenanceColumns = []column[api.Maintenance]{
 
 func newMaintenance(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "maintenance",
-		Short: "Plan work, during which nothing below is an outage: add, list, end",
+		Use:     "maintenance",
+		Example: "  wattbus maintenance add transformer T12 --for 2h --reason 'oil change'\n  wattbus maintenance list\n  wattbus maintenance end 7264936161",
+		Short:   "Plan work, during which nothing below is an outage: add, list, end",
 	}
 	cmd.AddCommand(newMaintenanceAdd(a), newMaintenanceList(a), newMaintenanceEnd(a))
 	return cmd

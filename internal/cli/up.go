@@ -15,6 +15,7 @@ import (
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/bus"
+	"github.com/wattbus/wattbus/internal/child"
 	"github.com/wattbus/wattbus/internal/concentrator"
 	"github.com/wattbus/wattbus/internal/config"
 	"github.com/wattbus/wattbus/internal/dataset"
@@ -43,8 +44,7 @@ var upConcentrators = []struct{ id, above string }{
 func newUp(a *app) *cobra.Command {
 	var o centerOptions
 	var visitors doorFlags // of the concentrator for meters of your own
-	var meters int
-	var speed float64
+	var r upRun
 	var sealed bool
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -57,15 +57,16 @@ At the first start the meters hold 45 days of history and the centre none; it co
 --speed. Ctrl-C stops in order; the next start goes on where this one stopped.
 
 With --sealed every meter has a key of its own, made at the first start and kept in the file "keys" below --data: meters and centre seal
-what passes between them, and the centre takes nothing plain (docs/security.md).`,
-		Example: "  wattbus up\n  wattbus up --sealed\n  wattbus up --speed 600 --data /tmp/demo --http 127.0.0.1:9000",
+what passes between them, and the centre takes nothing plain (docs/security.md).
+
+With --faults things go wrong, the same in every run, in rounds of six hours of that time: messages that are none come in, meters
+fall silent, a concentrator is killed, a transformer loses its supply, work is planned, a storm takes three of six feeders; and two
+meters measure what validation will not believe. Each is told when it happens, and the page shows what the centre makes of it.`,
+		Example: "  wattbus up\n  wattbus up --sealed\n  wattbus up --speed 600 --data /tmp/demo --http 127.0.0.1:9000\n  wattbus up --faults --data /tmp/faults --history 336h",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if meters < 1 || meters > 100_000 {
-				return usagef("flag --meters: value %d, want 1 to 100000", meters)
-			}
-			if !(speed >= 0.1 && speed <= 3600) {
-				return usagef("flag --speed: value %v, want 0.1 to 3600", speed)
+			if err := r.check(); err != nil {
+				return err
 			}
 			if !cmd.Flags().Changed("log-level") {
 				a.logLevel = "warn" // the progress is what one wants to see here
@@ -77,7 +78,7 @@ what passes between them, and the centre takes nothing plain (docs/security.md).
 			if o.requireSealed = sealed; sealed {
 				o.keys = filepath.Join(o.data, "keys")
 			}
-			err := a.up(cmd.Context(), &o, &visitors, meters, speed)
+			err := a.up(cmd.Context(), &o, &visitors, r)
 			if cutShort(cmd.Context(), err) {
 				fmt.Fprintln(a.Out, "stopped while it started; nothing is lost")
 				return nil
@@ -98,13 +99,35 @@ what passes between them, and the centre takes nothing plain (docs/security.md).
 	f.StringVar(&o.veeRules, "vee-rules", "", "rule set of validation and estimation, YAML (docs/vee.md; default: the built-in one)")
 	f.BoolVar(&o.doors.insecure, "insecure", false, "listen beyond loopback without encryption")
 	f.BoolVar(&sealed, "sealed", false, "all messages between meters and centre are sealed from end to end")
-	f.IntVar(&meters, "meters", 494, "number of meters; beyond 494 households are used again")
-	f.Float64Var(&speed, "speed", 60, "how many times as fast as the wall clock time runs, once the history is there")
+	f.IntVar(&r.meters, "meters", 494, "number of meters; beyond 494 households are used again")
+	f.Float64Var(&r.speed, "speed", 60, "how many times as fast as the wall clock time runs, once the history is there")
+	f.DurationVar(&r.history, "history", upHistory, "how much of the past the meters hold at the first start, in whole days")
+	f.BoolVar(&r.faults, "faults", false, "let things go wrong, by a plan that is always the same")
 	config.MarkSecret(f, "token")
 	return cmd
 }
 
-func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, meters int, speed float64) error {
+// upRun is what "up" plays.
+type upRun struct {
+	meters  int
+	speed   float64
+	history time.Duration
+	faults  bool
+}
+
+func (r *upRun) check() error {
+	switch {
+	case r.meters < 1 || r.meters > 100_000:
+		return usagef("flag --meters: value %d, want 1 to 100000", r.meters)
+	case !(r.speed >= 0.1 && r.speed <= 3600):
+		return usagef("flag --speed: value %v, want 0.1 to 3600", r.speed)
+	case r.history < 24*time.Hour || r.history > upHistory || r.history%(24*time.Hour) != 0:
+		return usagef("flag --history: value %v, want whole days from 24h to %v", r.history, upHistory)
+	}
+	return nil
+}
+
+func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, r upRun) error {
 	o.rateLimit = defaultRateLimit
 	log, err := a.logger()
 	if err != nil {
@@ -115,7 +138,7 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, met
 		return err
 	}
 	from := time.Unix(set.Start(), 0).UTC()
-	begin := from.Add(upHistory + upLead)
+	begin := from.Add(r.history + upLead)
 	path := filepath.Join(o.data, clockName)
 	known, err := o.newestTime(ctx, path)
 	if err != nil {
@@ -125,7 +148,7 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, met
 		fmt.Fprintf(a.Err, "%s is missing, so time goes on at the newest that the database knows, %s\n", path, known.Format("2006-01-02 15:04:05 UTC"))
 		begin = known
 	}
-	kept, err := openClock(path, from.Add(upHistory+upLead), begin, speed)
+	kept, err := openClock(path, from, begin, r.speed)
 	if err != nil {
 		return err
 	}
@@ -139,7 +162,7 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, met
 		return err
 	}
 	if o.keys != "" {
-		ids, err := fleet.IDs(set, meters)
+		ids, err := fleet.IDs(set, r.meters)
 		if err == nil {
 			err = os.MkdirAll(o.data, 0o700)
 		}
@@ -163,7 +186,15 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, met
 	for _, k := range upConcentrators {
 		inner[k.above] = true
 	}
+	var dies *mortal
 	for _, k := range upConcentrators {
+		if r.faults && k.id == mortalID {
+			addr := child.FreePort(ctx)
+			dies = newMortal(k.id, "mqtt://"+addrs[k.above], addr)
+			acts.add("concentrator "+k.id, dies.run)
+			leaves = append(leaves, "mqtt://"+addr)
+			continue
+		}
 		ln := visitorsLn
 		if inner[k.id] || len(leaves) > 0 { // else it is the first one for meters
 			if ln, err = listen.TCP(ctx, "127.0.0.1:0", listen.Options{}); err != nil {
@@ -197,12 +228,16 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, met
 			return err
 		}
 	}
+	var alter func(int, meter.Source) meter.Source
+	if r.faults {
+		alter = oddCurve(set.Start())
+	}
 	fl, err := fleet.New(fleet.Options{
 		Keys: keys, Quiet: true,
-		Meters: meters, Dataset: set, Clock: kept.clock, Concentrators: leaves, Store: st, History: upHistory,
-		Capabilities: record.CapBreaker | record.CapBattery, Logger: log,
+		Meters: r.meters, Dataset: set, Clock: kept.clock, Concentrators: leaves, Store: st, History: r.history,
+		Capabilities: record.CapBreaker | record.CapBattery, Logger: log, Alter: alter,
 		// Half a minute of business time: inside the minute after which the centre asks for what it misses.
-		Spread: time.Duration(float64(30*time.Second) / speed),
+		Spread: time.Duration(float64(30*time.Second) / r.speed),
 	})
 	if err != nil {
 		return err
@@ -216,11 +251,14 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, met
 	}
 	acts.add("meters", fl.Run)
 	acts.add("clock", func(ctx context.Context) error { return kept.run(ctx) })
+	if r.faults {
+		acts.add("faults", (&upFaults{app: a, bus: c.bus, clock: kept.clock, fleet: fl, log: log, leaves: leaves, mortal: dies}).run)
+	}
 	acts.add("story", func(ctx context.Context) error {
-		if err := a.sampleRegistry(ctx, c.bus, from, meters, fl.ID); err != nil {
+		if err := a.sampleRegistry(ctx, c.bus, from, r.meters, fl.ID); err != nil {
 			return err
 		}
-		return a.story(ctx, c.bus, kept, from, meters)
+		return a.story(ctx, c.bus, kept, from, r)
 	})
 
 	fmt.Fprintf(a.Out, `wattbus %s: the whole system on real household data
@@ -231,13 +269,13 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, met
   meters         %d on the consumption of Swiss households (CC BY-SA 4.0, authors in data/README.md)
   data           %s
 %s
-`, versionText(), c.httpAddr, c.mqttAddr, addrs["C11"], meters, o.data, o.sealedLine())
+`, versionText(), c.httpAddr, c.mqttAddr, addrs["C11"], r.meters, o.data, o.sealedLine())
 	acts.stopping = func(name string) {
 		switch {
 		case name == "story":
 			fmt.Fprintln(a.Out, "\nstopping, meters first, the centre last")
 		case name == "meters":
-			fmt.Fprintf(a.Out, "  %d meters\n", meters)
+			fmt.Fprintf(a.Out, "  %d meters\n", r.meters)
 		case strings.HasPrefix(name, "concentrator"):
 			fmt.Fprintf(a.Out, "  %s\n", name)
 		case name == acts.list[centre-1].name:
@@ -279,14 +317,14 @@ func (a *app) guests(b *bus.Bus) (stop func(), err error) {
 const maxGuests = 100
 
 // story tells what happens: the history being collected, then the time running on.
-func (a *app) story(ctx context.Context, b *bus.Bus, kept *keptClock, from time.Time, meters int) error {
+func (a *app) story(ctx context.Context, b *bus.Bus, kept *keptClock, from time.Time, r upRun) error {
 	stop, err := a.guests(b)
 	if err != nil {
 		return err
 	}
 	defer stop()
 	if !kept.collected {
-		if err := a.collect(ctx, b, from, meters); err != nil {
+		if err := a.collect(ctx, b, from, r); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -323,9 +361,10 @@ func (a *app) story(ctx context.Context, b *bus.Bus, kept *keptClock, from time.
 }
 
 // collect shows how the history comes in and returns when none of it is missing.
-func (a *app) collect(ctx context.Context, b *bus.Bus, from time.Time, meters int) error {
-	to := from.Add(upHistory)
-	total := int64(meters) * int64(upHistory/(30*time.Minute))
+func (a *app) collect(ctx context.Context, b *bus.Bus, from time.Time, r upRun) error {
+	to := from.Add(r.history)
+	days := int(r.history / (24 * time.Hour))
+	total := int64(r.meters) * int64(r.history/(30*time.Minute))
 	p := newProgress(a.Err, "Collecting history")
 	defer p.clear()
 	for {
@@ -338,10 +377,9 @@ func (a *app) collect(ctx context.Context, b *bus.Bus, from time.Time, meters in
 			return fmt.Errorf("asking for the completeness: %w", err)
 		}
 		have := c.Received + c.Recovered
-		p.update(have, total, fmt.Sprintf("%d days of %d meters", int(upHistory/(24*time.Hour)), meters))
+		p.update(have, total, fmt.Sprintf("%d days of %d meters", days, r.meters))
 		if err == nil && c.Expected >= total && c.Missing == 0 {
-			p.finish(fmt.Sprintf("%s intervals of %d meters, %d days each, %v %% complete", thousands(have), meters,
-				int(upHistory/(24*time.Hour)), c.Percent))
+			p.finish(fmt.Sprintf("%s intervals of %d meters, %d days each, %v %% complete", thousands(have), r.meters, days, c.Percent))
 			return nil
 		}
 		select {

@@ -22,6 +22,10 @@ const (
 	samplePerTransformer = 12
 )
 
+// sampleFeeder and sampleTransformer say where meter i hangs.
+func sampleFeeder(i int) int      { return i%sampleFeeders + 1 }
+func sampleTransformer(i int) int { return i/sampleFeeders/samplePerTransformer + 1 }
+
 // sampleRegistry gives the demonstration a registry, unless it has one: the households of data/ch_meters.csv, on feeders and
 // transformers of a grid that is made up.
 func (a *app) sampleRegistry(ctx context.Context, b *bus.Bus, from time.Time, meters int, id func(int) string) error {
@@ -98,8 +102,7 @@ func sampleRegistryFile(from time.Time, meters int, id func(int) string) ([]byte
 	for i := range meters {
 		meter := id(i)
 		number := strings.TrimPrefix(meter, "M")
-		feeder, place := i%sampleFeeders+1, i/sampleFeeders
-		transformer := place/samplePerTransformer + 1
+		feeder, transformer := sampleFeeder(i), sampleTransformer(i)
 		fuse, tariff, tags := "25", "H0", []string{}
 		if h := household[number]; h != nil {
 			// The half hour with the most, over three phases of 230 V.

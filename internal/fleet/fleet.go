@@ -98,6 +98,9 @@ func (f *Fleet) add(i int) error {
 		SN: f.o.SN, Capabilities: f.o.Capabilities, Interval: f.o.Interval, History: f.o.History, Spread: f.o.Spread,
 		Keys: f.o.Keys, Quiet: f.o.Quiet, OnChange: f.o.OnChange, Logger: f.o.Logger}
 	o.SN.DTLS.Identity = h.ID()
+	if f.o.Alter != nil {
+		o.Source = f.o.Alter(i, h)
+	}
 	if len(f.standIns) > 0 {
 		o.Connect = func(c client.Options) (meter.Link, error) {
 			s := f.standIns[strings.TrimPrefix(c.URL, standInScheme)]

@@ -37,6 +37,10 @@ type LoadOptions struct {
 	Duration time.Duration
 	// Rate is the number of readings a second in all; 0: as fast as they are acknowledged.
 	Rate float64
+	// Unpaced is how many intervals of all meters go out before the rate holds.
+	Unpaced int
+	// SwitchEvery is that every so many-th reading tells of a breaker that was switched, which changes its meter's state; 0: none does.
+	SwitchEvery int
 
 	Dataset *dataset.Dataset
 	// Start is when the first interval begins, seconds since the epoch; default the start of the data set.
@@ -48,8 +52,9 @@ type LoadOptions struct {
 	Inflight int
 	// NoRegistration leaves out the registration of each meter, which is sent and waited for before the readings.
 	NoRegistration bool
-	// Registered is called when all meters are registered and the readings begin; nil: nobody is told.
-	Registered func()
+	// Registered is called when all meters are registered and the readings begin, Paced when the rate begins to hold on each
+	// connection; nil: nobody is told.
+	Registered, Paced func()
 	// Wait bounds the wait for registrations, and that for the last acknowledgements; default 30 s.
 	Wait   time.Duration
 	Logger *slog.Logger
@@ -93,6 +98,7 @@ type Load struct {
 // way is one connection.
 type way struct {
 	l      *Load
+	number int
 	c      *client.Client
 	meters []loadMeter
 	byID   map[string]int
@@ -112,6 +118,7 @@ type loadMeter struct {
 	reading string // topic
 	curve   *dataset.Household
 	known   bool
+	open    bool // its breaker
 }
 
 // NewLoad checks the options and makes a load generator; Run starts it.
@@ -151,6 +158,9 @@ func NewLoad(o LoadOptions) (*Load, error) {
 	if o.Rate < 0 {
 		return nil, fmt.Errorf("load: rate %v, want 0 for none or a positive one", o.Rate)
 	}
+	if o.Unpaced < 0 || o.SwitchEvery < 0 {
+		return nil, fmt.Errorf("load: %d unpaced intervals, every %dth reading with a switched breaker: want 0 or more", o.Unpaced, o.SwitchEvery)
+	}
 	if o.Wait == 0 {
 		o.Wait = 30 * time.Second
 	}
@@ -169,7 +179,7 @@ func NewLoad(o LoadOptions) (*Load, error) {
 }
 
 func (l *Load) newWay(i int) (*way, error) {
-	w := &way{l: l, byID: make(map[string]int, l.o.Meters), ready: make(chan struct{})}
+	w := &way{l: l, number: i, byID: make(map[string]int, l.o.Meters), ready: make(chan struct{})}
 	id := fmt.Sprintf("%s%d", l.o.Prefix, i+1)
 	if err := topic.CheckID(fmt.Sprintf("%s-%d", id, l.o.Meters)); err != nil {
 		return nil, fmt.Errorf("load: %w", err)
@@ -254,6 +264,16 @@ func (l *Load) Acked() (n uint64) {
 	return n
 }
 
+// Known is how many meters are registered so far. It is safe for concurrent use.
+func (l *Load) Known() (n int) {
+	for _, w := range l.ways {
+		w.mu.Lock()
+		n += w.registered
+		w.mu.Unlock()
+	}
+	return n
+}
+
 // each does something on all connections at once.
 func (l *Load) each(do func(*way) error) error {
 	errs := make([]error, len(l.ways))
@@ -278,8 +298,12 @@ func (w *way) register(ctx context.Context) error {
 			}
 		}
 		w.mu.Unlock()
+		var capabilities record.Capabilities
+		if w.l.o.SwitchEvery > 0 {
+			capabilities = record.CapBreaker
+		}
 		for i, reading := range open {
-			b := record.Location{Header: record.Header{Time: w.l.o.Start}, Sequence: 1, Interval: w.l.o.Interval, Oldest: w.l.o.Start}.Append(nil)
+			b := record.Location{Header: record.Header{Time: w.l.o.Start}, Sequence: 1, Interval: w.l.o.Interval, Capabilities: capabilities, Oldest: w.l.o.Start}.Append(nil)
 			m := client.Message{Topic: reading[:len(reading)-len("reading")] + "location", Payload: b}
 			if err := w.c.Publish(ctx, m); err != nil && !errors.Is(err, client.ErrNotConnected) {
 				return fmt.Errorf("load: registering meter %d of %d: %w", i, len(open), err)
@@ -336,18 +360,40 @@ func (w *way) send(ctx context.Context, began time.Time) error {
 		w.last.Store(time.Now().UnixNano())
 	}
 	slot := uint32(o.Interval) * 60
-	share := o.Rate / float64(len(w.l.ways))
+	// Of this connection: its share of the rate, how many go out at once, and the reading from which on the rate holds.
+	share, once, first := 0.0, uint64(1), uint64(0)
 	buf := make([]byte, 0, record.ReadingSize)
 	for round := 0; round != rounds; round++ {
 		at := o.Start + uint32(round+1)*slot
+		if round == o.Unpaced {
+			if round > 0 {
+				began = time.Now()
+			}
+			if first = w.sent; o.Rate > 0 {
+				share = o.Rate / float64(len(w.l.ways))
+				once = uint64(min(max(share/20, 1), 32))
+				// Slow connections take turns.
+				began = began.Add(time.Duration(float64(w.number) / o.Rate * float64(time.Second)))
+			}
+			if o.Paced != nil {
+				o.Paced()
+			}
+		}
 		for i := range w.meters {
 			m := &w.meters[i]
-			if share > 0 && w.sent%32 == 0 && !sleepUntil(ctx, began.Add(time.Duration(float64(w.sent)/share*float64(time.Second)))) {
+			if share > 0 && (w.sent-first)%once == 0 && !sleepUntil(ctx, began.Add(time.Duration(float64(w.sent-first)/share*float64(time.Second)))) {
 				return caller.Err() // nil at the end of the duration
+			}
+			flags := record.Flags(0)
+			if o.SwitchEvery > 0 && w.sent%uint64(o.SwitchEvery) == 0 && round >= o.Unpaced {
+				m.open = !m.open
+			}
+			if m.open {
+				flags = record.FlagBreakerOpen
 			}
 			register := m.curve.Register(int64(at))
 			power := register - m.curve.Register(int64(at-slot))
-			buf = record.Reading{Header: record.Header{Time: at}, Import: register, Power: int32(power * 60 / uint64(o.Interval)),
+			buf = record.Reading{Header: record.Header{Flags: flags, Time: at}, Import: register, Power: int32(power * 60 / uint64(o.Interval)),
 				Voltage: 2300, Sequence: uint16(round + 1)}.Append(buf[:0])
 			msg := client.Message{Topic: m.reading, Payload: buf, QoS: 1, Acked: acked}
 			if w.sent%sampled == 0 {

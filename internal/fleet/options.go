@@ -62,6 +62,9 @@ type Options struct {
 	// Seed makes the same faults come in the same order.
 	Seed uint64
 
+	// Alter makes the load curve of meter i from that of its household; nil: they live as these did.
+	Alter func(i int, s meter.Source) meter.Source
+
 	// OnChange is told what meters do. It must not block; it is called from many goroutines.
 	OnChange func(meter.Status)
 	Logger   *slog.Logger

@@ -1,0 +1,345 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/spf13/cobra"
+
+	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/apiclient"
+	"github.com/wattbus/wattbus/internal/child"
+	"github.com/wattbus/wattbus/internal/fleet"
+)
+
+// consoleBench measures the console in a real browser while a centre has many meters and events come.
+type consoleBench struct {
+	*bench
+	concentrators int
+	events        int // a second
+	minutes       float64
+	consoles      int
+	window        time.Duration // over which processor time is measured
+	loads         int           // of each page
+
+	progress *progress
+	client   *apiclient.Client
+	centre   *child.Process
+	fleet    *fleet.Load
+	rows     []consoleFigure
+}
+
+// consoleFigure is one figure, with the limit that it is held to, if there is one.
+type consoleFigure struct {
+	What  string  `json:"what"`
+	Value float64 `json:"value"`
+	Worst float64 `json:"worst,omitempty"` // of several
+	Unit  string  `json:"unit"`
+	Limit float64 `json:"limit,omitempty"`
+	Note  string  `json:"note,omitempty"`
+}
+
+// ok reports whether all of it is within the limit.
+func (f consoleFigure) ok() bool { return f.Limit == 0 || max(f.Value, f.Worst) <= f.Limit }
+
+func newBenchConsole(a *app) *cobra.Command {
+	b := &consoleBench{bench: &bench{app: a}}
+	cmd := &cobra.Command{
+		Use:   "console",
+		Short: "Measure the console in Chromium with a million meters and 5,000 events a second",
+		Long: `Measure the console in a real, headless Chromium: a centre with as many registered meters as you say, in the registry and over the
+bus, to which readings come at the rate you say; every tenth of them tells of a breaker that was switched, which changes a state
+and goes to every open console.
+
+First paint and the whole page are timed from the request for a page that nothing is cached of, interactions from the input to
+the frame that shows what it asked for, answers of the API included. Then the tab stays open and takes the events. Last, many
+more consoles are opened, and what the centre's processor time grows by is theirs: they are connections that subscribe to what the
+page does and ask for what it asks for, not browsers.
+
+It fails if a limit is missed: paint within 1 s, interactions and tasks that hold the page up within 100 ms, the tab below 200 MB.`,
+		Example: "  wattbus bench console\n  wattbus bench console --meters 20000 --concentrators 100 --events 1000 --minutes 1",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return b.run(cmd.Context()) },
+	}
+	b.output.flag(cmd.Flags())
+	f := cmd.Flags()
+	f.IntVar(&b.meters, "meters", 1_000_000, "meters")
+	f.IntVar(&b.concentrators, "concentrators", 1000, "concentrators that they are behind")
+	f.IntVar(&b.events, "events", 5000, "readings a second; every tenth changes a state, too")
+	f.Float64Var(&b.minutes, "minutes", 5, "how long the tab takes events")
+	f.IntVar(&b.consoles, "consoles", 50, "consoles that are open at once in the end")
+	f.DurationVar(&b.window, "window", time.Minute, "time over which the centre's processor time is measured, without these consoles and with them")
+	f.IntVar(&b.loads, "loads", 5, "how often each page is loaded")
+	return cmd
+}
+
+func (b *consoleBench) run(ctx context.Context) error {
+	if err := b.output.check(); err != nil {
+		return err
+	}
+	switch {
+	case b.concentrators < 1 || b.concentrators > 10_000 || b.meters < b.concentrators || b.meters > 10_000_000:
+		return usagef("want 1 to 10000 concentrators and a meter for each, at most 10 million")
+	case b.events < 1 || b.minutes <= 0 || b.minutes > 600 || b.consoles < 1 || b.consoles > 250 || b.loads < 1 || b.window < time.Second:
+		return usagef("want at least one event a second, more than 0 minutes, 1 to 250 consoles, a load of each page and a window of a second")
+	}
+	if child.Find("chromium") == "" {
+		return errors.New("chromium is not installed: this is measured in a real browser")
+	}
+	b.progress = newProgress(b.app.Err, "Console")
+	defer b.progress.clear()
+	if err := b.steps(ctx, b.measure); err != nil {
+		return err
+	}
+	b.progress.finish("measured")
+	if err := write(b.app.Out, b.output, b.rows, consoleColumns); err != nil {
+		return err
+	}
+	missed := 0
+	for _, r := range b.rows {
+		if !r.ok() {
+			missed++
+		}
+	}
+	if missed > 0 {
+		return fmt.Errorf("%d of the figures miss their limits", missed)
+	}
+	return nil
+}
+
+func (b *consoleBench) measure(ctx context.Context) (err error) {
+	perSlot := b.concentrators * (b.meters / b.concentrators)
+	// Enough readings for all that follows; the clock stands behind them.
+	lasts := time.Duration(b.minutes*float64(time.Minute)) + 2*b.window + 10*time.Minute
+	rounds := unpaced + int(lasts.Seconds()*float64(b.events))/perSlot + 1
+	c, client, mqtt, err := b.centreAt(ctx, "console", b.clockAt(time.Duration(rounds+1)*slotTime), "--no-backfill", "--registration-budget", "1000000/1s")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Stop()) }()
+	b.centre, b.client = c, client
+	if err := b.register(ctx); err != nil {
+		return err
+	}
+
+	var paced atomic.Int64
+	b.fleet, err = fleet.NewLoad(fleet.LoadOptions{URL: "mqtt://" + mqtt, Dataset: b.set, Concentrators: b.concentrators, Prefix: "C", Meters: b.meters / b.concentrators,
+		Readings: rounds * perSlot, Rate: float64(b.events), Unpaced: unpaced, SwitchEvery: 10, Inflight: 256, Wait: 30 * time.Minute, Paced: func() { paced.Add(1) }})
+	if err != nil {
+		return err
+	}
+	loading, stop := context.WithCancel(ctx)
+	var load sync.WaitGroup
+	var failed error
+	load.Go(func() { _, failed = b.fleet.Run(loading) })
+	defer func() {
+		stop()
+		load.Wait()
+		if failed != nil && !errors.Is(failed, context.Canceled) {
+			err = errors.Join(err, failed)
+		}
+	}()
+	for int(paced.Load()) < b.concentrators {
+		known, acked := b.fleet.Known(), b.fleet.Acked()
+		if known < perSlot {
+			b.progress.update(int64(known), int64(perSlot), "meters registered")
+		} else {
+			b.progress.update(int64(acked), int64(unpaced*perSlot), "first readings")
+		}
+		if err := b.pause(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	b.rows = append(b.rows, consoleFigure{What: "meters of the centre", Value: float64(perSlot), Unit: "meters"},
+		consoleFigure{What: "centre's memory", Value: float64(c.RSS()) / (1 << 20), Unit: "MiB"})
+	for _, step := range []func(context.Context) error{b.inBrowser, b.many} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	slotTime = 30 * time.Minute
+	unpaced  = 2 // intervals of all meters that come before anything is measured
+)
+
+// pause waits.
+func (b *consoleBench) pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// register puts all meters into the registry.
+func (b *consoleBench) register(ctx context.Context) error {
+	file, err := os.CreateTemp(b.dir, "registry-*.csv")
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	w := bufio.NewWriter(file)
+	begin := time.Unix(b.set.Start(), 0).UTC().Format(time.RFC3339)
+	fmt.Fprintln(w, "usage_point,valid_from,time_zone,substation,feeder,transformer,tariff,meter,installed") // errors show in Flush
+	n := 0
+	for c := range b.concentrators {
+		for m := range b.meters / b.concentrators {
+			feeder := n % benchFeeders
+			fmt.Fprintf(w, "U%d,%s,Europe/Zurich,S%02d,F%03d,F%03d-T%d,H0,C%d-%d,%s\n", n+1, begin, feeder/20, feeder, feeder, n/benchFeeders/50, c+1, m+1, begin)
+			n++
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	size, err := file.Seek(0, io.SeekCurrent)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = b.client.ImportRegistry(ctx, &counted{r: file, size: size, p: b.progress}, size, false, "wattbus bench console")
+	return err
+}
+
+const benchFeeders = 200
+
+// consolePoll is how often the overview looks the meters in view up while readings come.
+const consolePoll = 5 * time.Second
+
+// consoleTypes are what the page subscribes to.
+var consoleTypes = []string{api.EventState, api.EventTotals, api.EventCommand, api.EventOutage, api.EventConcentrator, api.EventStorm}
+
+// many measures the centre's processor time without further consoles and with them.
+func (b *consoleBench) many(ctx context.Context) error {
+	alone, rate, err := b.spent(ctx, "the centre alone", nil)
+	if err != nil {
+		return err
+	}
+	open, end := context.WithCancel(ctx)
+	var consoles sync.WaitGroup
+	defer func() { end(); consoles.Wait() }()
+	var events, failed atomic.Int64
+	var ready sync.WaitGroup
+	ready.Add(b.consoles)
+	for i := range b.consoles {
+		consoles.Go(func() {
+			b.console(open, time.Duration(i)*consolePoll/time.Duration(b.consoles), &events, &failed, ready.Done)
+		})
+	}
+	ready.Wait()
+	together, _, err := b.spent(ctx, fmt.Sprintf("with %d consoles", b.consoles), &events)
+	if err != nil {
+		return err
+	}
+	if n := failed.Load(); n > 0 {
+		return fmt.Errorf("%d calls of the consoles failed", n)
+	}
+	seconds := b.window.Seconds()
+	b.rows = append(b.rows,
+		consoleFigure{What: "readings acknowledged", Value: rate, Unit: "1/s"},
+		consoleFigure{What: "centre, no console open", Value: alone.Seconds() / seconds, Unit: "CPU s/s"},
+		consoleFigure{What: fmt.Sprintf("centre, %d consoles open", b.consoles), Value: together.Seconds() / seconds, Unit: "CPU s/s"},
+		consoleFigure{What: "of that, each console", Value: 1000 * (together - alone).Seconds() / seconds / float64(b.consoles), Unit: "CPU ms/s"},
+		consoleFigure{What: "events to each console", Value: float64(events.Load()) / seconds / float64(b.consoles), Unit: "1/s", Note: "some of a meter's in one"})
+	return nil
+}
+
+// spent is what the centre takes in the window, and how many readings a second it acknowledges. The count begins with it.
+func (b *consoleBench) spent(ctx context.Context, what string, count *atomic.Int64) (time.Duration, float64, error) {
+	if err := b.pause(ctx, 2*time.Second); err != nil {
+		return 0, 0, err
+	}
+	if count != nil {
+		count.Store(0)
+	}
+	cpu, acked, began := b.centre.CPU(), b.fleet.Acked(), time.Now()
+	for time.Since(began) < b.window {
+		b.progress.update(int64(time.Since(began).Seconds()), int64(b.window.Seconds()), "seconds, "+what)
+		if err := b.pause(ctx, min(time.Second, b.window-time.Since(began))); err != nil {
+			return 0, 0, err
+		}
+	}
+	took := time.Since(began).Seconds()
+	scale := b.window.Seconds() / took
+	return time.Duration(float64(b.centre.CPU()-cpu) * scale), float64(b.fleet.Acked()-acked) / took, nil
+}
+
+// console does to the centre what an open overview does, until ctx ends.
+func (b *consoleBench) console(ctx context.Context, begin time.Duration, events, failed *atomic.Int64, ready func()) {
+	fail := func(err error) {
+		if err != nil && ctx.Err() == nil {
+			failed.Add(1)
+		}
+	}
+	conn, resp, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+b.http+"/v1/events?type="+strings.Join(consoleTypes, ","), nil)
+	if err != nil {
+		fail(err)
+		ready()
+		return
+	}
+	_ = resp.Body.Close()
+	var stream sync.WaitGroup
+	defer stream.Wait()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the reader
+	defer stop()
+	stream.Go(func() {
+		for {
+			if _, _, err := conn.ReadMessage(); err != nil {
+				fail(err)
+				return
+			}
+			events.Add(1)
+		}
+	})
+	_, err = b.client.Concentrators(ctx)
+	fail(err)
+	_, err = b.client.Commands(ctx, false, 100)
+	fail(err)
+	_, err = b.client.OutagesOf(ctx, api.OutageQuery{}, 100)
+	fail(err)
+	ready()
+	next := time.NewTimer(begin)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+			next.Reset(consolePoll)
+		}
+		_, err := b.client.Meters(ctx, api.MeterQuery{}, 100)
+		fail(err)
+	}
+}
+
+var consoleColumns = []column[consoleFigure]{
+	{"what", func(f consoleFigure) string { return f.What }},
+	{"value", func(f consoleFigure) string { return figure(f.Value) }},
+	{"worst", func(f consoleFigure) string { return orNone(f.Worst) }},
+	{"limit", func(f consoleFigure) string { return orNone(f.Limit) }},
+	{"unit", func(f consoleFigure) string { return f.Unit }},
+	{"", func(f consoleFigure) string {
+		switch {
+		case !f.ok():
+			return "MISSED " + f.Note
+		case f.Limit > 0:
+			return "ok " + f.Note
+		}
+		return f.Note
+	}},
+}

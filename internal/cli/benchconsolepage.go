@@ -1,0 +1,277 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/child"
+	"github.com/wattbus/wattbus/internal/devtools"
+)
+
+// The limits of the console, and those of a tab.
+const (
+	paintLimit    = 1000 // ms
+	interactLimit = 100  // ms
+	tabLimit      = 200  // MB
+)
+
+// benchPage is a page of the console, and what shows that it has what it is about.
+type benchPage struct{ name, hash, ready string }
+
+var benchPages = []benchPage{
+	{"overview", "#/", `document.querySelectorAll('[role=grid] [role=row] a').length > 5 && document.querySelectorAll('[role=treeitem]').length > 5`},
+	{"network, over the bus", "#/network", `document.querySelectorAll('[role=treeitem]').length > 5`},
+	{"network, the grid", "#/network?view=grid", `document.querySelectorAll('[role=treeitem]').length > 5`},
+	{"meter", "#/meter/C1-1", `!!document.querySelector('canvas') && !!document.querySelector('.reading')`},
+	{"commands", "#/commands", `!!document.querySelector('#page-title') && !document.querySelector('main .dots')`},
+	{"outages", "#/outages", `!!document.querySelector('#page-title')`},
+	{"data quality", "#/quality", `document.querySelectorAll('[role=gridcell]').length > 20 && !!document.querySelector('#level-title')`},
+	{"audit", "#/audit", `document.querySelectorAll('[role=table] [role=row]').length > 1`},
+}
+
+// watchScript runs before the page's own: it notes when the page has what it is about, and tasks that hold it up.
+const watchScript = `(() => {
+	window.__tasks = [];
+	new PerformanceObserver(l => l.getEntries().forEach(e => window.__tasks.push(e.duration))).observe({type: 'longtask', buffered: true});
+	window.__until = (done, within = 20000) => new Promise((resolve, reject) => {
+		const began = performance.now();
+		const look = () => {
+			if (done()) requestAnimationFrame(() => { const c = new MessageChannel(); c.port1.onmessage = () => resolve(performance.now()); c.port2.postMessage(0); });
+			else if (performance.now() - began > within) reject(new Error('not within ' + within + ' ms: ' + done));
+			else requestAnimationFrame(look);
+		};
+		requestAnimationFrame(look);
+	});
+	window.__timed = async (act, done) => { const began = performance.now(); act(); return await window.__until(done) - began; };
+})()`
+
+// tab is the page that is measured.
+type tab struct {
+	*devtools.Browser
+	session string
+}
+
+// number evaluates an expression that is a number.
+func (t *tab) number(expression string) (float64, error) {
+	raw, err := t.Eval(t.session, expression)
+	if err != nil {
+		return 0, err
+	}
+	var v float64
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return 0, fmt.Errorf("%.80s: %s is no number", expression, raw)
+	}
+	return v, nil
+}
+
+// inBrowser measures paint, interactions, and a tab that is open for long.
+func (b *consoleBench) inBrowser(ctx context.Context) (err error) {
+	dir := filepath.Join(b.dir, "chromium")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	chromium, err := child.Start(ctx, "chromium", child.Find("chromium"), append([]string{"--enable-precise-memory-info"}, devtools.Args(dir)...)...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, chromium.Kill()) }() // it has nothing to put in order
+	dialing, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	browser, err := devtools.Dial(dialing, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = browser.Close() }()
+	t := &tab{Browser: browser}
+	if t.session, err = browser.Open("about:blank"); err != nil {
+		return err
+	}
+	for _, call := range []struct {
+		method string
+		params any
+	}{{"Page.enable", nil}, {"Network.enable", nil}, {"Network.setCacheDisabled", map[string]any{"cacheDisabled": true}},
+		{"Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": watchScript}}} {
+		if err := browser.Call(t.session, call.method, call.params, nil); err != nil {
+			return err
+		}
+	}
+	for _, step := range []func(context.Context, *tab) error{b.paints, b.interactions, b.long} {
+		if err := step(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load opens a page anew and says when it had its first paint and when it had what it is about.
+func (b *consoleBench) load(t *tab, p benchPage) (paint, ready float64, err error) {
+	if err := t.Call(t.session, "Page.navigate", map[string]any{"url": "about:blank"}, nil); err != nil {
+		return 0, 0, err
+	}
+	if err := t.Call(t.session, "Page.navigate", map[string]any{"url": "http://" + b.http + "/" + p.hash}, nil); err != nil {
+		return 0, 0, err
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; { // until the new document runs
+		if ready, err = t.number(`location.host === ` + strconv.Quote(b.http) + ` && !!window.__until ? __until(() => ` + p.ready + `) : 0`); err == nil && ready > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			return 0, 0, fmt.Errorf("the page %s is not there after 20 s: %w", p.name, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	paint, err = t.number(`__until(() => performance.getEntriesByName('first-contentful-paint').length > 0).then(() => performance.getEntriesByName('first-contentful-paint')[0].startTime)`)
+	return paint, ready, err
+}
+
+// paints measures how soon each page is there.
+func (b *consoleBench) paints(ctx context.Context, t *tab) error {
+	for i, p := range benchPages {
+		var paints, readies []float64
+		for range b.loads {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			b.progress.update(int64(i), int64(len(benchPages)), "pages loaded")
+			paint, ready, err := b.load(t, p)
+			if err != nil {
+				return err
+			}
+			paints, readies = append(paints, paint), append(readies, ready)
+		}
+		b.several("paint: "+p.name, paints, paintLimit)
+		b.several("whole page: "+p.name, readies, paintLimit)
+	}
+	return nil
+}
+
+// several adds the median and the worst of some times.
+func (b *consoleBench) several(what string, ms []float64, limit float64) {
+	slices.Sort(ms)
+	b.rows = append(b.rows, consoleFigure{What: what, Value: ms[len(ms)/2], Worst: ms[len(ms)-1], Unit: "ms", Limit: limit})
+}
+
+// interaction is something that people do: the page that it is done on, the input, and what shows its effect.
+type interaction struct {
+	name, hash, ready string
+	act, done         string
+}
+
+var interactions = []interaction{
+	{"list: scroll by a screen", "#/", benchPages[0].ready,
+		`window.__s = document.querySelector('[role=grid] .scroll'); window.__f = __s.querySelector('[role=row]').id; __s.scrollTop += 900`,
+		`__s.querySelector('[role=row]')?.id !== __f && [...__s.querySelectorAll('[role=row]')].some(r => r.getBoundingClientRect().top < __s.getBoundingClientRect().bottom)`},
+	{"list: scroll to the next page of it", "#/", benchPages[0].ready,
+		`window.__s = document.querySelector('[role=grid] .scroll'); window.__h = __s.scrollHeight; __s.scrollTop = __s.scrollHeight`,
+		`__s.scrollHeight > __h`},
+	{"list: only disconnected ones", "#/", benchPages[0].ready,
+		`location.hash = '#/?state=disconnected'`,
+		`(() => { const r = [...document.querySelectorAll('[role=grid] .all [role=row]')]; return r.length > 0 && r.every(x => /Disconnected/.test(x.innerText)); })()`},
+	{"list: only those of a concentrator", "#/", benchPages[0].ready,
+		`[...document.querySelectorAll('[role=treeitem]')][3].click()`,
+		`(() => { const p = new URLSearchParams(location.hash.split('?')[1]).get('path'), r = [...document.querySelectorAll('[role=grid] .all [role=row] .path')]; return !!p && r.length > 0 && r.every(x => x.innerText === p); })()`},
+	{"list: search by a part of an id", "#/", benchPages[0].ready,
+		`(() => { const f = document.querySelector('input[type=search]'); f.focus(); f.value = '7-77'; f.dispatchEvent(new Event('input', {bubbles: true})); })()`,
+		`(() => { const r = [...document.querySelectorAll('[role=grid] .all [role=row] a')]; return r.length > 0 && r.every(x => x.innerText.includes('7-77')); })()`},
+	{"tree: open a concentrator", "#/network", benchPages[1].ready,
+		`(() => { window.__n = document.querySelector('[role=tree]').scrollHeight; document.querySelectorAll('[role=treeitem]')[1].querySelector('.twist').click(); })()`,
+		`[...document.querySelectorAll('[role=treeitem]')].some(x => /C\d+-\d+/.test(x.innerText))`},
+	{"tree: open a substation", "#/network?view=grid", benchPages[2].ready,
+		`document.querySelectorAll('[role=treeitem]')[1].querySelector('.twist').click()`,
+		`[...document.querySelectorAll('[role=treeitem]')].some(x => /F\d\d\d/.test(x.innerText))`},
+	{"another page: commands", "#/", benchPages[0].ready, `location.hash = '#/commands'`, benchPages[4].ready},
+	{"another page: a meter", "#/", benchPages[0].ready, `document.querySelector('[role=grid] .all [role=row] a').click()`, benchPages[3].ready},
+	{"another page: overview", "#/commands", benchPages[4].ready, `location.hash = '#/'`, benchPages[0].ready},
+}
+
+// interactions measures them while events come.
+func (b *consoleBench) interactions(ctx context.Context, t *tab) error {
+	for i, x := range interactions {
+		var ms []float64
+		for range b.loads {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			b.progress.update(int64(i), int64(len(interactions)), "interactions")
+			if _, _, err := b.load(t, benchPage{x.name, x.hash, x.ready}); err != nil {
+				return err
+			}
+			if err := b.pause(ctx, 700*time.Millisecond); err != nil { // until what came with the page is over
+				return err
+			}
+			took, err := t.number(`__timed(() => { ` + x.act + ` }, () => ` + x.done + `)`)
+			if err != nil {
+				return fmt.Errorf("%s: %w", x.name, err)
+			}
+			ms = append(ms, took)
+		}
+		b.several(x.name, ms, interactLimit)
+	}
+	return nil
+}
+
+// long leaves the overview open while events come.
+func (b *consoleBench) long(ctx context.Context, t *tab) error {
+	if _, _, err := b.load(t, benchPages[0]); err != nil {
+		return err
+	}
+	if err := b.pause(ctx, 2*time.Second); err != nil {
+		return err
+	}
+	if _, err := t.number(`(window.__tasks.length = 0, 0)`); err != nil {
+		return err
+	}
+	first, err := t.Heap(t.session)
+	if err != nil {
+		return err
+	}
+	const mb = 1 << 20
+	lasts := time.Duration(b.minutes * float64(time.Minute))
+	peak, resident, own := 0.0, int64(0), int64(0)
+	for began := time.Now(); time.Since(began) < lasts; {
+		b.progress.update(int64(time.Since(began).Seconds()), int64(lasts.Seconds()), "seconds, an open tab")
+		if err := b.pause(ctx, time.Second); err != nil {
+			return err
+		}
+		used, err := t.number(`performance.memory.usedJSHeapSize`)
+		if err != nil {
+			return err
+		}
+		peak = max(peak, used/mb)
+		pids, err := t.Renderers()
+		if err != nil {
+			return err
+		}
+		for _, pid := range pids {
+			all, anonymous := child.MemoryOf(pid)
+			resident, own = max(resident, all), max(own, anonymous)
+		}
+	}
+	worst, err := t.number(`Math.max(0, ...window.__tasks)`)
+	if err != nil {
+		return err
+	}
+	late, err := t.number(`window.__tasks.filter(x => x > 100).length`)
+	if err != nil {
+		return err
+	}
+	last, err := t.Heap(t.session)
+	if err != nil {
+		return err
+	}
+	b.rows = append(b.rows,
+		consoleFigure{What: "open tab: heap at first, garbage collected", Value: float64(first) / mb, Unit: "MB"},
+		consoleFigure{What: fmt.Sprintf("open tab: heap after %v, garbage collected", lasts), Value: float64(last) / mb, Unit: "MB", Limit: tabLimit},
+		consoleFigure{What: "open tab: heap at its highest, with garbage", Value: peak, Unit: "MB", Limit: tabLimit},
+		consoleFigure{What: "open tab: memory of its process", Value: float64(own) / mb, Unit: "MB", Limit: tabLimit, Note: "highest"},
+		consoleFigure{What: "open tab: the same with Chromium's code and files", Value: float64(resident) / mb, Unit: "MB", Note: "shared by all tabs"},
+		consoleFigure{What: "open tab: longest task", Value: worst, Unit: "ms", Limit: interactLimit, Note: fmt.Sprintf("%.0f beyond 100 ms", late)})
+	return nil
+}
