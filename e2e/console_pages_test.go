@@ -1,0 +1,141 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
+)
+
+// consolePages are the addresses of every page, with what shows that it is there.
+var consolePages = []struct{ name, hash, ready string }{
+	{"overview", "#/", `!!document.querySelector('[role=grid] [role=row] a')`},
+	{"network", "#/network?at=C1/C11", `document.querySelectorAll('[role=treeitem]').length > 4`},
+	{"grid", "#/network?view=grid&at=S1", `document.querySelectorAll('[role=treeitem]').length > 3`},
+	{"meter", "#/meter/METER?compare=1&at=2018-11-03T10:00:00Z", `!!document.querySelector('canvas') && !!document.querySelector('.explain ol li')`},
+	{"meter-table", "#/meter/METER?as=table&span=month", `document.querySelectorAll('table.plain tbody tr').length > 20`},
+	{"command", "#/command/COMMAND", `!!document.querySelector('main h2')`},
+	{"commands", "#/commands?new=1", `!!document.querySelector('#compose-title') && !!document.querySelector('[role=table] [role=cell]')`},
+	{"outages", "#/outages", `!!document.querySelector('#page-title')`},
+	{"outage", "#/outages?id=CASE", `!!document.querySelector('#case-title') && document.querySelectorAll('[aria-labelledby=case-title] table tbody tr, [aria-labelledby=case-title] [role=row]').length > 0`},
+	{"indices", "#/outages?view=indices", `document.querySelectorAll('table.plain tbody tr').length > 0`},
+	{"maintenance", "#/outages?view=maintenance", `!!document.querySelector('#windows-title')`},
+	{"quality", "#/quality", `document.querySelectorAll('[role=gridcell]').length > 20 && !!document.querySelector('#level-title')`},
+	{"missing", "#/quality?view=missing", `!!document.querySelector('#missing-title')`},
+	{"findings", "#/quality?view=findings&severity=failed", `document.querySelectorAll('[aria-labelledby=findings-title] [role=row]').length > 1`},
+	{"edits", "#/quality?view=edits", `!!document.querySelector('#edits-title')`},
+	{"dead-letters", "#/dead-letters", `document.querySelectorAll('[role=table] [role=row]').length > 3`},
+	{"audit", "#/audit", `document.querySelectorAll('[role=table] [role=row]').length > 3`},
+	{"settings", "#/settings", `!!document.querySelector('#me-title') && !!document.querySelector('[aria-labelledby=budgets-title] dd')`},
+	{"about", "#/about", `document.querySelectorAll('details').length > 2`},
+}
+
+// pageLook is one way to look at a page.
+type pageLook struct {
+	language, scheme, width string
+}
+
+// Every two of language, colours and width are seen together; WATTBUS_LOOKS=all adds the other half.
+var pageLooks = [][]pageLook{
+	{{"en", "light", "wide"}, {"en", "dark", "narrow"}, {"ja", "light", "narrow"}, {"ja", "dark", "wide"}},
+	{{"en", "light", "narrow"}, {"en", "dark", "wide"}, {"ja", "light", "wide"}, {"ja", "dark", "narrow"}},
+}
+
+// TestConsolePages looks at every page of a system in which things go wrong: none has a fault of accessibility that axe-core can
+// find, none is wider than its window, and with WATTBUS_SHOTS a picture of each is kept in that folder.
+func TestConsolePages(t *testing.T) {
+	t.Parallel() // it waits for things to go wrong
+	chromium := need(t, "chromium")
+	axe := axeCore(t)
+	c := startUp(t, filepath.Join(t.TempDir(), "data"), "--faults", "--history", "192h", "--speed", "600")
+	ids := c.faulty(t)
+	b := startBrowser(t, chromium)
+	b.open("http://" + c.http + "/")
+
+	looks := pageLooks[0]
+	if os.Getenv("WATTBUS_LOOKS") == "all" {
+		looks = append(looks, pageLooks[1]...)
+	}
+	shots := os.Getenv("WATTBUS_SHOTS")
+	language := ""
+	for _, look := range looks {
+		if look.language != language {
+			language = look.language
+			b.waitFor("the console", `!!document.querySelector('nav a')`)
+			b.eval(fmt.Sprintf(`localStorage.setItem('wattbus-language', %q); location.reload()`, language))
+			b.waitFor("the console in "+language, fmt.Sprintf(`document.documentElement.lang === %q && !!document.querySelector('nav a')`, language))
+			b.eval(axe + "; true")
+		}
+		width := map[string]int{"wide": 1400, "narrow": 820}[look.width]
+		if err := b.Size(b.page, width, 1000); err != nil {
+			t.Fatal(err)
+		}
+		b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": look.scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}}})
+		b.waitFor(look.scheme+" colours", fmt.Sprintf(`document.documentElement.dataset.theme === %q`, look.scheme))
+		for _, page := range consolePages {
+			what := strings.Join([]string{page.name, look.language, look.scheme, look.width}, "-")
+			b.eval(fmt.Sprintf(`location.hash = %q`, ids.Replace(page.hash)))
+			b.waitFor("the page "+what, page.ready)
+			b.eval(`new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))`)
+			if over := b.eval(`document.documentElement.scrollWidth - innerWidth`); !strings.HasPrefix(over, "-") && over != "0" {
+				t.Errorf("%s is %s px wider than its window", what, over)
+			}
+			if said := b.eval(`document.body.innerText`); strings.Contains(said, "NaN") || strings.Contains(said, "undefined") {
+				t.Errorf("%s says %s", what, said)
+			}
+			b.accessible(what)
+			if shots != "" {
+				b.shot(filepath.Join(shots, what+".png"))
+			}
+		}
+	}
+}
+
+// faulty waits until enough has gone wrong to be looked at, asks for some things, and returns what stands for METER, COMMAND and CASE in
+// addresses.
+func (c *centre) faulty(t *testing.T) *strings.Replacer {
+	t.Helper()
+	const meters = 494
+	c.completeUpTo(t, t0.Add(8*24*time.Hour), meters*8*48, 120*time.Second)
+	ids := c.meterIDs(t, meters)
+	ask := func(r api.CommandRequest) api.Command {
+		t.Helper()
+		cmd, err := c.api.CreateCommand(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	read := ask(api.CommandRequest{Type: api.CommandRead, Target: api.Target{Path: "C2"}, ExpiresIn: 600})
+	ask(api.CommandRequest{Type: api.CommandPing, Target: api.Target{Meter: ids[0]}, ExpiresIn: 60})
+	ask(api.CommandRequest{Type: api.CommandDisconnect, Target: api.Target{Path: "C1"}, ExpiresIn: 3600}) // has to be approved
+	var worst api.Outage
+	eventually(t, 120*time.Second, func() string {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		cases, err := c.api.OutagesOf(ctx, api.OutageQuery{Kinds: []string{"power-lost"}}, 0)
+		if err != nil {
+			return err.Error()
+		}
+		for _, o := range cases {
+			if o.Affected > worst.Affected {
+				worst = o
+			}
+		}
+		letters, err := c.api.Totals(ctx)
+		findings, ferr := c.api.Findings(ctx, api.FindingQuery{Severity: "failed"}, 10)
+		switch {
+		case err != nil || ferr != nil:
+			return fmt.Sprint(err, ferr)
+		case worst.Scope != "feeder" || letters.DeadLetters < 5 || len(findings) == 0:
+			return fmt.Sprintf("the greatest outage is of %d meters (%s), %d dead letters, %d findings", worst.Affected, worst.Scope, letters.DeadLetters, len(findings))
+		}
+		return ""
+	})
+	return strings.NewReplacer("METER", ids[0], "COMMAND", read.ID, "CASE", worst.ID)
+}
