@@ -67,13 +67,23 @@ func (b *browser) eval(expression string) string {
 // waitFor waits until the expression is true; a failure keeps a picture of the page.
 func (b *browser) waitFor(what, expression string) {
 	b.t.Helper()
+	if !b.shows(what, expression) {
+		b.t.FailNow()
+	}
+}
+
+// shows is waitFor for a test that can go on without it.
+func (b *browser) shows(what, expression string) bool {
+	b.t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for b.eval(expression) != "true" {
 		if time.Now().After(deadline) {
-			b.t.Fatalf("the page does not show %s; picture in %s; text:\n%s", what, b.picture(), b.eval("document.body.innerText"))
+			b.t.Errorf("the page does not show %s; picture in %s; text:\n%s", what, b.picture(), b.eval("document.body.innerText"))
+			return false
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+	return true
 }
 
 // click presses the button with the text, clickIn the one inside an element that the selector finds.
