@@ -57,20 +57,29 @@ func (u *upFaults) plan() []upFault {
 	return []upFault{
 		{2 * time.Minute, "somebody sends messages that are none", u.garbage},
 		{3 * time.Minute, "meters of feeder F3 fall silent", u.each(muted, func(a *meter.Agent, _ int) { a.Move(nowhere) })},
-		{5 * time.Minute, "concentrator " + mortalID + " dies, with all it holds", func(context.Context, int) error { u.mortal.set(true); return nil }},
+		{5 * time.Minute, "concentrator " + mortalID + " dies, with all it holds", u.dies(true)},
 		{10 * time.Minute, "a transformer of feeder F2 loses its supply", u.each(out, func(a *meter.Agent, _ int) { a.PowerLost() })},
 		{20 * time.Minute, "work is planned at a transformer of feeder F1, for now and for tomorrow", u.maintain},
 		{22 * time.Minute, "the planned work begins", u.each(planned, func(a *meter.Agent, _ int) { a.PowerLost() })},
 		{50 * time.Minute, "the supply at feeder F2 is back", u.each(out, func(a *meter.Agent, _ int) { a.PowerRestored() })},
 		{70 * time.Minute, "the planned work is done", u.each(planned, func(a *meter.Agent, _ int) { a.PowerRestored() })},
+		{100 * time.Minute, "concentrator " + mortalID + " is back", u.dies(false)},
 		{120 * time.Minute, "a storm: feeder F4 is out", u.each(storm(4), func(a *meter.Agent, _ int) { a.PowerLost() })},
 		{120*time.Minute + 10*time.Second, "the storm: feeder F5 is out", u.each(storm(5), func(a *meter.Agent, _ int) { a.PowerLost() })},
 		{120*time.Minute + 20*time.Second, "the storm: feeder F6 is out", u.each(storm(6), func(a *meter.Agent, _ int) { a.PowerLost() })},
 		{140 * time.Minute, "feeder F6 is back", u.each(storm(6), func(a *meter.Agent, _ int) { a.PowerRestored() })},
 		{150 * time.Minute, "feeder F4 is back", u.each(storm(4), func(a *meter.Agent, _ int) { a.PowerRestored() })},
 		{165 * time.Minute, "feeder F5 is back", u.each(storm(5), func(a *meter.Agent, _ int) { a.PowerRestored() })},
-		{240 * time.Minute, "concentrator " + mortalID + " is back", func(context.Context, int) error { u.mortal.set(false); return nil }},
+		{190 * time.Minute, "concentrator " + mortalID + " dies again", u.dies(true)},
 		{300 * time.Minute, "the silent meters of feeder F3 are back", u.each(muted, func(a *meter.Agent, i int) { a.Move(u.leaves[i%len(u.leaves)]) })},
+		{340 * time.Minute, "concentrator " + mortalID + " is back again", u.dies(false)},
+	}
+}
+
+func (u *upFaults) dies(dead bool) func(context.Context, int) error {
+	return func(context.Context, int) error {
+		u.mortal.set(dead)
+		return nil
 	}
 }
 
