@@ -265,3 +265,18 @@ func BenchmarkPackBlock(b *testing.B) {
 		buf, _ = AppendBlock(buf[:0], blk)
 	}
 }
+
+func BenchmarkUnpackBlock(b *testing.B) {
+	blk := day(15, func(i int) uint32 { return uint32(i*37%200) * 10 }, raw)
+	blk.Came = make([]byte, 58)
+	buf, err := AppendBlock(nil, blk)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := UnpackBlock(blk, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

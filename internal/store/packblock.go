@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/wattbus/wattbus/internal/cim"
 )
@@ -150,32 +151,33 @@ func UnpackBlock(b *Block, p []byte) error {
 	if format&blockAnchors != 0 {
 		r.anchors(b, n)
 	}
-	b.Wh, b.Quality = b.Wh[:0], b.Quality[:0]
+	b.Wh, b.Quality = slices.Grow(b.Wh[:0], n)[:n], slices.Grow(b.Quality[:0], n)[:n]
 	count := 0
-	for len(b.Wh) < n && !r.bad {
+	for at := 0; at < n && !r.bad; {
 		k := r.uvarint()
 		run := k >> 4
-		if run == 0 || run > uint64(n-len(b.Wh)) {
+		if run == 0 || run > uint64(n-at) {
 			r.bad = true
 			break
 		}
-		has := k&8 != 0
-		for range run {
-			b.Quality = append(b.Quality, cim.Quality(k&7))
-			if has {
-				b.Wh = append(b.Wh, 0)
-			} else {
-				b.Wh = append(b.Wh, cim.NoValue)
-			}
+		wh, quality := b.Wh[at:at+int(run)], b.Quality[at:at+int(run)]
+		at += int(run)
+		for i := range quality {
+			quality[i] = cim.Quality(k & 7)
 		}
-		if has {
+		if k&8 != 0 {
 			count += int(run)
+			clear(wh)
+			continue
+		}
+		for i := range wh {
+			wh[i] = cim.NoValue
 		}
 	}
 	if count > 0 && !r.bad {
 		r.values(b, count, format&blockDeltas != 0)
 	}
-	if b.Came = nil; format&blockCame != 0 && !r.bad {
+	if b.Came = nil; format&blockCame != 0 && len(r.p) > 0 && !r.bad {
 		b.Came, r.p = r.p, nil
 	}
 	if r.bad || len(r.p) != 0 {
@@ -226,37 +228,31 @@ func (r *reader) values(b *Block, count int, deltas bool) {
 		r.bad = true
 		return
 	}
+	limit := (noValue - 1) / factor
 	var buf [group]uint64
-	left := buf[:0]
 	prev := int64(low)
-	for i := range b.Wh {
-		if b.Wh[i] == cim.NoValue {
-			continue
+	for at := 0; count > 0; {
+		vs := r.bits(buf[:min(group, count)])
+		if r.bad {
+			return
 		}
-		if len(left) == 0 {
-			left = r.bits(buf[:min(group, count)])
-			if r.bad {
+		count -= len(vs)
+		for _, u := range vs {
+			v := int64(low) + int64(u)
+			if deltas {
+				prev += unzig(u)
+				v = prev
+			}
+			if uint64(v) > limit { // as it is below 0
+				r.bad = true
 				return
 			}
-			count -= len(left)
+			for b.Wh[at] == cim.NoValue {
+				at++
+			}
+			b.Wh[at] = uint32(uint64(v) * factor)
+			at++
 		}
-		v := int64(left[0])
-		if left[0] > 1<<34 {
-			r.bad = true
-			return
-		}
-		left = left[1:]
-		if deltas {
-			v = prev + unzig(uint64(v))
-			prev = v
-		} else {
-			v += int64(low)
-		}
-		if v < 0 || uint64(v) >= noValue || uint64(v)*factor >= noValue {
-			r.bad = true
-			return
-		}
-		b.Wh[i] = uint32(uint64(v) * factor)
 	}
 }
 
@@ -345,6 +341,13 @@ func (r *reader) bits(vs []uint64) []uint64 {
 	}
 	in := r.p
 	r.p = r.p[need:]
+	if len(r.p) >= 8 { // so that eight bytes can be read wherever one of the integers begins, which has 40 bits at most
+		mask := uint64(1)<<w - 1
+		for i, at := 0, 0; i < len(vs); i, at = i+1, at+w {
+			vs[i] = binary.LittleEndian.Uint64(in[at>>3:]) >> (at & 7) & mask
+		}
+		return vs
+	}
 	var acc uint64
 	have := 0
 	for i := range vs {
