@@ -56,6 +56,7 @@ type MDMS struct {
 	stored     storage
 	lack       lack
 	sums       daySums
+	scanned    sync.Pool // of *[]scanned: a question about all meters would make megabytes of garbage
 	judge      *judge
 	flags      flagged
 	now        uint32 // of the turn under way; never falls

@@ -72,7 +72,18 @@ type scanned struct {
 // ordinal, nil for none.
 func (m *MDMS) scanRows(x *slice, list []*device, now uint32, verdicts map[uint32]*store.Verdict, f func(*device, part) bool) (sealed []sealedSpan, more bool, err error) {
 	parts := min(max(runtime.GOMAXPROCS(0), 1), 8, len(list)/scanAtOnce+1)
-	found, errs := make([][]scanned, parts), make([]error, parts)
+	found, errs := make([]*[]scanned, parts), make([]error, parts)
+	for i := range found {
+		var ok bool
+		if found[i], ok = m.scanned.Get().(*[]scanned); !ok {
+			found[i] = new([]scanned)
+		}
+	}
+	defer func() {
+		for _, list := range found {
+			m.scanned.Put(list)
+		}
+	}()
 	var once sync.Once
 	seal := func(d *device, k sealedSpan) {
 		once.Do(func() { sealed = make([]sealedSpan, len(m.devices)) })
@@ -82,7 +93,7 @@ func (m *MDMS) scanRows(x *slice, list []*device, now uint32, verdicts map[uint3
 	var wg sync.WaitGroup
 	for i := range parts {
 		wg.Go(func() {
-			found[i], errs[i] = x.rows(list[min(i*step, len(list)):min((i+1)*step, len(list))], now, verdicts, seal)
+			*found[i], errs[i] = x.rows((*found[i])[:0], list[min(i*step, len(list)):min((i+1)*step, len(list))], now, verdicts, seal)
 		})
 	}
 	wg.Wait()
@@ -92,8 +103,8 @@ func (m *MDMS) scanRows(x *slice, list []*device, now uint32, verdicts map[uint3
 		}
 	}
 	for i := range parts {
-		for k := range found[i] {
-			if r := &found[i][k]; !f(r.d, r.part()) {
+		for k := range *found[i] {
+			if r := &(*found[i])[k]; !f(r.d, r.part()) {
 				return nil, false, nil
 			}
 		}
@@ -101,8 +112,8 @@ func (m *MDMS) scanRows(x *slice, list []*device, now uint32, verdicts map[uint3
 	return sealed, true, nil
 }
 
-// rows looks at some devices: what they measured, where their day is in RAM. It calls seal for those whose day is sealed.
-func (x *slice) rows(list []*device, now uint32, verdicts map[uint32]*store.Verdict, seal func(*device, sealedSpan)) (found []scanned, err error) {
+// rows looks at some devices: it appends what they measured, where their day is in RAM, and calls seal for those whose day is sealed.
+func (x *slice) rows(found []scanned, list []*device, now uint32, verdicts map[uint32]*store.Verdict, seal func(*device, sealedSpan)) (_ []scanned, err error) {
 	for i, d := range list {
 		s := &d.imp
 		if x.channel == cim.Export {
@@ -124,11 +135,11 @@ func (x *slice) rows(list []*device, now uint32, verdicts map[uint32]*store.Verd
 			p, err = x.ofNone(s, now, verdicts[d.Ordinal])
 		}
 		if err != nil {
-			return nil, err
+			return found, err
 		}
 		if p != (part{}) {
-			if found == nil {
-				found = make([]scanned, 0, len(list)-i)
+			if len(found) == 0 {
+				found = slices.Grow(found, len(list)-i)
 			}
 			found = append(found, scanned{d, p.pack()})
 		}
