@@ -295,6 +295,7 @@ const (
 	EventFirmware     = "firmware"     // data: RollOut; it went on, or its state changed; kind "roll-out", id its own
 	EventDevice       = "device"       // data: DeviceEvent; a device's own event
 	EventTotals       = "totals"       // data: Totals; kind "centre", id "centre"
+	EventSubMeter     = "submeter"     // data: SubMeterEvent; a new value of a sub-meter; only while somebody listens
 	EventProfile      = "profile"      // data: ProfileEvent; only for targets (docs/connectors.md)
 )
 

@@ -5,14 +5,14 @@ import "time"
 // EventFilter selects live events. Every part that is set must match.
 type EventFilter struct {
 	ID    string   `json:"id,omitempty"`    // a name to unsubscribe by; a filter replaces the one of the same name
-	Types []string `json:"types,omitempty"` // EventState and so on; none: all but EventReading
+	Types []string `json:"types,omitempty"` // EventState and so on; none: all but EventReading and EventSubMeter
 	Meter string   `json:"meter,omitempty"` // only of the device with this id
 	Path  string   `json:"path,omitempty"`  // only of devices below these concentrators, and of the last of them itself
 }
 
 // EventTypes lists the names of events that can be followed.
 func EventTypes() []string {
-	return []string{EventReading, EventState, EventConcentrator, EventCommand, EventOutage, EventStorm, EventFirmware, EventDevice, EventTotals}
+	return []string{EventReading, EventState, EventConcentrator, EventCommand, EventOutage, EventStorm, EventFirmware, EventDevice, EventSubMeter, EventTotals}
 }
 
 // LiveRequest is what a client sends over the WebSocket of /v1/events: one of its members is set.

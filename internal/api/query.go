@@ -8,6 +8,8 @@ const (
 	QueryMeter             = "meter"              // ByID -> Meter
 	QueryPaths             = "paths"              // PathQuery -> Page[PathEpoch]
 	QueryReadings          = "readings"           // ReadingQuery -> Page[Reading]
+	QuerySubMeters         = "sub-meters"         // SubMeterQuery -> Page[SubMeter]
+	QuerySubReadings       = "sub-readings"       // SubReadingQuery -> Page[SubReading]
 	QueryConcentrators     = "concentrators"      // Paging -> Page[Concentrator]
 	QueryOutages           = "outages"            // OutageQuery -> Page[Outage]
 	QueryCompleteness      = "completeness"       // Span -> Completeness

@@ -35,6 +35,16 @@ func (c *Client) Readings(ctx context.Context, id string, from, to time.Time) ([
 	return pages[api.Reading](ctx, c, "/v1/meters/"+url.PathEscape(id)+"/readings", values("from", stamp(from), "to", stamp(to)), 0)
 }
 
+// SubMeters lists the meters behind a meter.
+func (c *Client) SubMeters(ctx context.Context, id string, limit int) ([]api.SubMeter, error) {
+	return pages[api.SubMeter](ctx, c, "/v1/meters/"+url.PathEscape(id)+"/sub-meters", nil, limit)
+}
+
+// SubReadings lists the values of a sub-meter with times in [from, to), up to limit, 0: all; zero times mean from the oldest and to the newest.
+func (c *Client) SubReadings(ctx context.Context, id, sub string, from, to time.Time, limit int) ([]api.SubReading, error) {
+	return pages[api.SubReading](ctx, c, "/v1/meters/"+url.PathEscape(id)+"/sub-meters/"+url.PathEscape(sub)+"/readings", values("from", stamp(from), "to", stamp(to)), limit)
+}
+
 // CreateCommand asks for a command and returns it as it stands then.
 func (c *Client) CreateCommand(ctx context.Context, r api.CommandRequest) (api.Command, error) {
 	return send[api.Command](ctx, c, http.MethodPost, "/v1/commands", r)

@@ -71,17 +71,18 @@ type MeterReading struct {
 	Blocks       []IntervalBlock
 	Supply       []SupplyEvent // each at the time of the first measurement
 	Events       []EndDeviceEvent
-	values       []uint32 // of the blocks
+	Subs         []SubReading // of the meters behind it
+	values       []uint32     // of the blocks
 }
 
 // Reset makes the reading empty.
 func (r *MeterReading) Reset() {
-	r.Measurements, r.Blocks, r.Supply, r.Events, r.values = r.Measurements[:0], r.Blocks[:0], r.Supply[:0], r.Events[:0], r.values[:0]
+	r.Measurements, r.Blocks, r.Supply, r.Events, r.Subs, r.values = r.Measurements[:0], r.Blocks[:0], r.Supply[:0], r.Events[:0], r.Subs[:0], r.values[:0]
 }
 
 // Empty reports whether the message said nothing that the centre keeps.
 func (r *MeterReading) Empty() bool {
-	return len(r.Measurements)+len(r.Blocks)+len(r.Supply)+len(r.Events) == 0
+	return len(r.Measurements)+len(r.Blocks)+len(r.Supply)+len(r.Events)+len(r.Subs) == 0
 }
 
 // At returns the measurement of an instant, made if there is none yet. It is valid until the next one is made.

@@ -30,6 +30,10 @@ func fixedLists(t *testing.T, b *bus.Bus) {
 	says[api.ReadingQuery](t, b, api.QueryReadings, list(
 		api.Reading{Start: hour(-1), End: noon.Add(-30 * time.Minute), Import: ptr(int64(120)), Quality: "validated", ReadingQuality: "3.0.0", Register: ptr(uint64(12345558))},
 		api.Reading{Start: noon.Add(-30 * time.Minute), End: noon, Import: ptr(int64(118)), Quality: "estimated", ReadingQuality: "3.8.4"}))
+	says[api.SubMeterQuery](t, b, api.QuerySubMeters, list(
+		api.SubMeter{ID: "G0039001936990619", Meter: "M1000317", Medium: "gas", Channel: 1, Newest: &api.SubReading{Time: hour(-1), Value: "246.138", Unit: "m3"}},
+		api.SubMeter{ID: "channel-2", Meter: "M1000317", Medium: "heat", Channel: 2}))
+	says[api.SubReadingQuery](t, b, api.QuerySubReadings, list(api.SubReading{Time: hour(-2), Value: "246.130", Unit: "m3"}, api.SubReading{Time: hour(-1), Value: "246.138", Unit: "m3"}))
 	says[api.Span](t, b, api.QueryCompleteness, api.Completeness{From: hour(-36), To: noon, Counts: api.Counts{Expected: 1067040, Received: 1000000, Recovered: 66016, Missing: 1024, Percent: 99.904},
 		Days:   []api.DayCounts{{Day: "2018-12-11", Counts: api.Counts{Expected: 23712, Received: 23712, Percent: 100}}, {Day: "2018-12-12", Counts: api.Counts{Expected: 11856, Received: 10832, Missing: 1024, Percent: 91.363}}},
 		Meters: []api.MeterCounts{{ID: "M1000318", Path: "C1/C11", Counts: api.Counts{Expected: 24, Received: 20, Missing: 4}, Lost: 1}}})

@@ -432,5 +432,12 @@ func keptView(r *cim.MeterReading) any {
 	if list != nil {
 		out["events"] = list
 	}
+	list = nil
+	for _, s := range r.Subs {
+		list = append(list, view{"id": s.Name(), "channel": s.Channel, "medium": s.Medium.String(), "time": moment(s.Time), "value": s.Decimal(), "unit": s.Unit.String()})
+	}
+	if list != nil {
+		out["submeters"] = list
+	}
 	return out
 }

@@ -66,7 +66,7 @@ func (l *look) show(ctx context.Context, f func(context.Context, *apiclient.Clie
 }
 
 func newLooks(a *app) []*cobra.Command {
-	return []*cobra.Command{newMeters(a), newConcentrators(a), newOutages(a), newCompleteness(a), newEvents(a), newCommands(a), newAudit(a), newQuarantine(a), newGroups(a), newWhoami(a), newRegistryCommand(a),
+	return []*cobra.Command{newMeters(a), newSubMeters(a), newConcentrators(a), newOutages(a), newCompleteness(a), newEvents(a), newCommands(a), newAudit(a), newQuarantine(a), newGroups(a), newWhoami(a), newRegistryCommand(a),
 		newExplain(a), newFindings(a), newEdits(a), newSums(a), newMissing(a), newConsumers(a), newTop(a), newRuns(a), newTargets(a)}
 }
 

@@ -6,8 +6,8 @@ import (
 )
 
 // Read adds what a telegram says of the electricity meter to r: registers, power, voltage of the first phase and the breaker,
-// at the telegram's time. A register is 1.8.0, or the sum of its rates where the meter does not tell that. M-Bus channels are
-// checked; the centre keeps electricity only.
+// at the telegram's time. A register is 1.8.0, or the sum of its rates where the meter does not tell that. It adds the values of
+// the devices on the M-Bus as well, each at its own time.
 func (t *Telegram) Read(r *cim.MeterReading) error {
 	moment := uint32(0) // DSMR 2 tells no time
 	if o := t.Find("0-0:1.0.0"); o != nil {
@@ -75,8 +75,18 @@ func (t *Telegram) Read(r *cim.MeterReading) error {
 		m.Set(cim.HasImport << ch)
 	}
 	m.Power = int32(power[0] - power[1])
-	if _, err := t.Channels(); err != nil {
+	channels, err := t.Channels()
+	if err != nil {
 		return err
+	}
+	for i := range channels {
+		sub, told, err := channels[i].reading()
+		if err != nil {
+			return err
+		}
+		if told {
+			r.Subs = append(r.Subs, sub)
+		}
 	}
 	if m.Has != 0 {
 		r.Measurements = append(r.Measurements, m)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,7 +92,7 @@ func TestVectors(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		if want.GasTime != "" && (len(chs) == 0 || chs[0].Type != 3 || FormatTime(chs[0].Time) != want.GasTime || chs[0].Milli != int64(math.Round(want.Gas*1000)) || chs[0].Unit != "m3") {
+		if want.GasTime != "" && (len(chs) == 0 || chs[0].Type != 3 || FormatTime(chs[0].Time) != want.GasTime || chs[0].Digits != int64(math.Round(want.Gas*1000)) || chs[0].Unit != "m3") {
 			t.Errorf("%s: %+v", name, chs)
 		}
 		again, err := tel.Append(nil)
@@ -110,7 +111,7 @@ func TestChannels(t *testing.T) {
 		t.Fatal(err)
 	}
 	chs, err := tel.Channels()
-	if err != nil || len(chs) != 2 || chs[0].Time != 0 || chs[1].ID != "G0039001936990619" || chs[1].Milli != 246_138 {
+	if err != nil || len(chs) != 2 || chs[0].Time != 0 || chs[1].ID != "G0039001936990619" || chs[1].Digits != 246_138 {
 		t.Errorf("%+v, %v", chs, err)
 	}
 	tel, err = Decode(load(t, "v2_2.txt"))
@@ -118,8 +119,74 @@ func TestChannels(t *testing.T) {
 		t.Fatal(err)
 	}
 	chs, err = tel.Channels()
-	if err != nil || len(chs) != 1 || chs[0].Milli != 1001 || chs[0].Unit != "m3" {
+	if err != nil || len(chs) != 1 || chs[0].Digits != 1001 || chs[0].Unit != "m3" {
 		t.Errorf("%+v, %v", chs, err)
+	}
+}
+
+// What stands behind the meter comes with the meter's own values, exactly and at its own time.
+func TestSubMeters(t *testing.T) {
+	unix := func(s string) uint32 {
+		at, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return uint32(at.Unix())
+	}
+	gas := func(id string, channel uint8, at string, value uint64) cim.SubReading {
+		return cim.SubReading{ID: id, Channel: channel, Medium: cim.MediumGas, Unit: cim.UnitCubicMetre, Scale: -3, Time: unix(at), Value: value}
+	}
+	for file, want := range map[string][]cim.SubReading{
+		"v2_2.txt":        {gas("", 1, "2016-11-07T18:00:00Z", 1001)},
+		"v4_2.txt":        {gas("4819243993373755377509728609491464", 1, "2016-11-29T19:00:00Z", 981_443)},
+		"v5.txt":          {gas("2222ABCD123456789", 1, "2017-01-02T15:10:05Z", 107)},
+		"v5_eon_hu.txt":   nil,
+		"v5_two_mbus.txt": {gas("G0039001936990619", 2, "2020-04-26T20:30:01Z", 246_138)},
+	} {
+		tel, err := Decode(load(t, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r cim.MeterReading
+		if err := tel.Read(&r); err != nil || !slices.Equal(r.Subs, want) {
+			t.Errorf("%s: %+v, %v; want %+v", file, r.Subs, err, want)
+		}
+	}
+	head := "/ISk5\\2MT382-1000\r\n\r\n0-1:24.1.0(004)\r\n"
+	for _, tc := range []struct {
+		line, want string
+	}{
+		{"0-1:24.2.1(260727143000S)(12.345*GJ)", "12.345 GJ 2026-07-27T12:30:00Z"},
+		{"0-1:24.2.1(261025023000S)(12.3*GJ)", "12.3 GJ 2026-10-25T00:30:00Z"}, // the hour that comes twice
+		{"0-1:24.2.1(261025023000W)(12*GJ)", "12 GJ 2026-10-25T01:30:00Z"},
+		{"0-1:24.2.1(260127143000W)(00012.345*kWh)", "12345 Wh 2026-01-27T13:30:00Z"},
+		{"0-1:24.2.1(260127143000W)(17*MWh)", "17000000 Wh 2026-01-27T13:30:00Z"},
+		{"0-1:24.2.1(260127143000W)(17.5*dm3)", "0.0175 m3 2026-01-27T13:30:00Z"},
+		{"0-1:24.2.1(260127143000W)(0.001*MJ)", "0.000001 GJ 2026-01-27T13:30:00Z"},
+		{"0-1:24.2.1(632525252525S)(00000.000*m3)", "none"}, // nothing is connected
+		{"0-1:24.2.1(632525252525S)(00000.001*m3)", "0-1:24.2.1 in line 4 at offset 49: \"632525252525S\" is no time, want YYMMDDhhmmss and S or W: value outside its range"},
+		{"0-1:24.2.1(260127143000W)(1*ft3)", "0-1:24.2.1 in line 4 at offset 64: unit \"ft3\", want m3, dm3, Wh, kWh, MWh, J, MJ or GJ: value outside its range"},
+		{"0-1:24.2.1(260127143000W)(1*m3)\r\n0-1:96.1.0(2F2F)", "channel 2F2F"}, // characters that no path takes
+		{"0-1:24.2.1(260127143000W)(1*m3)\r\n0-1:96.1.0(0000)", "channel "},
+		{"0-1:24.2.1(260127143000W)(1*m3)\r\n0-1:96.1.0(" + strings.Repeat("2F", 25) + ")", "0-1:24.2.1 in line 4 at offset 49: channel 1: id of a sub-meter \"" + strings.Repeat("2F", 25) + "\" has 50 characters, want 1 to 48: value outside its range"},
+	} {
+		tel, err := Decode([]byte(head + tc.line + "\r\n!\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r cim.MeterReading
+		got := "none"
+		switch err := tel.Read(&r); {
+		case err != nil:
+			got = err.Error()
+		case len(r.Subs) == 1 && strings.HasPrefix(tc.want, "channel"):
+			got = "channel " + r.Subs[0].ID
+		case len(r.Subs) == 1:
+			got = r.Subs[0].Decimal() + " " + r.Subs[0].Unit.String() + " " + time.Unix(int64(r.Subs[0].Time), 0).UTC().Format(time.RFC3339)
+		}
+		if got != tc.want {
+			t.Errorf("%s:\n got %s\nwant %s", tc.line, got, tc.want)
+		}
 	}
 }
 
@@ -159,7 +226,7 @@ func TestBelgium(t *testing.T) {
 		t.Errorf("%+v, want %+v", r.Measurements[0], want)
 	}
 	chs, err := back.Channels()
-	if err != nil || len(chs) != 2 || chs[0].ID != "7FLO2119033733" || chs[0].Milli != 112_384 || chs[1].Type != 7 || chs[1].Milli != 872_234 {
+	if err != nil || len(chs) != 2 || chs[0].ID != "7FLO2119033733" || chs[0].Digits != 112_384 || chs[1].Type != 7 || chs[1].Digits != 872_234 {
 		t.Errorf("%+v, %v", chs, err)
 	}
 }

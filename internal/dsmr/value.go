@@ -1,7 +1,6 @@
 package dsmr
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -46,25 +45,36 @@ func (o *Object) milli(i int, units ...string) (int64, error) {
 	if scale == 0 {
 		return 0, o.bad(i, format.ErrValue, "unit %.20q, want %s", unit, strings.Join(units, " or "))
 	}
-	whole, part, _ := strings.Cut(s, ".")
-	if len(part) > 3 {
-		return 0, o.bad(i, format.ErrValue, "%.40q has more than three decimals", s)
-	}
-	if scale == 1 && len(units) > 1 && strings.Trim(part, "0") != "" {
-		return 0, o.bad(i, format.ErrValue, "%.40q is no whole number of %s", s, unit)
-	}
-	digits := whole + part + "000"[:3-len(part)]
-	if whole == "" || len(digits) > 15 || strings.Trim(digits, "0123456789") != "" {
-		return 0, o.bad(i, format.ErrValue, "%.40q is no number", s)
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
+	n, places, err := o.number(i, s)
 	if err != nil {
-		return 0, o.bad(i, format.ErrValue, "%.40q is no number", s)
+		return 0, err
+	}
+	for range 3 - places {
+		n *= 10
 	}
 	if scale == 1 && len(units) > 1 {
+		if n%1000 != 0 {
+			return 0, o.bad(i, format.ErrValue, "%.40q is no whole number of %s", s, unit)
+		}
 		n /= 1000
 	}
 	return n, nil
+}
+
+// number reads digits with up to three decimals: 00246.138 is 246138 with three places.
+func (o *Object) number(i int, s string) (n int64, places int, err error) {
+	whole, part, _ := strings.Cut(s, ".")
+	if len(part) > 3 {
+		return 0, 0, o.bad(i, format.ErrValue, "%.40q has more than three decimals", s)
+	}
+	digits := whole + part
+	if whole == "" || len(whole) > 12 || strings.Trim(digits, "0123456789") != "" {
+		return 0, 0, o.bad(i, format.ErrValue, "%.40q is no number", s)
+	}
+	if n, err = strconv.ParseInt(digits, 10, 64); err != nil {
+		return 0, 0, o.bad(i, format.ErrValue, "%.40q is no number", s)
+	}
+	return n, len(part), nil
 }
 
 // ParseTime reads a time stamp, YYMMDDhhmmss and S for summer time or W for winter time. Without that letter, as DSMR 2 has
@@ -127,78 +137,6 @@ func (o *Object) moment(i int) (uint32, error) {
 		return 0, o.bad(i, format.ErrValue, "%.20q is no time, want YYMMDDhhmmss and S or W", o.Values[i])
 	}
 	return u, nil
-}
-
-// Channel is what a telegram says of a device on the M-Bus: a gas, water or heat meter, or another electricity meter.
-type Channel struct {
-	Number int    `json:"channel"`      // 1 to 4
-	Type   int    `json:"type"`         // 3 gas, 7 water, 2 electricity, 4 heat
-	ID     string `json:"id,omitempty"` // of the device
-	Time   uint32 `json:"time"`         // of the value, seconds since the epoch; 0: no value yet
-	Milli  int64  `json:"milli"`        // thousandths of the unit
-	Unit   string `json:"unit,omitempty"`
-}
-
-// Channels lists the devices on the M-Bus.
-func (t *Telegram) Channels() ([]Channel, error) {
-	var out []Channel
-	for n := 1; n <= 4; n++ {
-		prefix := fmt.Sprintf("0-%d:", n)
-		typ := t.Find(prefix + "24.1.0")
-		if typ == nil {
-			continue
-		}
-		c := Channel{Number: n}
-		if len(typ.Values) > 0 {
-			var err error
-			if c.Type, err = strconv.Atoi(typ.Values[0]); err != nil || c.Type < 0 || c.Type > 255 {
-				return nil, typ.bad(0, format.ErrValue, "%.20q is no type of device", typ.Values[0])
-			}
-		}
-		for _, code := range []string{"96.1.0", "96.1.1", "96.1.2"} { // the others are Belgium's
-			if o := t.Find(prefix + code); o != nil && len(o.Values) > 0 && c.ID == "" {
-				c.ID = Text(o.Values[0])
-			}
-		}
-		for _, code := range []string{"24.2.1", "24.2.3"} { // Belgium's gas meters tell what is not temperature-corrected
-			if o := t.Find(prefix + code); o != nil {
-				if err := c.value(o, 0, 1); err != nil {
-					return nil, err
-				}
-			}
-		}
-		if o := t.Find(prefix + "24.3.0"); o != nil { // DSMR 2: (time)(…)(…)(…)(code)(unit), and the value on the next line
-			if err := c.old(o); err != nil {
-				return nil, err
-			}
-		}
-		out = append(out, c)
-	}
-	return out, nil
-}
-
-func (c *Channel) value(o *Object, i, j int) (err error) {
-	if len(o.Values) <= j || !strings.Contains(o.Values[j], "*") {
-		return nil // connected, and it never told a value
-	}
-	if c.Time, err = o.moment(i); err != nil {
-		return err
-	}
-	_, c.Unit, _ = strings.Cut(o.Values[j], "*")
-	c.Milli, err = o.milli(j, c.Unit)
-	return err
-}
-
-func (c *Channel) old(o *Object) (err error) {
-	if len(o.Values) < 7 {
-		return o.bad(len(o.Values), format.ErrLength, "%d values, want 7", len(o.Values))
-	}
-	if c.Time, err = o.moment(0); err != nil {
-		return err
-	}
-	c.Unit = o.Values[5]
-	c.Milli, err = o.milli(6, "")
-	return err
 }
 
 // Text is what hexadecimal digits spell, if they spell printable characters; else the digits.

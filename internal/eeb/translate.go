@@ -127,6 +127,18 @@ func messages(r *cim.MeterReading, now uint32, add func(record.Type, []byte, err
 			return err
 		}
 	}
+	flags := record.Flags(0)
+	if len(r.Measurements) > 0 {
+		flags = record.Flags(r.Measurements[0].Flags)
+	}
+	for i := range r.Subs {
+		s := &r.Subs[i]
+		p := record.Submeter{Header: record.Header{Flags: flags, Time: s.Time}, Channel: s.Channel, Medium: s.Medium, Unit: s.Unit, Scale: s.Scale, Value: s.Value, ID: s.ID}
+		payload, err := p.Append(nil)
+		if err := add(record.TypeSubmeter, payload, err); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -66,6 +66,7 @@ func TestForeignFormats(t *testing.T) {
 		fmt.Sprintf("C1/C7|meter/E1|measurement|%d", at),
 		fmt.Sprintf("C1/C7|meter/E1|measurement|%d", start.Unix()), // told no time: when it came
 		fmt.Sprintf("C1|meter/P1|measurement|%d", time.Date(2017, 1, 2, 18, 20, 2, 0, time.UTC).Unix()),
+		fmt.Sprintf("C1|meter/P1|submeter|%d", time.Date(2017, 1, 2, 15, 10, 5, 0, time.UTC).Unix()),
 		fmt.Sprintf("C1|meter/H1|measurement|%d", was), fmt.Sprintf("C1|meter/H1|power|%d", was), fmt.Sprintf("C1|meter/H1|event|%d", was))
 
 	// A device that never registers is where its newest message came from.

@@ -79,6 +79,8 @@ func (m *MDMS) enterEntry(x *entry) {
 		err = m.enterProfile(d, x)
 	case record.TypeMeasurement:
 		err = m.enterMeasurement(d, x)
+	case record.TypeSubmeter:
+		err = m.enterSubmeter(d, x)
 	case record.TypeLocation:
 		err = m.enterLocation(d, x)
 	case record.TypeFirmwareState:

@@ -44,6 +44,7 @@ type MDMS struct {
 	outages  *outage.Engine
 	planner  *backfill.Planner
 	registry *registry.Registry
+	subs     subMeters
 	imports  imports
 	grid     gridNames
 	position map[string]uint64 // per stream, committed
@@ -485,6 +486,9 @@ func (m *MDMS) restoreBooks(ctx context.Context) error {
 		m.power += int64(m.add(e).Registers.Power)
 		return nil
 	}); err != nil {
+		return err
+	}
+	if err := m.restoreSubMeters(ctx); err != nil {
 		return err
 	}
 	var all []*series

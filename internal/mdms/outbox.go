@@ -44,10 +44,18 @@ func (o *outbox) take() []api.Event {
 }
 
 // add makes an event of a device. Nobody misses one that cannot be made: its data are plain structs.
-func (o *outbox) add(d *device, name string, at time.Time, data any) {
-	if ev, err := bus.NewEvent(name, "/"+topic.Join(d.EndDevice.Path, d.Kind)+"/"+d.ID, d.ID, at, data); err == nil {
-		o.waiting = append(o.waiting, ev)
+func (o *outbox) add(d *device, name string, at time.Time, data any) { o.addAs("", d, name, at, data) }
+
+// addAs is like add for an event that may be made twice: with an id of its own.
+func (o *outbox) addAs(id string, d *device, name string, at time.Time, data any) {
+	ev, err := bus.NewEvent(name, "/"+topic.Join(d.EndDevice.Path, d.Kind)+"/"+d.ID, d.ID, at, data)
+	if err != nil {
+		return
 	}
+	if id != "" {
+		ev.ID = id
+	}
+	o.waiting = append(o.waiting, ev)
 }
 
 func (o *outbox) deviceEvent(d *device, e record.Event) {

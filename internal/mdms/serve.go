@@ -38,6 +38,8 @@ func (m *MDMS) serve() (stop func(), err error) {
 	add(bus.Serve(b, api.QueryMeter, m.queryMeter))
 	add(bus.Serve(b, api.QueryPaths, m.queryPaths))
 	add(bus.Serve(b, api.QueryReadings, m.queryReadings))
+	add(bus.Serve(b, api.QuerySubMeters, m.querySubMeters))
+	add(bus.Serve(b, api.QuerySubReadings, m.querySubReadings))
 	add(bus.Serve(b, api.QueryExport, m.queryExport))
 	add(bus.Serve(b, api.QueryExplain, m.queryExplain))
 	add(bus.Serve(b, api.QueryFindings, m.queryFindings))

@@ -26,6 +26,7 @@ const (
 	TypeEvent       Type = 0x07
 	TypeBatch       Type = 0x08
 	TypeMeasurement Type = 0x09
+	TypeSubmeter    Type = 0x0A
 
 	TypeFirmwareState Type = 0x0B
 
@@ -110,6 +111,8 @@ func (t Type) layout() layout {
 		return layout{"batch", 0}
 	case TypeMeasurement:
 		return layout{"measurement", MeasurementSize}
+	case TypeSubmeter:
+		return layout{"submeter", SubmeterSize}
 	case TypeLocationAck:
 		return layout{"location-ack", LocationAckSize}
 	case TypeCommand:
@@ -153,6 +156,8 @@ func EventType(event string) (t Type, ok bool) {
 		return TypeBatch, true
 	case "measurement":
 		return TypeMeasurement, true
+	case "submeter":
+		return TypeSubmeter, true
 	case "location-ack":
 		return TypeLocationAck, true
 	case "cmd":
@@ -237,6 +242,8 @@ func Validate(event string, b []byte) (Type, error) {
 		_, err = DecodeFirmware(b)
 	case TypeBlock:
 		_, err = DecodeBlock(b)
+	case TypeSubmeter:
+		_, err = DecodeSubmeter(b)
 	}
 	return t, err
 }

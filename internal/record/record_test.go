@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/wattbus/wattbus/internal/cim"
 )
 
 // annotated holds one message of every type, byte by byte as docs/contract.md lays it out.
@@ -80,6 +82,13 @@ var annotated = []struct {
 		m, err := DecodeFirmwareState(b)
 		return m.Append(nil), err
 	}},
+	{"submeter", `01 0A 0000 5C0FFEE0  02 03 03 FD 000000000003C17A 11 000000 4730303339303031393336393930363139` + strings.Repeat("00", 31), func(b []byte) ([]byte, error) {
+		m, err := DecodeSubmeter(b)
+		if err != nil {
+			return nil, err
+		}
+		return m.Append(nil)
+	}},
 }
 
 func unhex(t testing.TB, s string) []byte {
@@ -124,6 +133,11 @@ func TestFields(t *testing.T) {
 	want := Reading{Header{FlagBreakerOpen, 0x5C0FFEE0}, 0x12345, 0, -200, 2300, 0x102}
 	if err != nil || r != want {
 		t.Errorf("reading %+v, %v; want %+v", r, err, want)
+	}
+	s, err := DecodeSubmeter(unhex(t, annotated[15].hex))
+	wantS := Submeter{Header{0, 0x5C0FFEE0}, 2, cim.MediumGas, cim.UnitCubicMetre, -3, 246_138, "G0039001936990619"}
+	if err != nil || s != wantS || s.Reading().Decimal() != "246.138" {
+		t.Errorf("submeter %+v, %v; want %+v", s, err, wantS)
 	}
 	c, err := DecodeCommand(unhex(t, annotated[10].hex))
 	wantC := Command{Header{0, 0x5C0FFEE0}, 255, OpProfile, ChannelAll, 0x5C0FFFFF, 0x5BD63F70, 0x5BD64000}
@@ -170,10 +184,20 @@ func TestRefused(t *testing.T) {
 		{"block", set(13, 21, 2), "length"},
 		{"firmware-state", set(14, 20, 7), "value"},
 		{"firmware-state", set(14, 24, 5), "value"},
+		{"submeter", set(15, 8, 0), ""},         // the id is enough
+		{"submeter", set(15, 10, 0), "value"},   // unit
+		{"submeter", set(15, 10, 4), "value"},   //
+		{"submeter", set(15, 11, 10), "value"},  // scale
+		{"submeter", set(15, 11, 200), "value"}, //
+		{"submeter", set(15, 12, 0x20), "value"},
+		{"submeter", set(15, 20, 16), "value"}, // a character behind the id
+		{"submeter", set(15, 20, 49), "value"},
+		{"submeter", set(15, 24, '-'), "value"},
+		{"submeter", set(15, 30, '/'), "value"},
 		{"batch", set(7, 9, 2), "length"},
 		{"batch", set(7, 12, 0), "length"},
 	} {
-		if _, err := Validate(tc.event, tc.b); Reason(err) != tc.reason {
+		if _, err := Validate(tc.event, tc.b); err == nil != (tc.reason == "") || err != nil && Reason(err) != tc.reason {
 			t.Errorf("%s %x: %v, want reason %s", tc.event, tc.b, err, tc.reason)
 		}
 	}

@@ -8,7 +8,7 @@ type Expiry uint8
 // The kinds, and which time counts for each.
 const (
 	ExpireVersions  Expiry = iota // versions of blocks, by when they were superseded; the newest one always stays
-	ExpireIntervals               // all versions of blocks, by the end of their day
+	ExpireIntervals               // all versions of blocks, by the end of their day; values of sub-meters, by their time
 	ExpireCommands                // that are not open, by when they were created
 	ExpireOutages                 // and interruptions and maintenance that have ended, by when they did
 )

@@ -184,6 +184,9 @@ type Commit struct {
 	Out        []Out          // for other systems, to be published once the commit is durable
 	OutDone    uint64         // up to which id they have been: these go
 
+	SubMeters []SubMeter // replace those with the same ordinal
+	SubValues []SubValue // one that exists already is left as it is
+
 	Interruptions []Interruption // replace those with the same id
 	Maintenance   []Maintenance  // replace those with the same id
 
@@ -341,6 +344,11 @@ type Store interface {
 
 	// Outbox calls f with every message for other systems that no commit has taken out, by ascending id. Data is f's to keep.
 	Outbox(ctx context.Context, f func(Out) error) error
+
+	// SubMeters calls f with every sub-meter by ascending ordinal, and its newest value, whose Time is 0 if there is none.
+	SubMeters(ctx context.Context, f func(SubMeter, SubValue) error) error
+	// SubValues calls f with values of a sub-meter by ascending time.
+	SubValues(ctx context.Context, q SubValueQuery, f func(SubValue) error) error
 
 	// Registry calls f with every part of the registry in the order in which they were added. The part is f's until it returns.
 	Registry(ctx context.Context, f func(part []byte) error) error

@@ -15,7 +15,7 @@ import (
 )
 
 type eventsIn struct {
-	Type   []string `query:"type" doc:"Types of events: reading, state, concentrator, command, outage, device, totals. None: all but reading."`
+	Type   []string `query:"type" doc:"Types of events: reading, state, concentrator, command, outage, storm, device, submeter, totals. None: all but reading and submeter."`
 	Meter  string   `query:"meter" doc:"Only events of this device."`
 	Path   string   `query:"path" doc:"Only events of devices below these concentrators, such as C1/C7."`
 	Stream string   `query:"stream" enum:"sse,ws" doc:"How to stream where neither the Accept nor the Upgrade header says it."`

@@ -106,6 +106,12 @@ func newCentre(t *testing.T) *centre {
 			{Start: noon.Add(30 * time.Minute), End: noon.Add(time.Hour), Quality: "missing"},
 		}, q.Paging)
 	})
+	answer(c, api.QuerySubMeters, func(q api.SubMeterQuery) (api.Page[api.SubMeter], error) {
+		return paged([]api.SubMeter{{ID: "G1", Meter: q.ID, Medium: "gas", Channel: 1, Newest: &api.SubReading{Time: noon, Value: "246.138", Unit: "m3"}}, {ID: "channel-2", Meter: q.ID, Medium: "water", Channel: 2}}, q.Paging)
+	})
+	answer(c, api.QuerySubReadings, func(q api.SubReadingQuery) (api.Page[api.SubReading], error) {
+		return paged([]api.SubReading{{Time: noon, Value: "246.138", Unit: "m3"}, {Time: noon.Add(time.Hour), Value: "246.140", Unit: "m3"}}, q.Paging)
+	})
 	answer(c, api.QueryExplain, func(q api.ExplainQuery) (api.Explanation, error) {
 		return api.Explanation{Meter: q.ID, Channel: "import", Start: q.At, End: q.At.Add(30 * time.Minute), Quality: "raw", ReadingQuality: "3.0.0",
 			Versions: []api.ValueVersion{{Kind: "raw", Text: "so"}}, Findings: []api.Finding{}}, nil

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -34,6 +35,19 @@ type readingsIn struct {
 	From      time.Time `query:"from" doc:"Start of the span; default the oldest interval."`
 	To        time.Time `query:"to" doc:"End of the span, not included; default now."`
 	AsKnownAt time.Time `query:"asKnownAt" doc:"What was known at the end of that second, of open days too, as it had been judged by then. The answer to the same question never changes."`
+}
+
+type subMetersIn struct {
+	MeterIn
+	PageIn
+}
+
+type subReadingsIn struct {
+	MeterIn
+	Sub string `path:"sub" maxLength:"64" doc:"The sub-meter's id."`
+	PageIn
+	From time.Time `query:"from" doc:"Start of the span; default the oldest value."`
+	To   time.Time `query:"to" doc:"End of the span, not included; default the newest value."`
 }
 
 // meterCalls registers the calls about meters.
@@ -72,6 +86,29 @@ func (s *Server) meterCalls(h huma.API) {
 				return nil, s.asError(err)
 			}
 			return page[api.ReadingQuery, api.Reading](ctx, s, s.opt.LongAskTimeout, api.QueryReadings, q)
+		})
+	huma.Register(h, withProblem(h, operation("list-sub-meters", http.MethodGet, "/v1/meters/{id}/sub-meters", "meters", "List the meters behind a meter",
+		"Meters for gas, water, heat and so on whose values the meter tells, such as those on the M-Bus of a meter with a P1 port; each with its newest value.")),
+		func(ctx context.Context, in *subMetersIn) (*out[api.Page[api.SubMeter]], error) {
+			if err := topic.CheckID(in.ID); err != nil {
+				return nil, s.asError(api.BadRequest("id", "%v", err))
+			}
+			return page[api.SubMeterQuery, api.SubMeter](ctx, s, s.opt.AskTimeout, api.QuerySubMeters, api.SubMeterQuery{Paging: in.paging(), ID: in.ID})
+		})
+	huma.Register(h, withProblem(h, operation("list-sub-meter-readings", http.MethodGet, "/v1/meters/{id}/sub-meters/{sub}/readings", "meters", "List a sub-meter's values",
+		"Registers with times in the span, oldest first. They are kept as long as intervals (docs/store.md). `value` is an exact decimal number in `unit`.")),
+		func(ctx context.Context, in *subReadingsIn) (*out[api.Page[api.SubReading]], error) {
+			if err := topic.CheckID(in.ID); err != nil {
+				return nil, s.asError(api.BadRequest("id", "%v", err))
+			}
+			if err := cim.CheckSubID(in.Sub); err != nil {
+				return nil, s.asError(api.BadRequest("sub", "%v", err))
+			}
+			if err := checkSpan(in.From, in.To); err != nil {
+				return nil, s.asError(err)
+			}
+			return page[api.SubReadingQuery, api.SubReading](ctx, s, s.opt.LongAskTimeout, api.QuerySubReadings,
+				api.SubReadingQuery{Paging: in.paging(), ID: in.ID, SubMeter: in.Sub, From: in.From, To: in.To})
 		})
 }
 

@@ -151,7 +151,7 @@ func document(h huma.API) (staticFile, error) {
 	delete(schemas, "ErrorDetail")
 	// What only travels in events and on the WebSocket belongs in the document too.
 	for _, t := range []reflect.Type{reflect.TypeFor[api.Event](), reflect.TypeFor[api.LiveRequest](), reflect.TypeFor[api.LiveControl](),
-		reflect.TypeFor[api.ReadingEvent](), reflect.TypeFor[api.DeviceEvent]()} {
+		reflect.TypeFor[api.ReadingEvent](), reflect.TypeFor[api.SubMeterEvent](), reflect.TypeFor[api.DeviceEvent]()} {
 		all.Components.Schemas.Schema(t, true, "")
 	}
 	for _, s := range schemas {

@@ -117,7 +117,7 @@ func TestOpenAPIPathsAnswer(t *testing.T) {
 		"replay-target":   `{"from":"2018-12-12T12:00:00Z"}`,
 		"add-maintenance": `{"scope":"transformer","name":"T1","to":"2018-12-12T14:00:00Z"}`,
 		"propose-edit":    `{"meter":"M1","from":"2018-12-12T12:00:00Z","to":"2018-12-12T12:30:00Z","action":"accept","reason":"site-visit"}`}
-	ids := map[string]string{"{id}": "M1", "{n}": "12", "{name}": "march"}
+	ids := map[string]string{"{id}": "M1", "{n}": "12", "{name}": "march", "{sub}": "G1"}
 	for _, order := range []string{"create-command", "put-group", "exchange-meter", "retire-meter", "import-registry", "put-billing-run", "replay-target", "change-outage", "create-roll-out", ""} { // what the others look at comes first
 		for path, methods := range doc.Paths {
 			for method, op := range methods {
@@ -181,7 +181,7 @@ func TestOpenAPIReferences(t *testing.T) {
 	s := serve(t, Options{Bus: c.bus})
 	doc, text := readOpenAPI(t, s)
 	const prefix = `"$ref": "#/components/schemas/`
-	used := map[string]bool{"Event": true, "LiveRequest": true, "LiveControl": true, "ReadingEvent": true, "DeviceEvent": true}
+	used := map[string]bool{"Event": true, "LiveRequest": true, "LiveControl": true, "ReadingEvent": true, "SubMeterEvent": true, "DeviceEvent": true}
 	for rest := string(text); ; {
 		_, after, ok := strings.Cut(rest, prefix)
 		if !ok {

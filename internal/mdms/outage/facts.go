@@ -91,7 +91,7 @@ func (e *Engine) OnMessage(dev *cim.EndDevice, path string, typ record.Type, h r
 	t := e.track(dev)
 	e.signs++
 	made := uint32(0)
-	if typ != record.TypeProfile {
+	if typ != record.TypeProfile && typ != record.TypeSubmeter { // whose time is that of values
 		made = stamp(h, at)
 	}
 	if !e.here(t, path, made, at) {

@@ -67,6 +67,9 @@ func (s *Store) Commit(ctx context.Context, c *store.Commit) (bool, error) {
 		if err := s.putFirmware(ctx, tx, c); err != nil {
 			return err
 		}
+		if err := s.putSubMeters(ctx, tx, c); err != nil {
+			return err
+		}
 		if err := s.putMasterData(ctx, tx, c); err != nil {
 			return err
 		}

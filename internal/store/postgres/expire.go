@@ -23,8 +23,9 @@ func expiries() map[store.Expiry][]string {
 	return map[store.Expiry][]string{
 		store.ExpireVersions: {superseded("block"), superseded("verdict"), rows("finding", `superseded <> 0 AND superseded < $1`), rows("draft", `recorded < $1`),
 			rows("move", `EXISTS (SELECT 1 FROM move n WHERE n.device = move.device AND n.recorded > move.recorded AND n.recorded < $1)`)},
-		store.ExpireIntervals: {rows("block", `day < $1 / 86400`), rows("verdict", `day < $1 / 86400`), rows("finding", `day < $1 / 86400`), rows("draft", `day < $1 / 86400`)},
-		store.ExpireCommands:  {rows("command", `NOT open AND created < $1`)},
+		store.ExpireIntervals: {rows("block", `day < $1 / 86400`), rows("verdict", `day < $1 / 86400`), rows("finding", `day < $1 / 86400`), rows("draft", `day < $1 / 86400`),
+			rows("submeter_value", `time < $1`)},
+		store.ExpireCommands: {rows("command", `NOT open AND created < $1`)},
 		store.ExpireOutages: {rows("outage", `finish <> 0 AND finish < $1`),
 			rows("interruption", `start < $1 AND finish <> 0 AND finish < $1`), rows("maintenance", `finish < $1`)},
 	}

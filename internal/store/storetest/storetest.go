@@ -23,7 +23,7 @@ func Run(t *testing.T, open Opener) {
 		{"locations", locations}, {"devices", devices}, {"replay", replay}, {"chunks", chunks}, {"versions", versions},
 		{"infos", infos}, {"totals", totals}, {"commands", commands}, {"outages", outages}, {"interruptions", interruptions}, {"maintenance", maintenance}, {"groups", groups}, {"registry", registry}, {"atomic", atomic},
 		{"verdicts", verdicts}, {"unjudged", unjudged}, {"findings", findings}, {"edits", edits}, {"rule sets", ruleSets},
-		{"readers", readers}, {"size", size}, {"expire", expire}, {"runs", runs}, {"outbox", outbox}, {"channels", channels}, {"tallies", tallies}, {"dropped", dropped}, {"audit", auditTrail}, {"allowances", allowances}, {"seals", seals}, {"firmware", firmware}, {"then", then}, {"kill", kill},
+		{"readers", readers}, {"size", size}, {"expire", expire}, {"runs", runs}, {"outbox", outbox}, {"channels", channels}, {"tallies", tallies}, {"dropped", dropped}, {"audit", auditTrail}, {"allowances", allowances}, {"seals", seals}, {"firmware", firmware}, {"then", then}, {"sub-meters", subMeters}, {"kill", kill},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b := &bench{T: t, dir: t.TempDir(), open: open}
