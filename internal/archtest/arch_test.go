@@ -21,7 +21,7 @@ var groups = []struct {
 }{
 	{name: "vocabulary", packages: []string{"internal/cim", "internal/clock", "internal/api", "data"}},
 	{name: "codecs", packages: []string{"internal/topic", "internal/audit", "internal/record", "internal/mqtt", "internal/mqttsn",
-		"internal/seal", "internal/format", "internal/echonet", "internal/dsmr", "internal/dlms", "internal/record/descriptor", "internal/jsonmap"}, peers: true},
+		"internal/seal", "internal/crc", "internal/format", "internal/echonet", "internal/dsmr", "internal/dlms", "internal/record/descriptor", "internal/jsonmap"}, peers: true},
 	{name: "mechanisms", packages: []string{"internal/config", "internal/dataset", "internal/broker", "internal/client", "internal/bridge", "internal/gateway",
 		"internal/broker/conformance", "internal/broker/peers", "internal/broker/sqlitestore",
 		"internal/snlink", "internal/snclient", "internal/stomp", "internal/formats",

@@ -26,9 +26,11 @@ const (
 	tagSize              = 12
 	nonceSize            = 12
 	controlAndCounter    = 5
-	suite                = 0 // AES-GCM-128
+	suites               = 0x0F // bits of the security control
+	maxSuite             = 2
 	errNoCompression     = "security control 0x%02x: compressed APDUs are not supported"
-	errUnknownSuite      = "security control 0x%02x: suite %d, want 0"
+	errUnknownSuite      = "security control 0x%02x: suite %d, want 0 to 2"
+	errSuiteKeys         = "security control 0x%02x: suite %d takes keys of %d octets, those of %s have %d"
 	errUnprotectedCipher = "security control 0x%02x: neither encrypted nor authenticated"
 )
 
@@ -50,24 +52,35 @@ func ParseSystemTitle(s string) (t SystemTitle, err error) {
 type Key struct {
 	block          cipher.Block
 	gcm            cipher.AEAD
+	size           int // octets
 	authentication []byte
 }
 
-// NewKey takes the global unicast encryption key and the authentication key, 16 octets each; without an authentication key
-// (nil), only APDUs that are encrypted and not authenticated can be opened.
-func NewKey(encryption, authentication []byte) (*Key, error) {
-	if len(encryption) != 16 {
-		return nil, fmt.Errorf("encryption key of %d octets, want 16", len(encryption))
+// keySize is how many octets the keys of a suite have: 0 and 1 are AES-GCM-128, 2 is AES-GCM-256. What else the suites hold, such as
+// signatures, no general-glo-ciphering needs.
+func keySize(suite byte) int {
+	if suite == 2 {
+		return 32
 	}
-	if n := len(authentication); n != 16 && n != 0 {
-		return nil, fmt.Errorf("authentication key of %d octets, want 16 or none", n)
+	return 16
+}
+
+// NewKey takes the global unicast encryption key and the authentication key, 16 octets each or, for suite 2, 32; without an authentication
+// key (nil), only APDUs that are encrypted and not authenticated can be opened.
+func NewKey(encryption, authentication []byte) (*Key, error) {
+	size := len(encryption)
+	if size != 16 && size != 32 {
+		return nil, fmt.Errorf("encryption key of %d octets, want 16, or 32 for suite 2", size)
+	}
+	if n := len(authentication); n != size && n != 0 {
+		return nil, fmt.Errorf("authentication key of %d octets, want %d or none", n, size)
 	}
 	block, err := aes.NewCipher(encryption)
 	if err != nil {
 		return nil, err
 	}
 	gcm, err := cipher.NewGCMWithTagSize(block, tagSize)
-	return &Key{block: block, gcm: gcm, authentication: authentication}, err
+	return &Key{block: block, gcm: gcm, size: size, authentication: authentication}, err
 }
 
 // nonce is the system title and the invocation counter.
@@ -122,9 +135,9 @@ func ParseEnvelope(b []byte) (e Envelope, err error) {
 	case c&Compressed != 0:
 		d.at--
 		d.fail("security control", format.ErrVersion, errNoCompression, c)
-	case c&0x0F != suite:
+	case c&suites > maxSuite:
 		d.at--
-		d.fail("security control", format.ErrVersion, errUnknownSuite, c, c&0x0F)
+		d.fail("security control", format.ErrVersion, errUnknownSuite, c, c&suites)
 	case c&(Authenticated|Encrypted) == 0:
 		d.at--
 		d.fail("security control", format.ErrKey, errUnprotectedCipher, c)
@@ -140,6 +153,9 @@ func ParseEnvelope(b []byte) (e Envelope, err error) {
 
 // Open deciphers the APDU inside. A wrong key, and a changed octet, wrap format.ErrKey.
 func (e *Envelope) Open(k *Key) ([]byte, error) {
+	if suite := e.Control & suites; keySize(suite) != k.size {
+		return nil, format.At("security control", e.at-controlAndCounter, format.ErrKey, errSuiteKeys, e.Control, suite, keySize(suite), e.Title, k.size)
+	}
 	if e.Control&Authenticated == 0 {
 		out := make([]byte, len(e.text))
 		k.keystream(out, e.text, e.Title, e.Counter)
@@ -175,8 +191,10 @@ func (k *Key) Seal(t SystemTitle, control byte, counter uint32, apdu []byte) ([]
 	switch {
 	case control&Compressed != 0:
 		return nil, fmt.Errorf(errNoCompression, control)
-	case control&0x0F != suite:
-		return nil, fmt.Errorf(errUnknownSuite, control, control&0x0F)
+	case control&suites > maxSuite:
+		return nil, fmt.Errorf(errUnknownSuite, control, control&suites)
+	case keySize(control&suites) != k.size:
+		return nil, fmt.Errorf(errSuiteKeys, control, control&suites, keySize(control&suites), t, k.size)
 	case control&(Authenticated|Encrypted) == 0:
 		return nil, fmt.Errorf(errUnprotectedCipher, control)
 	case control&Authenticated != 0 && len(k.authentication) == 0:

@@ -87,11 +87,12 @@ func TestEnvelopeRefused(t *testing.T) {
 		"DB08" + title:                    "ciphered content",
 		"DB08" + title + "05300000":       "5 octets told, 3 there",
 		"DB08" + title + "05B000000001":   "compressed",
-		"DB08" + title + "053100000001":   "suite 1",
+		"DB08" + title + "053300000001":   "suite 3",
 		"DB08" + title + "050000000001":   "neither encrypted",
 		"DB08" + title + "053000000001":   "0 octets left, want 12",
 		"DB08" + title + "8500":           "length in 5 octets",
-		"0001006600660004DB084D4D4D00":    "wrapper length",
+		"0001006600660008DB084D4D4D00":    "wrapper length",
+		"0001006600660004DB084D4D4D00":    "2 octets behind its end",
 		"DB08" + title + "06300000000100": "authentication tag",
 	} {
 		if _, err := ParseEnvelope(unhex(t, b)); err == nil || !strings.Contains(err.Error(), want) {
@@ -101,7 +102,7 @@ func TestEnvelopeRefused(t *testing.T) {
 }
 
 func TestSealRefused(t *testing.T) {
-	for _, c := range []byte{0, Compressed | Encrypted, Encrypted | 1} {
+	for _, c := range []byte{0, Compressed | Encrypted, Encrypted | 2, Encrypted | 3} {
 		if _, err := testKey(t, ak).Seal(SystemTitle{}, c, 1, nil); err == nil {
 			t.Errorf("control 0x%x", c)
 		}
@@ -109,7 +110,7 @@ func TestSealRefused(t *testing.T) {
 	if _, err := testKey(t, "").Seal(SystemTitle{}, Authenticated, 1, nil); err == nil {
 		t.Error("authenticated without a key")
 	}
-	for _, n := range []int{0, 15, 32} {
+	for _, n := range []int{0, 15, 24, 33} {
 		if _, err := NewKey(make([]byte, n), nil); err == nil {
 			t.Errorf("encryption key of %d octets", n)
 		}

@@ -1,6 +1,6 @@
 // Package dlms is the codec of what DLMS/COSEM meters push: a Data-Notification (IEC 62056-5-3, clause 9.3.10), bare or inside a
-// general-glo-ciphering APDU of security suite 0 (AES-128 in Galois/counter mode, clause 9.2.7), plain, behind the wrapper of
-// IEC 62056-47, or in one frame of HDLC:
+// general-glo-ciphering APDU of security suite 0, 1 or 2 (AES-128 or AES-256 in Galois/counter mode, clause 9.2.7), plain, behind the wrapper of
+// IEC 62056-47, or in frames of HDLC; in blocks, too, if all of them are in one message:
 //
 //	00 01 00 66 00 66 00 4E          wrapper: version, source and destination port, length
 //	DB                               general-glo-ciphering
@@ -18,5 +18,5 @@
 //
 // Cipher opens the envelope, Notification is the message, Value the data in it, and a Layout says which attributes of which
 // objects the data are; meters that name their objects in the body need none. Read turns a notification into what the centre
-// keeps. Associations, GET, SET and ACTION, general block transfer are not in here: a push needs none of them.
+// keeps. Associations, GET, SET and ACTION are not in here: a push needs none of them.
 package dlms

@@ -10,7 +10,7 @@ import (
 	"github.com/wattbus/wattbus/internal/format"
 )
 
-// MaxKeys bounds the meters of a key file, some 150 octets each in memory.
+// MaxKeys bounds the meters of a key file, some 200 octets each in memory.
 const MaxKeys = 5_000_000
 
 // Keys are those of the meters that encipher, by system title. It is not changed any more once it is read.
@@ -20,7 +20,8 @@ type Keys struct {
 
 type keys struct {
 	id                         string // of the device, "" for any
-	encryption, authentication [16]byte
+	encryption, authentication [32]byte
+	size                       uint8 // octets of each
 	authenticates              bool
 }
 
@@ -46,11 +47,12 @@ func ReadKeys(in io.Reader) (*Keys, error) {
 		if f[0] != "*" {
 			k.id = f[0]
 		}
-		if !hexKey(&k.encryption, f[2]) {
-			return nil, fmt.Errorf("line %d: encryption key of %d digits, want 32 hexadecimal digits", n, len(f[2]))
+		size := hexKey(&k.encryption, f[2])
+		if k.size = uint8(size); size != 16 && size != 32 {
+			return nil, fmt.Errorf("line %d: encryption key of %d digits, want 32 hexadecimal digits, or 64 for suite 2", n, len(f[2]))
 		}
-		if k.authenticates = len(f) == 4; k.authenticates && !hexKey(&k.authentication, f[3]) {
-			return nil, fmt.Errorf("line %d: authentication key of %d digits, want 32 hexadecimal digits", n, len(f[3]))
+		if k.authenticates = len(f) == 4; k.authenticates && hexKey(&k.authentication, f[3]) != size {
+			return nil, fmt.Errorf("line %d: authentication key of %d digits, want %d hexadecimal digits", n, len(f[3]), 2*size)
 		}
 		if _, twice := out.byTitle[title]; twice {
 			return nil, fmt.Errorf("line %d: system title %s stands there twice", n, title)
@@ -63,13 +65,13 @@ func ReadKeys(in io.Reader) (*Keys, error) {
 	return out, lines.Err()
 }
 
-func hexKey(k *[16]byte, s string) bool {
+// hexKey returns how many octets the key has, 0 for what is none.
+func hexKey(k *[32]byte, s string) int {
 	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != len(k) {
-		return false
+	if err != nil || len(b) > len(k) {
+		return 0
 	}
-	*k = [16]byte(b)
-	return true
+	return copy(k[:], b)
 }
 
 // Len is the number of meters; of nil, 0.
@@ -122,12 +124,12 @@ func (k *Keys) open(e *Envelope) ([]byte, error) {
 	}
 	var authentication []byte
 	if own.authenticates {
-		authentication = own.authentication[:]
+		authentication = own.authentication[:own.size]
 		if e.Control&Authenticated == 0 {
 			return nil, format.At("security control", e.at-controlAndCounter, format.ErrKey, "0x%02x: not authenticated, and %s has an authentication key", e.Control, e.Title)
 		}
 	}
-	key, err := NewKey(own.encryption[:], authentication)
+	key, err := NewKey(own.encryption[:own.size], authentication)
 	if err != nil {
 		return nil, err
 	}

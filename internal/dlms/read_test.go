@@ -226,7 +226,7 @@ func TestRefused(t *testing.T) {
 		{"0F 00000001 00 0203 00 00 06 00010000", "no event code", format.ErrValue},
 		{"0F 00000001 00 0202 0906 0100630100FF 0101 0201 00", "tells the columns", format.ErrMissing},
 		{"7E A0", "without a flag", format.ErrLength},
-		{"7E B00A 03 03 13 0000 0F00 0000 7E", "want one whole frame", format.ErrVersion},
+		{"7E B00B 03 03 13 0000 0F00 0000 7E", "want a frame of type 3", format.ErrVersion},
 		{"7E A00C 03 03 13 0000 0F00 0000 7E", "HDLC length", format.ErrLength},
 		{"7E A00B 02 02 02 0202 0202 0202 7E", "no end of the addresses", format.ErrLength},
 		{"7E A00B 03 03 13 0000 0F00 0000 7E", "HDLC check sum", format.ErrCheckSum},
@@ -311,7 +311,8 @@ func TestJSON(t *testing.T) {
 func FuzzNotification(f *testing.F) {
 	for _, s := range []string{"0F 40000000 090C 07E4020F06010830FF800000 0201 06 00001FC7", "0F 00000001 00" + pushed + " 090C " + noon + " 15 0000000000012345 0202 0F00 161E 06 00000005 0202 0F03 161E 03 00",
 		"0F 00000001 00 0202 0903 414243 13 02 02 19 06 20 " + noon + "00000010" + noon + "00000010",
-		"7EA02A410883130413E6E7000F40000000000101020309060100010700FF060000020002020F00161BC12C7E"} {
+		"7EA02A410883130413E6E7000F40000000000101020309060100010700FF060000020002020F00161BC12C7E",
+		"E0 40 0001 0000 06 0F 40000000 00 E0 80 0002 0000 05 06 00001FC7"} {
 		f.Add(unhex(f, strings.ReplaceAll(s, " ", "")))
 	}
 	l, err := Parse([]byte("name: dlms\ninterval: 15\nlists:\n  - [{obis: 1-0:1.7.0, unit: W}]\n  - [{obis: 0-0:96.1.0}, {obis: 1-0:99.1.0, columns: [{obis: 0-0:1.0.0}, {obis: 1-0:1.29.0, unit: Wh}]}]\n"))

@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+
+	"github.com/wattbus/wattbus/internal/crc"
 )
 
 // A frame on a stream:
@@ -112,7 +114,7 @@ func (s *Stream) next() ([]byte, error) {
 		return nil, err
 	}
 	n := int(binary.BigEndian.Uint16(head[1:]))
-	if head[0] != streamMark || n == 0 || n > s.o.MTU || crc8(head[:3]) != head[3] {
+	if head[0] != streamMark || n == 0 || n > s.o.MTU || byte(crc.CRC8.Of(head[:3])) != head[3] {
 		s.skip()
 		return nil, nil
 	}
@@ -124,7 +126,7 @@ func (s *Stream) next() ([]byte, error) {
 		}
 		return nil, err
 	}
-	if binary.BigEndian.Uint16(f[streamHeader+n:]) != crc16(f[streamHeader:streamHeader+n]) {
+	if binary.BigEndian.Uint16(f[streamHeader+n:]) != crc.X25.Of16(f[streamHeader:streamHeader+n]) {
 		s.damaged.Add(1)
 		s.skip()
 		return nil, nil
@@ -157,9 +159,9 @@ func (s *Stream) WriteTo(b []byte, _ net.Addr) (int, error) {
 func appendFrame(dst, m []byte) []byte {
 	at := len(dst)
 	dst = append(dst, streamMark, byte(len(m)>>8), byte(len(m)))
-	dst = append(dst, crc8(dst[at:]))
+	dst = append(dst, byte(crc.CRC8.Of(dst[at:])))
 	dst = append(dst, m...)
-	return binary.BigEndian.AppendUint16(dst, crc16(m))
+	return binary.BigEndian.AppendUint16(dst, crc.X25.Of16(m))
 }
 
 // Find implements Finder: there is one peer.
@@ -183,33 +185,3 @@ func (s *Stream) Noise() uint64 { return s.noise.Load() }
 
 // Damaged is how many frames were whole but had a wrong CRC.
 func (s *Stream) Damaged() uint64 { return s.damaged.Load() }
-
-func crc8(b []byte) (c byte) {
-	for _, x := range b {
-		c ^= x
-		for range 8 {
-			if c&0x80 != 0 {
-				c = c<<1 ^ 0x07
-			} else {
-				c <<= 1
-			}
-		}
-	}
-	return c
-}
-
-// crc16 is CRC-16/X-25: reflected, polynomial 0x1021, begun and ended with 0xFFFF.
-func crc16(b []byte) uint16 {
-	c := uint16(0xFFFF)
-	for _, x := range b {
-		c ^= uint16(x)
-		for range 8 {
-			if c&1 != 0 {
-				c = c>>1 ^ 0x8408
-			} else {
-				c >>= 1
-			}
-		}
-	}
-	return ^c
-}
