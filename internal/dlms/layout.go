@@ -1,13 +1,11 @@
 package dlms
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -91,11 +89,8 @@ var none = &Layout{zone: time.UTC}
 var ErrDeclaration = errors.New("declaration of DLMS pushes is not usable")
 
 type file struct {
-	Name        string         `yaml:"name"`
-	Description string         `yaml:"description"`
-	Zone        string         `yaml:"zone"`
-	Interval    int            `yaml:"interval"`
-	Lists       [][]fileObject `yaml:"lists"`
+	format.Declaration `yaml:",inline"`
+	Lists              [][]fileObject `yaml:"lists"`
 }
 
 type fileObject struct {
@@ -117,28 +112,19 @@ func Declares(b []byte) bool {
 // Parse reads a declaration and compiles it. Errors name the list and the object.
 func Parse(b []byte) (*Layout, error) {
 	var f file
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	dec.KnownFields(true)
-	if err := dec.Decode(&f); err != nil {
+	if err := format.Strict(b, &f); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDeclaration, err)
 	}
 	bad := func(what string, args ...any) error {
 		return fmt.Errorf("%w: %s", ErrDeclaration, fmt.Sprintf(what, args...))
 	}
-	l := &Layout{Name: f.Name, zone: time.UTC, period: uint16(f.Interval), lists: map[int][]Object{}, scalers: map[OBIS]Scaler{}, columns: map[OBIS][]Object{}}
-	switch {
-	case f.Name == "" || len(f.Name) > 30 || strings.Trim(f.Name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "":
-		return nil, bad("name: %q, want dlms, or 1 to 30 of a-z 0-9 -", f.Name)
-	case f.Interval < 0 || f.Interval > 1440 || f.Interval > 0 && 1440%f.Interval != 0:
-		return nil, bad("interval: %d minutes, want a divisor of a day", f.Interval)
-	case len(f.Lists) == 0 || len(f.Lists) > 100:
-		return nil, bad("lists: %d, want 1 to 100", len(f.Lists))
+	zone, err := f.Check("dlms")
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDeclaration, err)
 	}
-	if f.Zone != "" {
-		var err error
-		if l.zone, err = format.Zone(f.Zone); err != nil {
-			return nil, bad("zone: %v", err)
-		}
+	l := &Layout{Name: f.Name, zone: zone, period: uint16(f.Interval), lists: map[int][]Object{}, scalers: map[OBIS]Scaler{}, columns: map[OBIS][]Object{}}
+	if len(f.Lists) == 0 || len(f.Lists) > 100 {
+		return nil, bad("lists: %d, want 1 to 100", len(f.Lists))
 	}
 	for i, list := range f.Lists {
 		objects, err := l.compile(list)

@@ -1,7 +1,6 @@
 package jsonmap
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,12 +17,9 @@ import (
 
 // file is a declaration as it stands in YAML.
 type file struct {
-	Name        string  `yaml:"name"`
-	Description string  `yaml:"description"`
-	Zone        string  `yaml:"zone"`
-	Interval    int     `yaml:"interval"`
-	Each        string  `yaml:"each"`
-	Paths       []value `yaml:"paths"`
+	format.Declaration `yaml:",inline"`
+	Each               string  `yaml:"each"`
+	Paths              []value `yaml:"paths"`
 }
 
 type value struct {
@@ -71,29 +67,20 @@ func Declares(b []byte) bool {
 // Parse reads a declaration and compiles it.
 func Parse(b []byte) (*Mapping, error) {
 	var f file
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	dec.KnownFields(true)
-	if err := dec.Decode(&f); err != nil {
+	if err := format.Strict(b, &f); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDeclaration, err)
 	}
 	bad := func(what string, args ...any) error {
 		return fmt.Errorf("%w: %s", ErrDeclaration, fmt.Sprintf(what, args...))
 	}
-	m := &Mapping{Name: f.Name, interval: uint16(f.Interval), zone: time.UTC}
-	switch {
-	case f.Name == "" || len(f.Name) > 30 || strings.Trim(f.Name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "":
-		return nil, bad("name: %q, want json, or 1 to 30 of a-z 0-9 -", f.Name)
-	case f.Interval < 0 || f.Interval > 1440 || f.Interval > 0 && 1440%f.Interval != 0:
-		return nil, bad("interval: %d minutes, want a divisor of a day", f.Interval)
-	case len(f.Paths) == 0 || len(f.Paths) > 100:
+	zone, err := f.Check("json")
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDeclaration, err)
+	}
+	if len(f.Paths) == 0 || len(f.Paths) > 100 {
 		return nil, bad("paths: %d, want 1 to 100", len(f.Paths))
 	}
-	if f.Zone != "" {
-		var err error
-		if m.zone, err = format.Zone(f.Zone); err != nil {
-			return nil, bad("zone: %v", err)
-		}
-	}
+	m := &Mapping{Name: f.Name, interval: uint16(f.Interval), zone: zone}
 	m.each = split(f.Each)
 	for _, v := range f.Paths {
 		c := compiled{value: v, path: split(v.Path), factor: big.NewRat(1, 1)}

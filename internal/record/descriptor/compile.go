@@ -25,14 +25,12 @@ type compiler struct {
 
 func compile(f *file) (*Layout, error) {
 	c := &compiler{f: f, slots: map[string]int8{}, seen: map[string]bool{}, zone: time.UTC}
-	if f.Name == "" || len(f.Name) > 30 || strings.Trim(f.Name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		c.bad("", "name", "%q, want 1 to 30 of a-z 0-9 -: messages come under the event x-<name>", f.Name)
-	}
-	if f.Interval < 0 || f.Interval > 1440 || f.Interval > 0 && 1440%f.Interval != 0 {
-		c.bad("", "interval", "%d minutes, want a divisor of a day", f.Interval)
+	zone, err := f.Check("")
+	if err != nil {
+		c.errs = append(c.errs, err)
 	}
 	c.little("", f.Order)
-	c.zone = c.location("", f.Zone)
+	c.zone = zone
 	if len(f.Fields) == 0 {
 		c.bad("", "fields", "there are none")
 	}
@@ -505,7 +503,7 @@ func (c *compiler) repeat(f *field, o op, depth int) op {
 	} else {
 		m.countSlot = c.slot(f.Name, "repeat", f.Repeat)
 	}
-	if f.Step < 0 || f.Step > 1440 || f.Step > 0 && 1440%f.Step != 0 {
+	if !format.Divides(f.Step) {
 		c.bad(f.Name, "step", "%d minutes, want a divisor of a day", f.Step)
 	}
 	m.step = uint16(f.Step)

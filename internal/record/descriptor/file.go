@@ -1,12 +1,10 @@
 package descriptor
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/wattbus/wattbus/internal/format"
 )
 
 // The bounds of a declaration.
@@ -19,12 +17,9 @@ const (
 
 // file is a declaration as it stands in YAML.
 type file struct {
-	Name        string  `yaml:"name"`
-	Description string  `yaml:"description"`
-	Order       string  `yaml:"order"`    // big or little; default big
-	Zone        string  `yaml:"zone"`     // of times that tell none
-	Interval    int     `yaml:"interval"` // minutes of the meter's intervals
-	Fields      []field `yaml:"fields"`
+	format.Declaration `yaml:",inline"`
+	Order              string  `yaml:"order"` // big or little; default big
+	Fields             []field `yaml:"fields"`
 }
 
 // field is one of its fields. What a key means is written in docs/formats.md.
@@ -79,16 +74,8 @@ var ErrDeclaration = errors.New("declaration is not usable")
 
 // Parse reads a declaration and compiles it. All that is wrong with its fields is told together.
 func Parse(b []byte) (*Layout, error) {
-	if len(b) > 1<<20 {
-		return nil, fmt.Errorf("%d bytes, want at most 1 MiB: %w", len(b), ErrDeclaration)
-	}
 	var f file
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	dec.KnownFields(true)
-	if err := dec.Decode(&f); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = errors.New("the file is empty")
-		}
+	if err := format.Strict(b, &f); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDeclaration, err)
 	}
 	return compile(&f)
