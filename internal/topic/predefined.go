@@ -6,7 +6,7 @@ import "strings"
 // on, of what is for one meter from 0x0081 on, and of what is for all meters from 0x0181 on.
 var (
 	upEvents = [...]string{0x01: "location", 0x02: "reading", 0x03: "profile", 0x04: "result", 0x05: "power", 0x06: "lost", 0x07: "event",
-		0x0B: "firmware-state"}
+		0x0A: "submeter", 0x0B: "firmware-state"}
 	downEvents = [...]string{0x01: "location-ack", 0x02: "cmd", 0x03: "groups", 0x04: "firmware", 0x05: "block"}
 )
 
