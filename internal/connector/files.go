@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,13 +53,17 @@ type files struct {
 	name string
 	Files
 	now func() time.Time
+	log *slog.Logger
 }
 
-func openFiles(s *Spec, _ *deps) (target, error) {
-	return &files{name: s.Name, Files: *s.Files, now: time.Now}, nil
+func openFiles(s *Spec, d *deps) (target, error) {
+	return &files{name: s.Name, Files: *s.Files, now: time.Now, log: d.log.With("target", s.Name)}, nil
 }
 
-const partSuffix = ".jsonl.part"
+const (
+	partSuffix = ".jsonl.part"
+	badSuffix  = ".jsonl.bad"
+)
 
 // connect finishes what an earlier run left.
 func (f *files) connect(context.Context) (session, error) {
@@ -145,7 +150,12 @@ func (f *files) finish(part string) error {
 	}
 	base := strings.TrimSuffix(part, partSuffix)
 	if f.Format == "parquet" {
-		if err := toParquet(part, base+".parquet"); err != nil {
+		err := toParquet(part, base+".parquet")
+		if bad := (*lineError)(nil); errors.As(err, &bad) { // somebody else wrote into it, or the disk is at fault
+			f.log.Error("a file of events cannot become Parquet and is kept as it is", "file", base+badSuffix, "error", err)
+			return os.Rename(part, base+badSuffix)
+		}
+		if err != nil {
 			return err
 		}
 		if err := os.Remove(part); err != nil {
@@ -216,8 +226,8 @@ func (s *fileSession) deliver(_ context.Context, events []bus.OutEvent) (int, []
 	if err == nil {
 		err = s.h.Sync()
 	}
-	if err != nil {
-		return 0, nil, errors.Join(fmt.Errorf("write events: %w", err), s.abandon())
+	if err != nil { // what was written comes again, and must not fill the disk each time
+		return 0, nil, errors.Join(fmt.Errorf("write events: %w", err), s.h.Truncate(s.size), s.abandon())
 	}
 	s.size += int64(n)
 	if s.size >= s.f.RotateBytes {

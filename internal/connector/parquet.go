@@ -55,7 +55,7 @@ func toParquet(lines, to string) (err error) {
 	err = eachLine(lines, func(line []byte) error {
 		row, err := toRow(line)
 		if err != nil {
-			return err
+			return &lineError{err}
 		}
 		if rows = append(rows, row); len(rows) == cap(rows) {
 			return flush()
@@ -74,6 +74,12 @@ func toParquet(lines, to string) (err error) {
 	}
 	return os.Rename(tmp, to)
 }
+
+// lineError is of a line that is no event.
+type lineError struct{ err error }
+
+func (e *lineError) Error() string { return "a line that is no event: " + e.err.Error() }
+func (e *lineError) Unwrap() error { return e.err }
 
 func toRow(line []byte) (eventRow, error) {
 	var ev api.Event

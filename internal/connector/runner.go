@@ -19,6 +19,9 @@ const (
 	maxWait = 30 * time.Second
 )
 
+// buryWithin is how long the bus may take for dead letters.
+const buryWithin = 10 * time.Second
+
 // runner delivers to one target.
 //
 //	connecting ──> delivering ──┐ the other side is away
@@ -224,6 +227,9 @@ func (r *runner) bury(ctx context.Context, refused []refusal) error {
 	if len(refused) == 0 {
 		return nil
 	}
+	// A refusal that ends the connection, as STOMP's do, ends ctx too: it must be kept all the same, or it comes again for ever.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), buryWithin)
+	defer cancel()
 	letters := make([]bus.DeadLetter, len(refused))
 	for i := range refused {
 		e := &refused[i].event

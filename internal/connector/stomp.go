@@ -26,6 +26,10 @@ type stompTarget struct {
 	binary  bool
 	options stomp.Options
 	timeout time.Duration
+
+	// Of the one goroutine that delivers.
+	alone   int // so many events go one by one, after an error in a transaction
+	strikes int // transactions in a row that were refused
 }
 
 func openStomp(s *Spec, _ *deps) (target, error) {
@@ -71,37 +75,69 @@ func (t *stompTarget) connect(ctx context.Context) (session, error) {
 	return &stompSession{t: t, c: c}, nil
 }
 
+// The bounds of a transaction, which the other side keeps in memory until it ends.
+const (
+	stompEvents = 500
+	stompBytes  = 1 << 20
+	// stompStrikes is after how many transactions in a row that the other side refused, although it took their events one by one, none is
+	// tried any more.
+	stompStrikes = 3
+)
+
 type stompSession struct {
-	t        *stompTarget
-	c        *stomp.Conn
-	receipts []<-chan error
+	t     *stompTarget
+	c     *stomp.Conn
+	parts []stompPart
+	count int // of transactions
+}
+
+// stompPart is what one receipt is about: a transaction or, by itself, an event.
+type stompPart struct {
+	n       int
+	receipt <-chan error
 }
 
 func (s *stompSession) gone() <-chan struct{} { return s.c.Gone() }
 func (s *stompSession) close() error          { return s.c.Close() }
 
-// deliver sends all, then waits for the receipt of each.
+// deliver sends all, in transactions, then waits for the receipts of their ends: the other side syncs a transaction once and tells of
+// it once. An error in a transaction says not which event is at fault, so those of one that was refused go one by one the next time.
 func (s *stompSession) deliver(ctx context.Context, events []bus.OutEvent) (settled int, refused []refusal, err error) {
-	s.receipts = s.receipts[:0]
-	for i := range events {
-		ch, err := s.c.Send(s.t.frame(&events[i]))
-		if err != nil {
+	alone := min(s.t.alone, len(events))
+	if s.t.strikes >= stompStrikes {
+		alone = len(events)
+	}
+	s.parts = s.parts[:0]
+	rest := events
+	for i := range rest[:alone] {
+		if !s.send(1, s.t.frame(&rest[i])) {
+			break
+		}
+	}
+	for rest = rest[alone:]; len(rest) > 0; {
+		n := s.transaction(rest)
+		if n == 0 {
 			break // the receipts of those before tell why
 		}
-		s.receipts = append(s.receipts, ch)
+		rest = rest[n:]
 	}
-	if err := s.c.Flush(); err != nil {
+	if err := s.c.Flush(); err != nil && len(s.parts) == 0 {
 		return 0, nil, s.why(err)
 	}
 	late := time.NewTimer(s.t.timeout)
 	defer late.Stop()
-	for _, ch := range s.receipts {
+	for i, p := range s.parts {
 		select {
-		case err := <-ch:
-			if err != nil {
+		case err := <-p.receipt:
+			switch {
+			case err != nil && i >= alone:
+				s.t.refused(err, p.n)
+				return settled, nil, s.why(err)
+			case err != nil:
 				return settled, nil, s.blame(err, events, settled)
 			}
-			settled++
+			settled += p.n
+			s.t.took(i < alone)
 		case <-late.C:
 			return settled, nil, fmt.Errorf("no receipt within %v", s.t.timeout)
 		case <-ctx.Done():
@@ -113,6 +149,54 @@ func (s *stompSession) deliver(ctx context.Context, events []bus.OutEvent) (sett
 		return settled, nil, s.why(errors.New("the connection ended"))
 	}
 	return settled, nil, nil
+}
+
+// send writes a frame whose receipt tells of n events.
+func (s *stompSession) send(n int, f *stomp.Frame) bool {
+	ch, err := s.c.Send(f)
+	if err == nil {
+		s.parts = append(s.parts, stompPart{n, ch})
+	}
+	return err == nil
+}
+
+// transaction writes one, of as many events as it may have. STOMP 1.2, "BEGIN"
+func (s *stompSession) transaction(events []bus.OutEvent) (n int) {
+	s.count++
+	id := stomp.Header{Name: "transaction", Value: "t" + strconv.Itoa(s.count)}
+	if s.c.Write(&stomp.Frame{Command: "BEGIN", Headers: []stomp.Header{id}}) != nil {
+		return 0
+	}
+	for size := 0; n < min(len(events), stompEvents) && size < stompBytes; n++ {
+		f := s.t.frame(&events[n])
+		f.Headers = append(f.Headers, id)
+		if s.c.Write(f) != nil {
+			return 0
+		}
+		size += len(f.Body)
+	}
+	if !s.send(n, &stomp.Frame{Command: "COMMIT", Headers: []stomp.Header{id}}) {
+		return 0
+	}
+	return n
+}
+
+// refused notes that the other side refused a transaction of n events.
+func (t *stompTarget) refused(err error, n int) {
+	var se *stomp.ServerError
+	if errors.As(err, &se) {
+		t.alone = n
+		t.strikes++
+	}
+}
+
+// took notes that the other side has an event that went alone, or a transaction.
+func (t *stompTarget) took(alone bool) {
+	if alone {
+		t.alone = max(t.alone-1, 0)
+	} else {
+		t.strikes = 0
+	}
 }
 
 // why prefers what ended the connection to what was noticed of it.

@@ -41,6 +41,7 @@ type Conn struct {
 	mu       sync.Mutex
 	receipts map[uint64]chan error // of what waits for its receipt
 	err      error
+	unsent   error // of a write that failed
 
 	gone   chan struct{} // closed when the connection has failed or was closed
 	once   sync.Once
@@ -83,7 +84,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	r := bufio.NewReaderSize(nc, 64<<10)
 	err = c.connect(r)
 	if !stop() && ctx.Err() != nil {
-		err = ctx.Err()
+		err = fmt.Errorf("no CONNECTED from %s: does it speak STOMP, and want it TLS or not? %w", o.Addr, ctx.Err())
 	}
 	if err != nil {
 		_ = nc.Close() // err tells what went wrong
@@ -118,8 +119,10 @@ func (c *Conn) connect(r *bufio.Reader) error {
 			return c.beats(got.Get("heart-beat"))
 		case got.Command == "CONNECTED":
 			return fmt.Errorf("the server speaks STOMP %.20q, want 1.2", got.Get("version"))
-		default:
+		case got.Command == "ERROR":
 			return serverError(got)
+		default:
+			return fmt.Errorf("%w: %.40q in place of CONNECTED", ErrFrame, got.Command)
 		}
 	}
 }
@@ -165,10 +168,39 @@ func (c *Conn) Err() error {
 	return c.err
 }
 
+// sayWhy is how long a server may take to tell why it ended a connection.
+const sayWhy = time.Second
+
+// broken notes that a write failed. The connection ends with what the reader finds: a server that closes it sends an ERROR before.
+func (c *Conn) broken(err error) {
+	c.mu.Lock()
+	if c.unsent == nil {
+		c.unsent = err
+	}
+	c.mu.Unlock()
+	_ = c.nc.SetReadDeadline(time.Now().Add(sayWhy)) // of a connection that is closed the reader knows
+}
+
+// patience is until when the server has to send something; zero for ever.
+func (c *Conn) patience() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.unsent != nil:
+		return time.Now().Add(sayWhy)
+	case c.await > 0:
+		return time.Now().Add(c.await)
+	}
+	return time.Time{}
+}
+
 // fail ends the connection, once.
 func (c *Conn) fail(err error) {
 	c.once.Do(func() {
 		c.mu.Lock()
+		if se := (*ServerError)(nil); c.unsent != nil && !errors.As(err, &se) && !errors.Is(err, ErrClosed) {
+			err = c.unsent
+		}
 		c.err = err
 		waiting := c.receipts
 		c.receipts = nil
@@ -206,6 +238,16 @@ func (c *Conn) Send(f *Frame) (<-chan error, error) {
 	return ch, c.write(f)
 }
 
+// Write writes a frame and asks for no receipt. It may be buffered: Flush sends it.
+func (c *Conn) Write(f *Frame) error {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if err := c.Err(); err != nil {
+		return err
+	}
+	return c.write(f)
+}
+
 // SendOnly writes and flushes a frame, and asks for no receipt.
 func (c *Conn) SendOnly(f *Frame) error {
 	c.wmu.Lock()
@@ -226,7 +268,7 @@ func (c *Conn) Flush() error {
 func (c *Conn) write(f *Frame) error {
 	c.buf = f.Append(c.buf[:0])
 	if _, err := c.w.Write(c.buf); err != nil {
-		c.fail(err)
+		c.broken(err)
 		return err
 	}
 	return nil
@@ -234,7 +276,7 @@ func (c *Conn) write(f *Frame) error {
 
 func (c *Conn) flush() error {
 	if err := c.w.Flush(); err != nil {
-		c.fail(err)
+		c.broken(err)
 		return err
 	}
 	return nil
@@ -242,8 +284,8 @@ func (c *Conn) flush() error {
 
 func (c *Conn) read(r *bufio.Reader) {
 	for {
-		if c.await > 0 {
-			if err := c.nc.SetReadDeadline(time.Now().Add(c.await)); err != nil {
+		if until := c.patience(); !until.IsZero() {
+			if err := c.nc.SetReadDeadline(until); err != nil {
 				c.fail(err)
 				return
 			}
@@ -305,7 +347,7 @@ func (c *Conn) beat() {
 		}
 		c.wmu.Unlock()
 		if err != nil {
-			c.fail(err)
+			c.broken(err)
 			return
 		}
 	}

@@ -75,6 +75,9 @@ func Read(r *bufio.Reader) (*Frame, error) {
 	if line == "" {
 		return nil, nil // an end of line between frames is a heart-beat
 	}
+	if strings.Trim(line, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" { // it may be another protocol, which never ends the frame
+		return nil, fmt.Errorf("%w: %.40q is no command", ErrFrame, line)
+	}
 	f := &Frame{Command: line}
 	plain := line == "CONNECTED"
 	length := -1

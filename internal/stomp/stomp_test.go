@@ -184,7 +184,8 @@ func TestDialRefused(t *testing.T) {
 		"ERROR\nmessage:bad password\n\n\x00":                   "bad password",
 		"CONNECTED\nversion:1.0\n\n\x00":                        `STOMP "1.0"`,
 		"CONNECTED\nversion:1.2\nheart-beat:soon,never\n\n\x00": "heart-beat",
-		"HTTP/1.1 400 Bad Request\r\n\r\n":                      "EOF",
+		"HTTP/1.1 400 Bad Request\r\n\r\n":                      `"HTTP/1.1 400 Bad Request" is no command`,
+		"MESSAGE\n\n\x00":                                       `"MESSAGE" in place of CONNECTED`,
 	} {
 		addr := serve(t, func(nc net.Conn, r *bufio.Reader) {
 			_, _ = Read(r)
