@@ -400,13 +400,9 @@ func (o *centerOptions) listenHTTP(ctx context.Context, c *center) (lns []net.Li
 	}
 	if o.http != "" {
 		ln, err := listenPlain(ctx, "http", o.http, o.doors.insecure)
-		if isInUse(err) {
-			if o.freeHTTP {
-				host, _, _ := net.SplitHostPort(o.http)
-				ln, err = listenPlain(ctx, "http", net.JoinHostPort(host, "0"), o.doors.insecure)
-			} else {
-				err = fmt.Errorf("%w; end the program that has the port, or give another with --http", err)
-			}
+		if isInUse(err) && o.freeHTTP {
+			host, _, _ := net.SplitHostPort(o.http)
+			ln, err = listenPlain(ctx, "http", net.JoinHostPort(host, "0"), o.doors.insecure)
 		}
 		if err != nil {
 			return lns, err
