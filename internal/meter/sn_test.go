@@ -39,7 +39,7 @@ func TestSNOptions(t *testing.T) {
 			t.Errorf("%s, sleep %s: %v, want %q", tc.url, tc.sleep, err, tc.want)
 		}
 	}
-	if ids := predefined("M1"); ids[2] != "up/meter/M1/reading" || ids[0x82] != "dn/meter/M1/cmd" || ids[0x182] != "dn/all/meter/cmd" || len(ids) != 18 {
+	if ids := predefined("M1"); ids[2] != "up/meter/M1/reading" || ids[0x82] != "dn/meter/M1/cmd" || ids[0x182] != "dn/all/meter/cmd" || len(ids) != 19 {
 		t.Errorf("%v", ids)
 	}
 }
