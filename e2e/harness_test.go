@@ -28,6 +28,10 @@ var t0 = time.Date(2018, 10, 28, 23, 0, 0, 0, time.UTC)
 var wattbus string // the binary under test
 
 func TestMain(m *testing.M) {
+	if os.Getenv(guardEnv) != "" {
+		guard(os.Stdin)
+		return
+	}
 	os.Exit(run(m))
 }
 
@@ -44,6 +48,11 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "building the binary under test: %v\n%s", err, out)
 		return 1
 	}
+	if ward, err = startWard(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer ward.end()
 	return m.Run()
 }
 
@@ -129,7 +138,12 @@ func (p *process) restart() {
 		p.t.Fatalf("%s: %v", p.name, err)
 	}
 	cmd, done := p.cmd, p.done
-	go func() { done <- cmd.Wait() }()
+	ward.takes(cmd.Process.Pid)
+	go func() {
+		err := cmd.Wait()
+		ward.drops(cmd.Process.Pid)
+		done <- err
+	}()
 }
 
 // kill ends the process as a power cut would.
