@@ -42,6 +42,11 @@ func Conflict(format string, args ...any) *Problem {
 	return &Problem{Title: "Conflict", Status: 409, Detail: fmt.Sprintf(format, args...)}
 }
 
+// Outdated is the problem of a change of what is not as the client knows it any more.
+func Outdated(format string, args ...any) *Problem {
+	return &Problem{Title: "Precondition failed", Status: 412, Detail: fmt.Sprintf(format, args...)}
+}
+
 // NotFound says that what was asked for is not there.
 func NotFound(format string, args ...any) *Problem {
 	return &Problem{Title: "Not found", Status: 404, Detail: fmt.Sprintf(format, args...)}

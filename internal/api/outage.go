@@ -57,8 +57,11 @@ type StatedCause struct {
 
 // OutageChange is what a person may change of an outage.
 type OutageChange struct {
-	ID     string      `json:"id,omitempty"` // set by the server
+	ID     string      `json:"id"`
 	Stated StatedCause `json:"stated"`
+	// Was is when the cause was stated that it is to replace, the zero time where none was; if it is another one by now nothing changes.
+	// Nil: whatever it is.
+	Was *time.Time `json:"was,omitempty"`
 }
 
 // GridPlace is where something hangs in the grid.

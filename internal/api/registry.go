@@ -131,6 +131,8 @@ type MeterExchange struct {
 	Dials       int       `json:"dials"`
 	Reason      string    `json:"reason"`
 	By          string    `json:"by"`
+	// Was is the meter that it is to replace, "" for none; if another one is there by now nothing changes. Nil: whichever it is.
+	Was *string `json:"was,omitempty"`
 }
 
 // MeterRetirement says that a meter never comes back.

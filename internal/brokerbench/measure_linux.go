@@ -52,19 +52,28 @@ func run(ctx context.Context, o Options) (results []Result, err error) {
 		return nil, fmt.Errorf("raise the number of file descriptors: %w", err)
 	}
 	servers := slices.DeleteFunc(slices.Clone(o.Servers), func(s string) bool { return !Available(s) })
-	for _, r := range rows {
-		if len(o.Rows) > 0 && !slices.Contains(o.Rows, r.name) {
-			continue
+	chosen := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return len(o.Rows) > 0 && !slices.Contains(o.Rows, r.name) })
+	done, total := 0, 0
+	for _, r := range chosen {
+		total += len(servers)
+		if r.repeat && !o.Quick {
+			total += (rounds - 1) * len(servers)
 		}
+	}
+	for _, r := range chosen {
 		// In turn, so that what else the machine does meets all alike.
 		of := make(map[string][]Result)
 		for round := range rounds {
 			for _, server := range servers {
-				if round > 0 && (o.Quick || !r.repeat || of[server][0].Note != "") {
+				if round > 0 && (o.Quick || !r.repeat) {
+					continue
+				}
+				done++
+				if round > 0 && of[server][0].Note != "" {
 					continue
 				}
 				if o.Started != nil {
-					o.Started(r.text, server)
+					o.Started(r.text, server, done-1, total)
 				}
 				m := &measurement{ctx: ctx, o: &o, server: server, res: Result{Row: r.name, Server: server, Text: r.text}}
 				switch {

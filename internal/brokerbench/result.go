@@ -21,8 +21,8 @@ type Options struct {
 	Rows []string
 	// Dir is a directory for configuration and data of the brokers.
 	Dir string
-	// Started is told what is being measured; nil is allowed.
-	Started func(row, server string)
+	// Started is told what is being measured, and how many of how many measurements are behind it; nil is allowed.
+	Started func(row, server string, done, total int)
 }
 
 // Result is what one broker did in one row. A figure that the row does not have is 0.

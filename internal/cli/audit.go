@@ -75,12 +75,8 @@ func newAuditList(a *app) *cobra.Command {
 			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				items, err := c.Audit(ctx, q, limit)
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, items, auditColumns)
+			return showList(cmd, l, auditColumns, func(ctx context.Context, c *apiclient.Client) ([]api.AuditRecord, error) {
+				return c.Audit(ctx, q, limit)
 			})
 		},
 	}
@@ -137,8 +133,16 @@ func (s *auditSource) flags(cmd *cobra.Command) {
 	config.MarkSecret(f, "store")
 }
 
-// each calls f with every record. running is what a running centre says the head is, zero where none was asked.
-func (s *auditSource) each(ctx context.Context, f func(audit.Record) error) (running audit.Head, err error) {
+// each calls put with every record. running is what a running centre says the head is, zero where none was asked.
+func (s *auditSource) each(ctx context.Context, put func(audit.Record) error) (running audit.Head, err error) {
+	bar := newProgress(s.app.Err, "audit")
+	defer bar.clear()
+	f := func(r audit.Record) error {
+		if r.Sequence%1000 == 0 {
+			bar.update(int64(r.Sequence), int64(running.Sequence), "entries")
+		}
+		return put(r)
+	}
 	if s.data != "" || s.storeURL != "" {
 		return audit.Head{}, s.stored(ctx, f)
 	}

@@ -29,6 +29,7 @@ type bench struct {
 	set      *dataset.Dataset
 	dir      string
 	http     string // address of the centre that was started last
+	bar      *progress
 	rows     []benchRow
 }
 
@@ -74,6 +75,8 @@ func (b *bench) steps(ctx context.Context, all ...func(context.Context) error) (
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	b.bar = newProgress(b.app.Err, "bench")
+	defer b.bar.clear()
 	for _, step := range all {
 		if err := step(ctx); err != nil {
 			return err
@@ -83,7 +86,7 @@ func (b *bench) steps(ctx context.Context, all ...func(context.Context) error) (
 }
 
 func (b *bench) run(ctx context.Context) error {
-	if err := b.output.check(); err != nil {
+	if err := b.output.check(b.app); err != nil {
 		return err
 	}
 	if b.meters < b.links || b.links < 1 || b.readings < 2*b.meters || b.idle < 1 {
@@ -165,7 +168,7 @@ type loaded struct {
 }
 
 // load sends the readings to addr and waits until the centre has stored them.
-func (b *bench) load(ctx context.Context, client *apiclient.Client, addr string, centre, between *child.Process) (loaded, error) {
+func (b *bench) load(ctx context.Context, what string, client *apiclient.Client, addr string, centre, between *child.Process) (loaded, error) {
 	var out loaded
 	l, err := fleet.NewLoad(fleet.LoadOptions{
 		URL: "mqtt://" + addr, Dataset: b.set, Concentrators: b.links, Meters: b.meters / b.links, Readings: b.readings, Inflight: 16_384,
@@ -175,13 +178,18 @@ func (b *bench) load(ctx context.Context, client *apiclient.Client, addr string,
 	}
 	c0, k0 := centre.CPU(), between.CPU()
 	begin := time.Now()
-	if out.report, err = l.Run(ctx); err != nil {
+	err = b.bar.during("readings, "+what, int64(b.readings), func() int64 { return int64(l.Acked()) }, func() (err error) {
+		out.report, err = l.Run(ctx)
+		return err
+	})
+	if err != nil {
 		return out, err
 	}
 	// The first reading of a meter gives no interval: the register at its start is unknown.
 	want := int64(out.report.Acked) - int64(out.report.Meters)
 	err = child.Until(ctx, 120*time.Second, "all readings to be stored", func() error {
 		c, err := client.Completeness(ctx, time.Time{}, time.Time{})
+		b.bar.update(c.Received, want, "stored, "+what)
 		if err == nil && c.Received < want {
 			err = fmt.Errorf("%d of %d intervals are there", c.Received, want)
 		}
@@ -201,7 +209,7 @@ func (b *bench) link(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	got, err := b.load(ctx, client, mqtt, c, nil)
+	got, err := b.load(ctx, "on a link", client, mqtt, c, nil)
 	if err == nil {
 		b.add("link to store: readings stored", got.readings/got.stored.Seconds(), "1/s")
 		b.add("link to store: centre", perMillion(got.centre, got.readings), "CPU s/million")
@@ -253,7 +261,7 @@ func (b *bench) between(ctx context.Context, name string, start func(mqtt string
 	if err != nil {
 		return loaded{}, errors.Join(err, c.Stop())
 	}
-	got, err := b.load(ctx, client, addr, c, k)
+	got, err := b.load(ctx, "through a concentrator, "+name, client, addr, c, k)
 	return got, errors.Join(err, k.Stop(), c.Stop())
 }
 
@@ -276,6 +284,7 @@ func (b *bench) memory(ctx context.Context) error {
 		}
 		err = child.Until(ctx, 60*time.Second, "all meters to be online", func() error {
 			t, err := client.Totals(ctx)
+			b.bar.update(int64(t.States[api.StateOnline]), int64(b.idle), "meters connected, "+name)
 			if err == nil && t.States[api.StateOnline] < b.idle {
 				err = fmt.Errorf("%d of %d are online", t.States[api.StateOnline], b.idle)
 			}

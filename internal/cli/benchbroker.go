@@ -34,7 +34,7 @@ are ours to theirs: a rate above 1 and a CPU below 1 are better. It takes about 
 broker alone unless --servers says otherwise, and its figures mean nothing: it fails if an acknowledged message is lost.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if err := out.check(); err != nil {
+			if err := out.check(a); err != nil {
 				return err
 			}
 			if o.Quick && !cmd.Flags().Changed("servers") {
@@ -54,8 +54,17 @@ broker alone unless --servers says otherwise, and its figures mean nothing: it f
 				return err
 			}
 			defer func() { err = errors.Join(err, os.RemoveAll(o.Dir)) }()
-			o.Started = func(row, server string) { fmt.Fprintf(a.Err, "%s: %s\n", server, row) }
+			bar := newProgress(a.Err, "bench")
+			bar.whole = true
+			o.Started = func(row, server string, done, total int) {
+				if !bar.tty {
+					fmt.Fprintf(a.Err, "%s: %s\n", server, row)
+					return
+				}
+				bar.update(int64(done), int64(total), server+": "+row)
+			}
 			rows, err := brokerbench.Run(cmd.Context(), o)
+			bar.clear()
 			if err != nil {
 				return err
 			}

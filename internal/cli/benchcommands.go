@@ -84,7 +84,7 @@ for many from its request to the end of each meter, seen every 5 ms. CPU is user
 }
 
 func (b *commandBench) run(ctx context.Context) error {
-	if err := b.output.check(); err != nil {
+	if err := b.output.check(b.app); err != nil {
 		return err
 	}
 	if b.meters < 1 || b.reads < 1 || b.reads > b.meters || b.switches < 1 || b.switches > b.meters || b.rate < 0 || b.load < loadLinks || b.askers < 1 {
@@ -147,6 +147,7 @@ func (b *commandBench) start(ctx context.Context) error {
 	b.tiers = append(b.tiers, commandTier{name: "meters", p: m})
 	err = child.Until(ctx, 300*time.Second, "all meters to be online", func() error {
 		t, err := client.Totals(ctx)
+		b.bar.update(int64(t.States[api.StateOnline]), int64(b.meters), "meters registered")
 		if err == nil && t.States[api.StateOnline] < b.meters {
 			err = fmt.Errorf("%d of %d are online", t.States[api.StateOnline], b.meters)
 		}
@@ -212,6 +213,7 @@ func (b *commandBench) readAll(ctx context.Context) error {
 		for d := time.Since(began); len(took) < cmd.Bulk.States[api.CommandDone]; {
 			took = append(took, d)
 		}
+		b.bar.update(int64(len(took)), int64(b.meters), "reads, one command for all")
 	}
 	if cmd.State != api.CommandDone {
 		return fmt.Errorf("command %s for all ended as %s: %v", cmd.ID, cmd.State, cmd.Bulk.States)
@@ -246,6 +248,7 @@ func (b *commandBench) readEach(ctx context.Context) error {
 	for i := range b.reads {
 		select {
 		case next <- i:
+			b.bar.update(int64(i), int64(b.reads), "reads, one command each")
 		case <-ctx.Done():
 		}
 	}
@@ -318,7 +321,7 @@ func (b *commandBench) switching(ctx context.Context, what, typ string, over <-c
 		slices.Sort(answered)
 		end(commandRun{Sent: millis(sent, 0.99), Answered: millis(answered, 0.99), Readings: rate()}, took)
 	}
-	for _, id := range b.ids[:b.switches] {
+	for i, id := range b.ids[:b.switches] {
 		select {
 		case <-over:
 			fmt.Fprintf(b.app.Err, "%s: the load ended before all of them were asked for\n", what)
@@ -326,6 +329,7 @@ func (b *commandBench) switching(ctx context.Context, what, typ string, over <-c
 			return nil
 		default:
 		}
+		b.bar.update(int64(i), int64(b.switches), what)
 		began := time.Now()
 		cmd, err := b.client.CreateCommand(ctx, api.CommandRequest{Type: typ, Target: api.Target{Meter: id}, ExpiresIn: 60})
 		if err != nil {

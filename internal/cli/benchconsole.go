@@ -83,7 +83,7 @@ It fails if a limit is missed: paint within 1 s, interactions and tasks that hol
 }
 
 func (b *consoleBench) run(ctx context.Context) error {
-	if err := b.output.check(); err != nil {
+	if err := b.output.check(b.app); err != nil {
 		return err
 	}
 	switch {

@@ -45,6 +45,7 @@ func (b *bench) history(ctx context.Context) error {
 	want := int64(meters) * int64(upHistory/(30*time.Minute))
 	err = child.Until(ctx, 120*time.Second, "the history to be complete", func() error {
 		all, err := client.Completeness(ctx, time.Time{}, time.Time{})
+		b.bar.update(all.Received+all.Recovered, want, "intervals of history")
 		if err == nil && (all.Expected < want || all.Missing > 0) {
 			err = fmt.Errorf("%d of %d intervals are there", all.Received+all.Recovered, want)
 		}
@@ -60,6 +61,7 @@ func (b *bench) history(ctx context.Context) error {
 	var size api.Storage
 	err = child.Until(ctx, 60*time.Second, "the days to be sealed", func() error {
 		t, err := client.Totals(ctx)
+		b.bar.update(t.Store.BlockIntervals, want, "intervals sealed")
 		if size = t.Store; err == nil && size.BlockIntervals < want*9/10 {
 			err = fmt.Errorf("%d of %d intervals are sealed", size.BlockIntervals, want)
 		}

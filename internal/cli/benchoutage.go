@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,7 +29,7 @@ simulated, and the same seed gives the same figures. Then a second run, in which
 It fails if precision or recall of the verdict power-lost is below 0.95, if the first verdict took more than 10 s from the first
 fact at the centre in more than 5 of 100 cases, or if dying concentrators made an outage.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return benchOutage(a, o, opts, seeds) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return benchOutage(cmd.Context(), a, o, opts, seeds) },
 	}
 	o.flag(cmd.Flags())
 	f := cmd.Flags()
@@ -41,8 +42,8 @@ fact at the centre in more than 5 of 100 cases, or if dying concentrators made a
 	return cmd
 }
 
-func benchOutage(a *app, o output, opts outagebench.Options, seeds int) error {
-	if err := o.check(); err != nil {
+func benchOutage(ctx context.Context, a *app, o output, opts outagebench.Options, seeds int) error {
+	if err := o.check(a); err != nil {
 		return err
 	}
 	if seeds < 1 {
@@ -50,22 +51,35 @@ func benchOutage(a *app, o output, opts outagebench.Options, seeds int) error {
 	}
 	var rows []outagebench.Report
 	var failed []string
+	bar := newProgress(a.Err, "bench")
+	defer bar.clear()
+	simulated := func(what string) func(done, total int64) error {
+		return func(done, total int64) error {
+			if done%10 == 0 {
+				bar.update(done, total, "seconds simulated, "+what)
+			}
+			return ctx.Err()
+		}
+	}
 	for i := range seeds {
 		opts := opts
 		opts.Seed += uint64(i)
+		opts.Progress = simulated(fmt.Sprintf("storm %d of %d", i+1, seeds))
 		r, err := outagebench.Run(opts)
 		if err != nil {
-			return &usageError{err: err}
+			return runError(ctx, err)
 		}
 		rows = append(rows, r)
 		failed = append(failed, r.Failures()...)
 	}
 	alone := opts
 	alone.Outages, alone.Maintenance, alone.Faults = false, false, false
+	alone.Progress = simulated("concentrators die alone")
 	r, err := outagebench.Run(alone)
 	if err != nil {
-		return &usageError{err: err}
+		return runError(ctx, err)
 	}
+	bar.clear()
 	r.Name = "concentrators die alone"
 	rows = append(rows, r)
 	if n := r.Power(); n > 0 {
@@ -84,6 +98,14 @@ func benchOutage(a *app, o output, opts outagebench.Options, seeds int) error {
 		return fmt.Errorf("the outage engine missed its marks: %s", strings.Join(failed, "; "))
 	}
 	return nil
+}
+
+// runError is what a run says of its options, unless it was ended.
+func runError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return &usageError{err: err}
 }
 
 func casesText(m map[string]int) string {

@@ -32,7 +32,7 @@ The store must be empty: SQLite in a directory that is removed afterwards, or --
 		Example: "  wattbus bench store --meters 200000 --interval 15\n  wattbus bench store --store 'postgres://wattbus@/bench?host=/run/postgresql'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := out.check(); err != nil {
+			if err := out.check(a); err != nil {
 				return err
 			}
 			if meters < 1000 || !slices.Contains([]int{1, 5, 15, 30, 60}, length) || past < 0 || past > 300 {

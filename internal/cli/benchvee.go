@@ -32,7 +32,7 @@ households, where it is a false alarm. It takes some seconds, and every run hide
 }
 
 func benchVEE(a *app, o output, file string) error {
-	if err := o.check(); err != nil {
+	if err := o.check(a); err != nil {
 		return err
 	}
 	rules, err := loadRules(file)

@@ -37,11 +37,7 @@ var commandColumns = []column[api.Command]{
 		case c.State == api.CommandPendingApproval && c.Approval != nil:
 			return c.Approval.Why
 		case c.Bulk != nil:
-			var parts []string
-			for _, k := range sortedKeys(c.Bulk.States) {
-				parts = append(parts, fmt.Sprintf("%s %d", k, c.Bulk.States[k]))
-			}
-			return strings.Join(parts, ", ")
+			return numbers(c.Bulk.States)
 		case c.QueuedUntil != nil:
 			return asleep(c)
 		case c.Result != nil:

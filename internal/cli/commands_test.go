@@ -9,7 +9,7 @@ import (
 
 // every calls f with each command that does something.
 func every(f func(c *cobra.Command)) {
-	root := newRoot(Stdio{})
+	root, _ := newRoot(Stdio{})
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
 		for _, s := range c.Commands() {

@@ -127,7 +127,7 @@ func parseStart(s string, now time.Time) (*time.Time, error) {
 }
 
 func (c *control) run(ctx context.Context, typ, target string) error {
-	if err := c.output.check(); err != nil {
+	if err := c.output.check(c.app); err != nil {
 		return err
 	}
 	to, err := readTarget(target, c.app.In)
@@ -171,7 +171,7 @@ func (c *control) run(ctx context.Context, typ, target string) error {
 		// The centre says itself when the command has expired; the two seconds are for its word to arrive.
 		wait, cancel := context.WithTimeout(ctx, c.timeout+2*time.Second)
 		defer cancel()
-		final, err := client.WaitCommand(wait, cmd.ID)
+		final, err := c.await(wait, client, cmd)
 		if err != nil {
 			if errors.Is(err, context.DeadlineExceeded) {
 				return fmt.Errorf("command %s to %s: no result within %v; see 'wattbus commands %s': %w", cmd.ID, target, c.timeout, cmd.ID, errTimeout)
@@ -190,6 +190,31 @@ func (c *control) run(ctx context.Context, typ, target string) error {
 		return err
 	}
 	return outcome(cmd, target)
+}
+
+// await waits until the command has ended. How far one for many is, is told meanwhile.
+func (c *control) await(ctx context.Context, client *apiclient.Client, cmd api.Command) (final api.Command, err error) {
+	if cmd.Bulk == nil {
+		return client.WaitCommand(ctx, cmd.ID)
+	}
+	bar := newProgress(c.app.Err, cmd.Type)
+	defer bar.clear()
+	ended := int64(0)
+	err = bar.during("meters", int64(cmd.Bulk.Total), func() int64 {
+		if now, err := client.Command(ctx, cmd.ID); err == nil && now.Bulk != nil { // else it was not told anew
+			ended = 0
+			for state, n := range now.Bulk.States {
+				if api.Finished(state) {
+					ended += int64(n)
+				}
+			}
+		}
+		return ended
+	}, func() error {
+		final, err = client.WaitCommand(ctx, cmd.ID)
+		return err
+	})
+	return final, err
 }
 
 // awaitVerification waits a moment for the reading behind a switch: it comes as soon as the meter's answer did, or late.

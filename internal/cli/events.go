@@ -12,6 +12,7 @@ import (
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/apiclient"
+	"github.com/wattbus/wattbus/internal/top"
 )
 
 func newEvents(a *app) *cobra.Command {
@@ -23,11 +24,12 @@ func newEvents(a *app) *cobra.Command {
 		Long: `Follow the centre's events as they happen, until Ctrl-C. With -o json each line is one CloudEvent, with -o csv its
 time, type, subject and data.
 
-Types: reading (only produced while somebody follows), state, command, outage, concentrator, device, totals.`,
+Types: ` + strings.Join(api.EventTypes(), ", ") + `.
+Readings and values of sub-meters are only made into events while somebody follows them.`,
 		Example: "  wattbus events --type state,outage\n  wattbus events --type reading --meter M1000317 -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := l.output.check(); err != nil {
+			if err := l.output.check(a); err != nil {
 				return err
 			}
 			client, err := l.server.client()
@@ -41,12 +43,11 @@ Types: reading (only produced while somebody follows), state, command, outage, c
 				if done, err := l.eventRow(ev); done {
 					return err
 				}
-				data := string(ev.Data)
-				if width, _ := terminal(a.Out); len(data) > max(width-50, 40) {
-					data = data[:max(width-50, 40)] + "…"
+				line := fmt.Sprintf("%s  %-12s  %-12s  %s", ev.Time.UTC().Format(time.RFC3339), eventName(ev), top.Clean(ev.Subject), eventText(ev))
+				if width := a.columns(); width > 0 {
+					line = strings.TrimRight(top.Fit(line, width, false), " ")
 				}
-				_, err := fmt.Fprintf(a.Out, "%s  %-12s %-14s %s\n", ev.Time.UTC().Format(time.RFC3339),
-					strings.TrimSuffix(strings.TrimPrefix(ev.Type, "wattbus."), ".v1"), ev.Subject, data)
+				_, err := fmt.Fprintln(a.Out, line)
 				return err
 			})
 			if cmd.Context().Err() != nil && errors.Is(err, cmd.Context().Err()) {
@@ -57,7 +58,7 @@ Types: reading (only produced while somebody follows), state, command, outage, c
 	}
 	l.flags(cmd, false)
 	cmd.Flags().Lookup("output").Usage = "table, json or csv"
-	cmd.Flags().StringSliceVar(&filter.Types, "type", []string{"state", "command", "outage", "concentrator", "device"}, "types of events")
+	cmd.Flags().StringSliceVar(&filter.Types, "type", []string{"state", "command", "outage", "concentrator", "device"}, "only these types of events, see above")
 	cmd.Flags().StringVar(&filter.Meter, "meter", "", "only of this device")
 	cmd.Flags().StringVar(&filter.Path, "path", "", "only below these concentrators")
 	return cmd

@@ -114,12 +114,8 @@ func newFindings(a *app) *cobra.Command {
 			if len(args) > 0 {
 				q.Meter = args[0]
 			}
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				items, err := c.Findings(ctx, q, limit)
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, items, findingColumns)
+			return showList(cmd, l, findingColumns, func(ctx context.Context, c *apiclient.Client) ([]api.Finding, error) {
+				return c.Findings(ctx, q, limit)
 			})
 		},
 	}

@@ -192,12 +192,10 @@ func newFirmwareUpload(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				img, err := c.UploadImage(ctx, f, size)
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, []api.Image{img}, imageColumns)
+			return showOne(cmd, l, imageColumns, func(ctx context.Context, c *apiclient.Client) (api.Image, error) {
+				bar := newProgress(a.Err, "Uploading")
+				defer bar.clear()
+				return c.UploadImage(ctx, &counted{r: f, size: size, p: bar}, size)
 			})
 		},
 	}
@@ -213,12 +211,8 @@ func newFirmwareList(a *app) *cobra.Command {
 		Example: "  wattbus firmware list -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				items, err := c.Images(ctx)
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, items, imageColumns)
+			return showList(cmd, l, imageColumns, func(ctx context.Context, c *apiclient.Client) ([]api.Image, error) {
+				return c.Images(ctx)
 			})
 		},
 	}
@@ -234,12 +228,8 @@ func newFirmwareShow(a *app) *cobra.Command {
 		Example: "  wattbus firmware show 5f1d3c2b4a596877",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				img, err := c.Image(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, []api.Image{img}, imageColumns)
+			return showOne(cmd, l, imageColumns, func(ctx context.Context, c *apiclient.Client) (api.Image, error) {
+				return c.Image(ctx, args[0])
 			})
 		},
 	}
@@ -315,12 +305,8 @@ func newFirmwareRollOuts(a *app) *cobra.Command {
 			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				items, err := c.RollOuts(ctx, open, limit)
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, items, rollOutColumns)
+			return showList(cmd, l, rollOutColumns, func(ctx context.Context, c *apiclient.Client) ([]api.RollOut, error) {
+				return c.RollOuts(ctx, open, limit)
 			})
 		},
 	}
@@ -378,12 +364,8 @@ func newRollOutAction(a *app, action, short string) *cobra.Command {
 		Example: "  wattbus firmware " + action + " 7264936155",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				r, err := c.ChangeRollOut(ctx, args[0], action, comment)
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, []api.RollOut{r}, rollOutColumns)
+			return showOne(cmd, l, rollOutColumns, func(ctx context.Context, c *apiclient.Client) (api.RollOut, error) {
+				return c.ChangeRollOut(ctx, args[0], action, comment)
 			})
 		},
 	}

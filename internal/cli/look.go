@@ -38,8 +38,7 @@ func checkLimit(n int) error {
 
 // show runs f once or, with --watch, until ctx ends.
 func (l *look) show(ctx context.Context, f func(context.Context, *apiclient.Client) error) error {
-	l.output.width, l.output.colours = l.app.columns(), l.app.colours(l.app.Out)
-	if err := l.output.check(); err != nil {
+	if err := l.output.check(l.app); err != nil {
 		return err
 	}
 	client, err := l.server.client()
@@ -63,6 +62,25 @@ func (l *look) show(ctx context.Context, f func(context.Context, *apiclient.Clie
 		case <-time.After(2 * time.Second):
 		}
 	}
+}
+
+// showList writes what ask gets of the centre.
+func showList[T any](cmd *cobra.Command, l *look, columns []column[T], ask func(context.Context, *apiclient.Client) ([]T, error)) error {
+	return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
+		items, err := ask(ctx, c)
+		if err != nil {
+			return err
+		}
+		return write(l.app.Out, l.output, items, columns)
+	})
+}
+
+// showOne is showList of one thing.
+func showOne[T any](cmd *cobra.Command, l *look, columns []column[T], ask func(context.Context, *apiclient.Client) (T, error)) error {
+	return showList(cmd, l, columns, func(ctx context.Context, c *apiclient.Client) ([]T, error) {
+		one, err := ask(ctx, c)
+		return []T{one}, err
+	})
 }
 
 func newLooks(a *app) []*cobra.Command {

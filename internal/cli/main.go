@@ -41,7 +41,10 @@ func OS() Stdio { return Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env
 
 // Main runs the command line args (without the program's name) until it is done or ctx ends, and returns the exit status.
 func Main(ctx context.Context, args []string, stdio Stdio) int {
-	root := newRoot(stdio)
+	root, a := newRoot(stdio)
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		a.completeAll(root) // only a shell asks for it
+	}
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -111,7 +114,7 @@ type app struct {
 	logFormat  string
 }
 
-func newRoot(stdio Stdio) *cobra.Command {
+func newRoot(stdio Stdio) (*cobra.Command, *app) {
 	a := &app{Stdio: stdio}
 	root := &cobra.Command{
 		Use:   "wattbus",
@@ -165,7 +168,7 @@ Exit status: 0 done, 1 failed or refused, 2 wrong use, 3 timed out.`,
 	root.SetHelpCommandGroupID("tool")
 	root.SetCompletionCommandGroupID("tool")
 	checkArgs(root)
-	return root
+	return root, a
 }
 
 // flagError says what a flag wants where the library says which function could not read it, and which one may have been meant.

@@ -101,12 +101,8 @@ func newMaintenanceList(a *app) *cobra.Command {
 			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				items, err := c.Maintenance(ctx, past, limit)
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, items, maintenanceColumns)
+			return showList(cmd, l, maintenanceColumns, func(ctx context.Context, c *apiclient.Client) ([]api.Maintenance, error) {
+				return c.Maintenance(ctx, past, limit)
 			})
 		},
 	}
@@ -124,12 +120,8 @@ func newMaintenanceEnd(a *app) *cobra.Command {
 		Example: "  wattbus maintenance end 7264936161",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				w, err := c.EndMaintenance(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, []api.Maintenance{w}, maintenanceColumns)
+			return showOne(cmd, l, maintenanceColumns, func(ctx context.Context, c *apiclient.Client) (api.Maintenance, error) {
+				return c.EndMaintenance(ctx, args[0])
 			})
 		},
 	}

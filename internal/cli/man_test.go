@@ -37,7 +37,7 @@ func TestManPages(t *testing.T) {
 		t.Fatalf("status %d: %s", status, errs)
 	}
 	dir = filepath.Join(dir, "man1")
-	root := newRoot(Stdio{})
+	root, _ := newRoot(Stdio{})
 	root.InitDefaultCompletionCmd()
 	want := map[string]bool{}
 	var walk func(*cobra.Command)

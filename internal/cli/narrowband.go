@@ -261,7 +261,7 @@ readings, a load profile and a command, over the real gateway. It prints the oct
 for the same messages on one connection that lasts all day.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := out.check(); err != nil {
+			if err := out.check(a); err != nil {
 				return err
 			}
 			if n.speed < 1 || n.speed > 10_000 {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -20,31 +19,21 @@ func newConcentrators(a *app) *cobra.Command {
 		Example: "  wattbus concentrators\n  wattbus concentrators --watch",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				items, err := c.Concentrators(ctx)
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, items, []column[api.Concentrator]{
-					{"id", func(c api.Concentrator) string {
-						if l.output.format == "table" {
-							return strings.Repeat("  ", strings.Count(c.Path, "/")) + c.ID
-						}
-						return c.ID
-					}},
-					{"path", func(c api.Concentrator) string { return c.Path }},
-					{"state", func(c api.Concentrator) string { return c.State }},
-					{"since", func(c api.Concentrator) string { return stamp(&c.Since) }},
-					{"meters", func(c api.Concentrator) string { return strconv.Itoa(c.Meters) }},
-					{"below", func(c api.Concentrator) string { return strconv.Itoa(c.Below) }},
-					{"meter_states", func(c api.Concentrator) string {
-						var parts []string
-						for _, k := range sortedKeys(c.States) {
-							parts = append(parts, fmt.Sprintf("%s %d", k, c.States[k]))
-						}
-						return strings.Join(parts, ", ")
-					}},
-				})
+			return showList(cmd, l, []column[api.Concentrator]{
+				{"id", func(c api.Concentrator) string {
+					if l.output.format == "table" {
+						return strings.Repeat("  ", strings.Count(c.Path, "/")) + c.ID
+					}
+					return c.ID
+				}},
+				{"path", func(c api.Concentrator) string { return c.Path }},
+				{"state", func(c api.Concentrator) string { return c.State }},
+				{"since", func(c api.Concentrator) string { return stamp(&c.Since) }},
+				{"meters", func(c api.Concentrator) string { return strconv.Itoa(c.Meters) }},
+				{"below", func(c api.Concentrator) string { return strconv.Itoa(c.Below) }},
+				{"meter_states", func(c api.Concentrator) string { return numbers(c.States) }},
+			}, func(ctx context.Context, c *apiclient.Client) ([]api.Concentrator, error) {
+				return c.Concentrators(ctx)
 			})
 		},
 	}

@@ -88,12 +88,8 @@ func (l *outageList) run(cmd *cobra.Command, _ []string) error {
 	if err := checkLimit(l.limit); err != nil {
 		return err
 	}
-	return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-		items, err := c.OutagesOf(ctx, l.q, l.limit)
-		if err != nil {
-			return err
-		}
-		return write(l.app.Out, l.output, items, outageColumns)
+	return showList(cmd, &l.look, outageColumns, func(ctx context.Context, c *apiclient.Client) ([]api.Outage, error) {
+		return c.OutagesOf(ctx, l.q, l.limit)
 	})
 }
 
@@ -195,20 +191,15 @@ func newOutageCause(a *app) *cobra.Command {
 service drop); why that happened a person has to say. The categories are those of IEEE 1782:
 ` + strings.Join(api.CauseCategories, ", ") + `;
 the last needs a comment. What was stated before is in the audit trail.`,
-		Example:   "  wattbus outages cause 1234567890 vegetation --comment 'a branch on the line, job 4711'",
-		Args:      cobra.ExactArgs(2),
-		ValidArgs: api.CauseCategories,
+		Example: "  wattbus outages cause 1234567890 vegetation --comment 'a branch on the line, job 4711'",
+		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(api.CauseCategories, args[1]) {
 				return usagef("category %q, want one of %s", args[1], strings.Join(api.CauseCategories, ", "))
 			}
 			c.Category = args[1]
-			return l.show(cmd.Context(), func(ctx context.Context, client *apiclient.Client) error {
-				o, err := client.StateCause(ctx, args[0], c)
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, []api.Outage{o}, outageColumns)
+			return showOne(cmd, l, outageColumns, func(ctx context.Context, client *apiclient.Client) (api.Outage, error) {
+				return client.StateCause(ctx, args[0], c)
 			})
 		},
 	}
@@ -251,7 +242,7 @@ func newOutageWatch(a *app) *cobra.Command {
 		Example: "  wattbus outages watch --power",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := l.output.check(); err != nil {
+			if err := l.output.check(a); err != nil {
 				return err
 			}
 			client, err := l.server.client()
@@ -277,36 +268,19 @@ func newOutageWatch(a *app) *cobra.Command {
 }
 
 func (l *look) outageEvent(ev api.Event, power bool) error {
+	if power {
+		var o api.Outage
+		if err := json.Unmarshal(ev.Data, &o); err != nil {
+			return fmt.Errorf("event %s: %w", ev.ID, err)
+		}
+		if eventName(ev) == api.EventOutage && o.Kind != "power-lost" && o.Kind != "maintenance" {
+			return nil
+		}
+	}
 	if done, err := l.eventRow(ev); done {
 		return err
 	}
-	at := ev.Time.UTC().Format(time.RFC3339)
-	if strings.HasSuffix(ev.Type, "."+api.EventStorm+".v1") {
-		var s api.Storm
-		if err := json.Unmarshal(ev.Data, &s); err != nil {
-			return fmt.Errorf("event %s: %w", ev.ID, err)
-		}
-		word := map[bool]string{true: "begins", false: "ends"}[s.Active]
-		_, err := fmt.Fprintf(l.app.Out, "%s  storm mode %s: %d alarms a minute, %d meters without supply\n", at, word, s.AlarmsPerMinute, s.Interruptions)
-		return err
-	}
-	var o api.Outage
-	if err := json.Unmarshal(ev.Data, &o); err != nil {
-		return fmt.Errorf("event %s: %w", ev.ID, err)
-	}
-	if power && o.Kind != "power-lost" && o.Kind != "maintenance" {
-		return nil
-	}
-	state := "goes on"
-	switch {
-	case o.Merged != "":
-		state = "is a part of " + o.Merged
-	case o.Retracted:
-		state = "was none"
-	case o.End != nil:
-		state = "over since " + stamp(o.End)
-	}
-	_, err := fmt.Fprintf(l.app.Out, "%s  %-11s  %-24s  %d affected, %d restored  %s  %s\n", at, o.Kind, whereOf(o), o.Affected, o.Restored, state, evidenceText(o))
+	_, err := fmt.Fprintf(l.app.Out, "%s  %s\n", ev.Time.UTC().Format(time.RFC3339), eventText(ev))
 	return err
 }
 

@@ -24,7 +24,9 @@ func (o *output) flag(f *pflag.FlagSet) {
 	f.StringVarP(&o.format, "output", "o", "table", "table, wide (a table that need not fit the terminal), json or csv")
 }
 
-func (o *output) check() error {
+// check refuses a form that there is not, and has tables fit the terminal.
+func (o *output) check(a *app) error {
+	o.width, o.colours = a.columns(), a.colours(a.Out)
 	switch o.format {
 	case "table", "json", "csv":
 		return nil

@@ -46,7 +46,7 @@ func newPlan(a *app) *cobra.Command {
 		Example: "  wattbus plan --meters 1000000 --interval 30 --days 730",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if err := o.check(); err != nil {
+			if err := o.check(a); err != nil {
 				return err
 			}
 			for _, f := range []struct {

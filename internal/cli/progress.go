@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type progress struct {
 	lastLine time.Time
 	drawn    bool
 
+	whole     bool   // the rate is that of all the work, whatever its notes
 	part      string // of the work, by its note; its rate is its own
 	partBegan time.Time
 	partFrom  int64
@@ -24,10 +26,11 @@ type progress struct {
 
 func newProgress(w io.Writer, title string) *progress {
 	width, tty := terminal(w)
-	return &progress{w: w, title: title, tty: tty, width: width, start: time.Now()}
+	now := time.Now()
+	return &progress{w: w, title: title, tty: tty, width: width, start: now, lastLine: now}
 }
 
-// update shows done of total; note stands behind the numbers.
+// update shows done of total, 0 for not known; note stands behind the numbers.
 func (p *progress) update(done, total int64, note string) {
 	now := time.Now()
 	if !p.tty {
@@ -37,10 +40,11 @@ func (p *progress) update(done, total int64, note string) {
 		p.lastLine = now
 	}
 	share := 0.0
+	text := thousands(done) + "  " + note
 	if total > 0 {
 		share = float64(done) / float64(total)
+		text = fmt.Sprintf("%s of %s  %5.1f %%  %s", thousands(done), thousands(total), floorPercent(share), note)
 	}
-	text := fmt.Sprintf("%s of %s  %5.1f %%  %s", thousands(done), thousands(total), floorPercent(share), note)
 	if pace := p.pace(now, done, total, note); pace != "" && !strings.Contains(note, "/s") {
 		text += "  " + pace
 	}
@@ -50,7 +54,7 @@ func (p *progress) update(done, total int64, note string) {
 	}
 	room := min(p.width-len(p.title)-len(text)-6, 40)
 	bar := ""
-	if room >= 5 {
+	if room >= 5 && total > 0 {
 		full := int(share * float64(room))
 		bar = strings.Repeat("█", full) + strings.Repeat("░", room-full) + "  "
 	}
@@ -60,7 +64,7 @@ func (p *progress) update(done, total int64, note string) {
 
 // pace is the rate of the present part and the time that it still takes, "" while nobody knows.
 func (p *progress) pace(now time.Time, done, total int64, note string) string {
-	if p.partBegan.IsZero() || note != p.part || done < p.partFrom {
+	if p.partBegan.IsZero() || note != p.part && !p.whole || done < p.partFrom {
 		p.part, p.partBegan, p.partFrom = note, now, done
 		return ""
 	}
@@ -70,10 +74,36 @@ func (p *progress) pace(now time.Time, done, total int64, note string) string {
 	}
 	rate := float64(done-p.partFrom) / took
 	text := thousands(int64(rate)) + "/s"
-	if left := float64(total-done) / rate; left >= 1 && left < 1e6 {
+	switch {
+	case rate < 1:
+		text = fmt.Sprintf("%.1f/min", 60*rate)
+	case rate < 10:
+		text = fmt.Sprintf("%.1f/s", rate)
+	}
+	if left := float64(total-done) / rate; left >= 1 && left < 1e6 { // none where the total is not known
 		text += "  " + time.Duration(left*float64(time.Second)).Round(time.Second).String() + " left"
 	}
 	return text
+}
+
+// during shows what done says, of total, until f has ended.
+func (p *progress) during(note string, total int64, done func() int64, f func() error) error {
+	end := make(chan struct{})
+	var shown sync.WaitGroup
+	shown.Go(func() {
+		for {
+			select {
+			case <-end:
+				return
+			case <-time.After(250 * time.Millisecond):
+				p.update(done(), total, note)
+			}
+		}
+	})
+	err := f()
+	close(end)
+	shown.Wait()
+	return err
 }
 
 // finish ends the bar with a last line.

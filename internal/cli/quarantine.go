@@ -27,12 +27,8 @@ func newQuarantine(a *app) *cobra.Command {
 		Example: "  wattbus quarantine\n  wattbus quarantine release operator:alice --comment \"case 4711\" --token \"$BOB\"",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				items, err := c.Quarantines(ctx)
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, items, quarantineColumns)
+			return showList(cmd, l, quarantineColumns, func(ctx context.Context, c *apiclient.Client) ([]api.Quarantine, error) {
+				return c.Quarantines(ctx)
 			})
 		},
 	}
@@ -46,12 +42,8 @@ func newQuarantine(a *app) *cobra.Command {
 		Example: "  wattbus quarantine release feeder:F12 --comment \"storm, case 4711\" --token \"$BOB\"",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return r.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				one, err := c.ReleaseQuarantine(ctx, args[0], comment)
-				if err != nil {
-					return err
-				}
-				return write(a.Out, r.output, []api.Quarantine{one}, quarantineColumns)
+			return showOne(cmd, r, quarantineColumns, func(ctx context.Context, c *apiclient.Client) (api.Quarantine, error) {
+				return c.ReleaseQuarantine(ctx, args[0], comment)
 			})
 		},
 	}

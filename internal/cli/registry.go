@@ -97,6 +97,21 @@ func (c *counted) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// counter tells how much was written.
+type counter struct {
+	w    io.Writer
+	done int64
+	p    *progress
+}
+
+// Write implements io.Writer.
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.done += int64(n)
+	c.p.update(c.done, 0, "bytes")
+	return n, err
+}
+
 // importProblem prints every wrong line, and returns the sum of them.
 func importProblem(a *app, err error) error {
 	var p *api.Problem
@@ -174,7 +189,10 @@ func newRegistryExport(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = errors.Join(client.ExportRegistry(cmd.Context(), f, known), f.Chmod(0o644), f.Close())
+			bar := newProgress(a.Err, "Exporting")
+			out := &counter{w: f, p: bar}
+			err = errors.Join(client.ExportRegistry(cmd.Context(), out, known), f.Chmod(0o644), f.Close())
+			bar.clear()
 			if err == nil {
 				err = os.Rename(f.Name(), to)
 			}
@@ -269,16 +287,12 @@ it is in no list, and what it still sends is ignored. Its values and its history
 				r.Time = *t
 			}
 			r.OldImport, r.OldExport = optionalNumber(cmd, "old-import", oldImport), optionalNumber(cmd, "old-export", oldExport)
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				got, err := c.RetireMeter(ctx, r)
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, []api.Retired{got}, []column[api.Retired]{
-					{"id", func(r api.Retired) string { return r.ID }},
-					{"life", func(r api.Retired) string { return r.Life }},
-					{"time", func(r api.Retired) string { return r.Time.Format(time.RFC3339) }},
-				})
+			return showOne(cmd, l, []column[api.Retired]{
+				{"id", func(r api.Retired) string { return r.ID }},
+				{"life", func(r api.Retired) string { return r.Life }},
+				{"time", func(r api.Retired) string { return r.Time.Format(time.RFC3339) }},
+			}, func(ctx context.Context, c *apiclient.Client) (api.Retired, error) {
+				return c.RetireMeter(ctx, r)
 			})
 		},
 	}

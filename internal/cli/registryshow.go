@@ -154,22 +154,18 @@ func newRegistryHistory(a *app) *cobra.Command {
 		Short:   "Show everything that was ever recorded of a usage point",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-				items, err := c.UsagePointHistory(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				return write(a.Out, l.output, items, []column[api.UsagePointEntry]{
-					{"recorded", func(e api.UsagePointEntry) string { return stamp(&e.Recorded) }},
-					{"by", func(e api.UsagePointEntry) string { return e.By }},
-					{"from", func(e api.UsagePointEntry) string {
-						if e.Installation != nil {
-							return stamp(&e.Installation.Installed)
-						}
-						return since(e.UsagePoint.ValidFrom)
-					}},
-					{"what", entryText},
-				})
+			return showList(cmd, l, []column[api.UsagePointEntry]{
+				{"recorded", func(e api.UsagePointEntry) string { return stamp(&e.Recorded) }},
+				{"by", func(e api.UsagePointEntry) string { return e.By }},
+				{"from", func(e api.UsagePointEntry) string {
+					if e.Installation != nil {
+						return stamp(&e.Installation.Installed)
+					}
+					return since(e.UsagePoint.ValidFrom)
+				}},
+				{"what", entryText},
+			}, func(ctx context.Context, c *apiclient.Client) ([]api.UsagePointEntry, error) {
+				return c.UsagePointHistory(ctx, args[0])
 			})
 		},
 	}

@@ -83,21 +83,17 @@ func newWhoami(a *app) *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
-			me, err := c.Me(ctx)
-			if err != nil {
-				return err
-			}
-			return write(a.Out, l.output, []api.Principal{me}, []column[api.Principal]{
-				{"name", func(p api.Principal) string { return p.Name }},
-				{"rights", func(p api.Principal) string {
-					words := make([]string, len(p.Rights))
-					for i, r := range p.Rights {
-						words[i] = string(r)
-					}
-					return strings.Join(words, ",")
-				}},
-			})
+		return showOne(cmd, l, []column[api.Principal]{
+			{"name", func(p api.Principal) string { return p.Name }},
+			{"rights", func(p api.Principal) string {
+				words := make([]string, len(p.Rights))
+				for i, r := range p.Rights {
+					words[i] = string(r)
+				}
+				return strings.Join(words, ",")
+			}},
+		}, func(ctx context.Context, c *apiclient.Client) (api.Principal, error) {
+			return c.Me(ctx)
 		})
 	}
 	l.flags(cmd, false)

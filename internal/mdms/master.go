@@ -294,7 +294,18 @@ func (m *MDMS) exchangeMeter(ctx context.Context, q api.MeterExchange) (api.Usag
 	}
 	e := registry.Exchange{UsagePoint: q.UsagePoint, At: at, Final: pair(q.OldImport, q.OldExport), Meter: q.Meter, First: pair(q.FirstImport, q.FirstExport),
 		Serial: q.Serial, Dials: uint8(q.Dials), Reason: q.Reason}
-	if err := m.apply(ctx, q.By, "registry.exchange", q.UsagePoint, func(o registry.Options) (*registry.Import, error) { return m.registry.Exchange(e, o), nil }); err != nil {
+	if err := m.apply(ctx, q.By, "registry.exchange", q.UsagePoint, func(o registry.Options) (*registry.Import, error) {
+		if q.Was != nil {
+			u, err := m.usagePointAt(q.UsagePoint, m.o.Clock.Unix(), registry.Now)
+			if err != nil {
+				return nil, err
+			}
+			if u.Meter != *q.Was {
+				return nil, api.Outdated("another meter is at usage point %s by now: get it again", q.UsagePoint)
+			}
+		}
+		return m.registry.Exchange(e, o), nil
+	}); err != nil {
 		return api.UsagePoint{}, err
 	}
 	return m.usagePointAt(q.UsagePoint, max(at, m.o.Clock.Unix()), registry.Now)

@@ -210,7 +210,7 @@ func (m *MDMS) changeOutage(ctx context.Context, q api.OutageChange) (api.Outage
 		return api.Outage{}, api.BadRequest("id", "%.40q is no id of an outage", q.ID)
 	}
 	return change(ctx, m, func() (api.Outage, error) {
-		o, err := m.outages.StateCause(id, q.Stated, func() (store.Outage, error) { return m.keptOutage(ctx, id) })
+		o, err := m.outages.StateCause(id, q, func() (store.Outage, error) { return m.keptOutage(ctx, id) })
 		if err == nil {
 			m.note(q.Stated.By, "outage.cause", o.ID, o.Meter, o.Stated)
 		}

@@ -22,6 +22,9 @@ type Options struct {
 
 	Outages, Maintenance, Deaths, Faults bool // what happens
 
+	// Progress is told how many seconds of how many are simulated; an error of it ends the run. Nil is told nothing.
+	Progress func(done, total int64) error
+
 	Logger *slog.Logger                     // of the engine; nil: discards
 	Log    func(format string, args ...any) // told of every wrong verdict; nil: nobody is
 }
@@ -158,7 +161,9 @@ func Run(o Options) (Report, error) {
 	start := time.Now()
 	w := newWorld(o)
 	w.storm()
-	w.run()
+	if err := w.run(); err != nil {
+		return Report{}, err
+	}
 	r := w.outcome()
 	r.Wall = time.Since(start).Seconds()
 	return r, nil

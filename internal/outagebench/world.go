@@ -65,8 +65,13 @@ func (w *world) after(s int, do func()) {
 // between draws a delay of lo to hi seconds.
 func (w *world) between(lo, hi int) int { return lo + w.rng.IntN(hi-lo+1) }
 
-func (w *world) run() {
-	for ; w.at < w.end; w.at++ {
+func (w *world) run() error {
+	for from := w.at; w.at < w.end; w.at++ {
+		if w.o.Progress != nil {
+			if err := w.o.Progress(int64(w.at-from), int64(w.end-from)); err != nil {
+				return err
+			}
+		}
 		for list := w.due[w.at]; len(list) > 0; list = w.due[w.at] {
 			w.due[w.at] = nil
 			for _, do := range list {
@@ -88,6 +93,7 @@ func (w *world) run() {
 			w.ping(w.byOrd[dev.Ordinal])
 		}
 	}
+	return nil
 }
 
 // collect takes what the engine says.

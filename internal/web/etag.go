@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"strings"
+
+	"github.com/wattbus/wattbus/internal/api"
 )
 
 // maxTagged is the largest answer in bytes that gets an ETag; a larger one, which only exports are, is sent as it comes.
@@ -50,6 +53,31 @@ func matchesTag(list []string, tag string, weak bool) bool {
 		}
 	}
 	return false
+}
+
+// IfMatchIn is the condition of a change. Whoever makes the change looks once more whether what it is made of is still that, so nobody
+// comes between.
+type IfMatchIn struct {
+	IfMatch []string `header:"If-Match" doc:"ETags of what is changed, as getting it told them: it is changed only if it is still that."`
+}
+
+// matches refuses a change of what is by now another thing than the client knows. err is that of asking for it.
+func (in *IfMatchIn) matches(what string, now any, err error) error {
+	var p *api.Problem
+	if errors.As(err, &p) && p.Status == http.StatusNotFound {
+		return api.Outdated("%s", p.Detail) // RFC 9110, 13.1.1
+	}
+	if err != nil {
+		return err
+	}
+	var body bytes.Buffer
+	if err := jsonFormat().Marshal(&body, now); err != nil {
+		return err
+	}
+	if !matchesTag(in.IfMatch, tagOf(body.Bytes()), false) {
+		return api.Outdated("%s is not as If-Match says any more: get it again", what)
+	}
+	return nil
 }
 
 // tagWriter holds an answer back until it is whole, gives it an ETag, and says 304 to a client that has it already.

@@ -1,9 +1,7 @@
 package web
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -20,8 +18,8 @@ type GroupIn struct {
 
 type groupPutIn struct {
 	GroupIn
-	IfMatch     []string `header:"If-Match" doc:"ETags of get-group: the group is set only if it is still as that answer told it."`
-	IfNoneMatch string   `header:"If-None-Match" enum:"*" doc:"\"*\": the group is set only if it has no members."`
+	IfMatchIn
+	IfNoneMatch string `header:"If-None-Match" enum:"*" doc:"\"*\": the group is set only if it has no members."`
 	Body        groupBody
 }
 
@@ -72,19 +70,8 @@ func (s *Server) expected(ctx context.Context, in *groupPutIn) (*[]string, error
 		return &was, nil
 	}
 	g, err := s.findGroup(ctx, in.Group)
-	var p *api.Problem
-	if errors.As(err, &p) && p.Status == http.StatusNotFound {
-		return nil, problem(http.StatusPreconditionFailed, p.Detail) // RFC 9110, 13.1.1
-	}
-	if err != nil {
+	if err := in.matches(fmt.Sprintf("group %d", in.Group), g, err); err != nil {
 		return nil, err
-	}
-	var body bytes.Buffer
-	if err := jsonFormat().Marshal(&body, g); err != nil {
-		return nil, err
-	}
-	if !matchesTag(in.IfMatch, tagOf(body.Bytes()), false) {
-		return nil, problem(http.StatusPreconditionFailed, fmt.Sprintf("group %d is another one than If-Match says: get it again", in.Group))
 	}
 	for _, m := range g.Members {
 		was = append(was, m.ID)

@@ -138,7 +138,14 @@ func newCentre(t *testing.T) *centre {
 		return api.Page[api.Outage]{}, nil // items null on the bus
 	})
 	answer(c, api.QueryOutage, func(q api.ByID) (api.Outage, error) {
-		return api.Outage{ID: q.ID, Kind: "power-lost", Start: noon, Evidence: []api.Evidence{}}, nil
+		o := api.Outage{ID: q.ID, Kind: "power-lost", Start: noon, Evidence: []api.Evidence{}}
+		switch q.ID {
+		case "6":
+			o.Stated = &api.StatedCause{Category: "weather", Time: &noon}
+		case "7":
+			return o, api.NotFound("no outage 7 is known")
+		}
+		return o, nil
 	})
 	end := noon.Add(10 * time.Minute)
 	answer(c, api.QueryOutageChange, func(q api.OutageChange) (api.Outage, error) {

@@ -76,6 +76,47 @@ func TestGroupIfMatch(t *testing.T) {
 	}
 }
 
+// A change of what somebody else has changed meanwhile is refused; the MDMS is told what it is to be a change of.
+func TestIfMatch(t *testing.T) {
+	c := newCentre(t)
+	s := serve(t, Options{Bus: c.bus})
+	const cause, exchange = `{"stated":{"category":"vegetation"}}`, `{"meter":"M2"}`
+	tag := func(path string) string {
+		t.Helper()
+		resp, _ := s.do("GET", path, "")
+		return resp.Header.Get("ETag")
+	}
+	for _, tc := range []struct {
+		method, path, body, tag string
+		want                    int
+	}{
+		{"PATCH", "/v1/outages/5", cause, "", 200},
+		{"PATCH", "/v1/outages/5", cause, tag("/v1/outages/5"), 200},
+		{"PATCH", "/v1/outages/6", cause, `"x", ` + tag("/v1/outages/6"), 200},
+		{"PATCH", "/v1/outages/6", cause, tag("/v1/outages/5"), 412},
+		{"PATCH", "/v1/outages/7", cause, `"x"`, 412},
+		{"POST", "/v1/usage-points/U1/exchange", exchange, tag("/v1/usage-points/U1"), 200},
+		{"POST", "/v1/usage-points/U1/exchange", exchange, `"x"`, 412},
+	} {
+		var headers []string
+		if tc.tag != "" {
+			headers = []string{"If-Match", tc.tag}
+		}
+		if resp, body := s.do(tc.method, tc.path, tc.body, headers...); resp.StatusCode != tc.want {
+			t.Errorf("%s with If-Match %s: status %d, want %d: %s", tc.path, tc.tag, resp.StatusCode, tc.want, body)
+		}
+		if q, _ := c.lastAsked(api.QueryOutageChange).(api.OutageChange); tc.method == "PATCH" && tc.want == 200 {
+			switch want := map[string]time.Time{"5": {}, "6": noon}[q.ID]; {
+			case tc.tag == "" && q.Was != nil, tc.tag != "" && (q.Was == nil || !q.Was.Equal(want)):
+				t.Errorf("%s with If-Match %s: the MDMS is told to replace %v", tc.path, tc.tag, q.Was)
+			}
+		}
+	}
+	if q := c.lastAsked(api.QueryMeterExchange).(api.MeterExchange); q.Was == nil || *q.Was != "" {
+		t.Errorf("the MDMS is told to replace meter %v", q.Was)
+	}
+}
+
 func TestListsPageEverywhere(t *testing.T) {
 	c := newCentre(t)
 	s := serve(t, Options{Bus: c.bus})

@@ -27,7 +27,12 @@ type OutageIn struct {
 
 type outageChangeIn struct {
 	OutageIn
-	Body api.OutageChange
+	IfMatchIn
+	Body outageChangeBody
+}
+
+type outageChangeBody struct {
+	Stated api.StatedCause `json:"stated"`
 }
 
 type caseIn struct {
@@ -74,8 +79,19 @@ func (s *Server) outageCalls(h huma.API) {
 	huma.Register(h, withProblem(h, operation("change-outage", http.MethodPatch, "/v1/outages/{id}", "outages", "State an outage's cause",
 		"Why it happened, by the categories of IEEE 1782. What was stated before is in the audit trail.")),
 		func(ctx context.Context, in *outageChangeIn) (*out[api.Outage], error) {
-			in.Body.ID, in.Body.Stated.By, in.Body.Stated.Time = in.ID, principal(ctx).Name, nil
-			return one[api.OutageChange, api.Outage](ctx, s, s.opt.AskTimeout, api.QueryOutageChange, in.Body)
+			q := api.OutageChange{ID: in.ID, Stated: in.Body.Stated}
+			q.Stated.By, q.Stated.Time = principal(ctx).Name, nil
+			if len(in.IfMatch) > 0 {
+				o, err := ask[api.ByID, api.Outage](ctx, s, api.QueryOutage, api.ByID{ID: in.ID})
+				if err = in.matches("outage "+in.ID, o, err); err != nil {
+					return nil, s.asError(err)
+				}
+				q.Was = &time.Time{}
+				if o.Stated != nil && o.Stated.Time != nil {
+					q.Was = o.Stated.Time
+				}
+			}
+			return one[api.OutageChange, api.Outage](ctx, s, s.opt.AskTimeout, api.QueryOutageChange, q)
 		})
 	huma.Register(h, withProblem(h, operation("list-outage-interruptions", http.MethodGet, "/v1/outages/{id}/interruptions", "outages", "List the meters of an outage",
 		"Each interruption of each meter that the outage is made of, by id.")),

@@ -63,6 +63,7 @@ type usagePointHistoryIn struct {
 
 type exchangeIn struct {
 	UsagePointIn
+	IfMatchIn
 	Body exchangeBody
 }
 
@@ -124,9 +125,16 @@ func (s *Server) registryCalls(h huma.API) {
 		"Closes the chain of one meter's registers and opens the next one's.")),
 		func(ctx context.Context, in *exchangeIn) (*out[api.UsagePoint], error) {
 			b := in.Body
-			return one[api.MeterExchange, api.UsagePoint](ctx, s, s.opt.LongAskTimeout, api.QueryMeterExchange, api.MeterExchange{UsagePoint: in.ID, Time: b.Time,
-				OldImport: b.OldImport, OldExport: b.OldExport, Meter: b.Meter, FirstImport: b.FirstImport, FirstExport: b.FirstExport, Serial: b.Serial,
-				Dials: b.Dials, Reason: b.Reason, By: by(ctx, b.By)})
+			q := api.MeterExchange{UsagePoint: in.ID, Time: b.Time, OldImport: b.OldImport, OldExport: b.OldExport, Meter: b.Meter, FirstImport: b.FirstImport,
+				FirstExport: b.FirstExport, Serial: b.Serial, Dials: b.Dials, Reason: b.Reason, By: by(ctx, b.By)}
+			if len(in.IfMatch) > 0 {
+				u, err := ask[api.UsagePointByID, api.UsagePoint](ctx, s, api.QueryUsagePoint, api.UsagePointByID{ID: in.ID})
+				if err = in.matches("usage point "+in.ID, u, err); err != nil {
+					return nil, s.asError(err)
+				}
+				q.Was = &u.Meter
+			}
+			return one[api.MeterExchange, api.UsagePoint](ctx, s, s.opt.LongAskTimeout, api.QueryMeterExchange, q)
 		})
 	huma.Register(h, withProblem(h, operation("retire-meter", http.MethodPost, "/v1/meters/{id}/retire", "registry", "Retire a meter",
 		"It never comes back: it is taken out of its usage point, nothing is expected of it any more, and what it still sends is ignored.")),

@@ -234,7 +234,7 @@ func (e *Engine) PutGroup(put api.GroupPut, by string) (api.Group, error) {
 		return api.Group{}, noGroup("group")
 	}
 	if put.Was != nil && !slices.Equal(slices.Sorted(slices.Values(*put.Was)), e.groups.ids(put.Group)) {
-		return api.Group{}, &api.Problem{Title: "Precondition failed", Status: 412, Detail: fmt.Sprintf("group %d has other members by now: get it again", put.Group)}
+		return api.Group{}, api.Outdated("group %d has other members by now: get it again", put.Group)
 	}
 	want := map[string]*cim.EndDevice{}
 	var wrong api.Faults

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/cim"
@@ -186,7 +187,8 @@ func (e *Engine) reconsiderNodes(x *element, now uint32) {
 
 // StateCause notes what a person says that a case came from, an open one or one that is over; kept finds the latter. Errors are
 // *api.Problem, or kept's.
-func (e *Engine) StateCause(id uint64, c api.StatedCause, kept func() (store.Outage, error)) (api.Outage, error) {
+func (e *Engine) StateCause(id uint64, q api.OutageChange, kept func() (store.Outage, error)) (api.Outage, error) {
+	c := q.Stated
 	c.Comment = strings.TrimSpace(c.Comment)
 	switch {
 	case !slices.Contains(api.CauseCategories, c.Category):
@@ -219,6 +221,9 @@ func (e *Engine) StateCause(id uint64, c api.StatedCause, kept func() (store.Out
 	if o.doc.Merged != "" {
 		return api.Outage{}, api.Conflict("outage %d turned out to be a part of outage %s: state the cause of that one", id, o.doc.Merged)
 	}
+	if q.Was != nil && !stated(&o.doc).Equal(*q.Was) {
+		return api.Outage{}, api.Outdated("the cause of outage %d was stated anew meanwhile: get it again", id)
+	}
 	at := utc(e.now())
 	c.Time = &at
 	o.doc.Stated = &c
@@ -226,6 +231,14 @@ func (e *Engine) StateCause(id uint64, c api.StatedCause, kept func() (store.Out
 	e.explain(o, e.now())
 	e.touch(o)
 	return o.doc, nil
+}
+
+// stated is when a cause was stated, the zero time where none was.
+func stated(o *api.Outage) time.Time {
+	if o.Stated == nil || o.Stated.Time == nil {
+		return time.Time{}
+	}
+	return *o.Stated.Time
 }
 
 // maxCauseComment bounds what a person writes beside a category, in bytes.

@@ -155,7 +155,7 @@ func TestStatedCause(t *testing.T) {
 	refuse := func(field string, c api.StatedCause) {
 		t.Helper()
 		var p *api.Problem
-		if _, err := w.e.StateCause(number, c, none); !errors.As(err, &p) || p.Field != field {
+		if _, err := w.e.StateCause(number, api.OutageChange{Stated: c}, none); !errors.As(err, &p) || p.Field != field {
 			t.Errorf("%+v: %v, want a problem of %s", c, err, field)
 		}
 	}
@@ -164,9 +164,15 @@ func TestStatedCause(t *testing.T) {
 	refuse("stated.comment", api.StatedCause{Category: "other", Comment: "  "})
 	refuse("stated.comment", api.StatedCause{Category: "weather", Comment: strings.Repeat("x", 501)})
 
-	got, err := w.e.StateCause(number, api.StatedCause{Category: "vegetation", Comment: " a branch ", By: "anna"}, none)
+	got, err := w.e.StateCause(number, api.OutageChange{Stated: api.StatedCause{Category: "vegetation", Comment: " a branch ", By: "anna"}}, none)
 	if err != nil || got.Stated == nil || got.Stated.Comment != "a branch" {
 		t.Fatalf("%+v, %v", got, err)
+	}
+	for _, was := range []time.Time{{}, got.Stated.Time.Add(time.Second)} { // somebody who has not seen it
+		var p *api.Problem
+		if _, err := w.e.StateCause(number, api.OutageChange{Stated: api.StatedCause{Category: "weather"}, Was: &was}, none); !errors.As(err, &p) || p.Status != 412 {
+			t.Errorf("instead of what was stated at %v: %v", was, err)
+		}
 	}
 	if o := w.outages()[0]; o.Stated == nil || o.Stated.Category != "vegetation" || o.Stated.By != "anna" || o.Stated.Time.Unix() != int64(w.at) {
 		t.Errorf("kept %+v", o.Stated) // at once, although changes of a case are held back
@@ -178,13 +184,16 @@ func TestStatedCause(t *testing.T) {
 	w.after(2 * time.Minute)
 	w.after(2 * time.Minute)
 	o := w.outages()[0]
+	if o.Confidence < 0.9 {
+		t.Errorf("it is over and was one with confidence %v", o.Confidence)
+	}
 	if o.End == nil || o.Stated == nil || o.Stated.Category != "vegetation" {
 		t.Fatalf("over, with %+v", o)
 	}
 	// It is over, and somebody knows better.
 	kept := func() (store.Outage, error) { return w.cases[number], nil }
 	for _, c := range []string{"equipment", "wildlife"} { // the second before the first is committed
-		if _, err := w.e.StateCause(number, api.StatedCause{Category: c, By: "bert"}, kept); err != nil {
+		if _, err := w.e.StateCause(number, api.OutageChange{Stated: api.StatedCause{Category: c, By: "bert"}}, kept); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -197,10 +206,10 @@ func TestStatedCause(t *testing.T) {
 		t.Errorf("%d open", w.e.Open())
 	}
 	absent := errors.New("not there")
-	if _, err := w.e.StateCause(4711, api.StatedCause{Category: "weather"}, func() (store.Outage, error) { return store.Outage{}, absent }); !errors.Is(err, absent) {
+	if _, err := w.e.StateCause(4711, api.OutageChange{Stated: api.StatedCause{Category: "weather"}}, func() (store.Outage, error) { return store.Outage{}, absent }); !errors.Is(err, absent) {
 		t.Error(err)
 	}
-	if _, err := w.e.StateCause(4711, api.StatedCause{Category: "weather"}, func() (store.Outage, error) {
+	if _, err := w.e.StateCause(4711, api.OutageChange{Stated: api.StatedCause{Category: "weather"}}, func() (store.Outage, error) {
 		return store.Outage{ID: 4711, End: 5, Doc: []byte(`{"merged":"5"}`)}, nil
 	}); err == nil || !strings.Contains(err.Error(), "a part of outage 5") {
 		t.Error(err)

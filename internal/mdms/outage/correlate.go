@@ -322,8 +322,9 @@ func (e *Engine) counted(o *outage) {
 	} else if o.w != nil {
 		p = 0.95
 	}
-	if o.end == 0 {
-		o.doc.Confidence = float64(int(p*1000+0.5)) / 1000
+	// Those who are back do not make it less likely that it was one.
+	if p = float64(int(p*1000+0.5)) / 1000; o.end == 0 && (restored == 0 || p > o.doc.Confidence) {
+		o.doc.Confidence = p
 	}
 }
 
