@@ -33,6 +33,10 @@ export function address(path: string, query: Query = {}): URL {
 }
 
 async function call<T>(url: URL, init: RequestInit): Promise<T> {
+  return (await (await answerOf(url, init)).json()) as T;
+}
+
+async function answerOf(url: URL, init: RequestInit): Promise<Response> {
   const headers = new Headers(init.headers);
   headers.set('Accept', 'application/json');
   if (token()) headers.set('Authorization', `Bearer ${token()}`);
@@ -53,7 +57,7 @@ async function call<T>(url: URL, init: RequestInit): Promise<T> {
   }
   if (answer.status === 401) askForToken();
   if (!answer.ok) throw new ProblemError(await readProblem(answer));
-  return (await answer.json()) as T;
+  return answer;
 }
 
 async function readProblem(answer: Response): Promise<Problem> {
@@ -75,5 +79,19 @@ export function post<T>(path: string, body?: unknown): Promise<T> {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+}
+
+/** What is there now, and the name of its state, with which it can be changed only as long as it is that. */
+export async function tagged<T>(path: string): Promise<{ value: T; tag: string }> {
+  const answer = await answerOf(address(path), { cache: 'no-store' });
+  return { value: (await answer.json()) as T, tag: answer.headers.get('ETag') ?? '' };
+}
+
+export function patch<T>(path: string, body: unknown, tag: string): Promise<T> {
+  return call<T>(address(path), {
+    method: 'PATCH',
+    headers: { 'Content-Type': 'application/json', ...(tag ? { 'If-Match': tag } : {}) },
+    body: JSON.stringify(body),
   });
 }

@@ -92,6 +92,14 @@ export interface Evidence {
   what: string;
 }
 
+/** What a verdict or a cause rests on. */
+export interface Ground {
+  what: string;
+  time?: string;
+  weight: number; // log-odds; above 0 it speaks for a lost supply
+  detail: string;
+}
+
 export interface Outage {
   id: string;
   kind: string; // power-lost, comm-lost, unreachable
@@ -106,7 +114,9 @@ export interface Outage {
   scope?: string; // meter, transformer, lateral, feeder
   element?: string;
   grid?: GridPlace;
-  cause?: string; // transformer, partial-transformer, lateral, feeder, planned
+  cause?: string; // what opened or failed, as far as the facts tell
+  grounds?: Ground[]; // what that rests on
+  stated?: { category: string; comment?: string; by?: string; time?: string }; // why, as a person says
   confidence?: number; // 0 to 1
   class?: string; // momentary, sustained
   restored?: number;
@@ -143,7 +153,7 @@ export interface Verdict {
   confidence: number;
   since?: string;
   case?: string;
-  evidence?: { what: string; time?: string; weight: number; detail: string }[];
+  evidence?: Ground[];
 }
 
 export interface Interruption {

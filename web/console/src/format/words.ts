@@ -162,8 +162,48 @@ const evidence: Record<string, string> = {
   'breaker-ready': 'breaker ready to close at the meter',
   restart: 'restart announced',
   maintenance: 'planned work',
+  'siblings-gasped': 'neighbours sent last gasps',
+  'siblings-gone': 'neighbours went without one',
+  'siblings-silent': 'neighbours do not answer',
+  'siblings-alive': 'neighbours were there all the time',
+  'siblings-back': 'neighbours are back',
+  'transformer-out': 'its transformer is out',
+  'lateral-out': 'its lateral is out',
+  'feeder-out': 'its feeder is out',
 };
 export const evidenceWord = (what: string): string => t(evidence[what] ?? what);
+
+const causes: Record<string, string> = {
+  transformer: 'A transformer',
+  'partial-transformer': 'A part of a transformer: a phase or a branch',
+  lateral: 'A lateral',
+  feeder: 'A feeder',
+  service: 'A service drop, or its fuse',
+  disconnected: 'A breaker that was open already',
+  planned: 'Planned work',
+  mains: 'The mains of the concentrator',
+  stopped: 'A concentrator that was stopped',
+  'concentrator-radio': 'The radio of the concentrator',
+  link: 'The link of one meter',
+  unknown: 'Unknown',
+};
+export const causeWord = (cause: string): string => t(causes[cause] ?? cause);
+
+/** The categories of IEEE 1782. */
+const causeCategories: Record<string, string> = {
+  equipment: 'Equipment',
+  lightning: 'Lightning',
+  planned: 'Planned',
+  'power-supply': 'Power supply',
+  public: 'Public',
+  vegetation: 'Vegetation',
+  weather: 'Weather',
+  wildlife: 'Wildlife',
+  unknown: 'Unknown',
+  other: 'Other',
+};
+export const categories = Object.keys(causeCategories);
+export const categoryWord = (category: string): string => t(causeCategories[category] ?? category);
 
 const flags: Record<string, string> = {
   'clock-unsynchronised': 'Clock not synchronised',
