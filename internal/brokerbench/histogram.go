@@ -23,6 +23,14 @@ func (h *histogram) add(d time.Duration) {
 	h.n++
 }
 
+// addAll counts those of another.
+func (h *histogram) addAll(o *histogram) {
+	for i, n := range o.counts {
+		h.counts[i] += n
+	}
+	h.n += o.n
+}
+
 // quantile gives the duration that the part q of all does not exceed, 0 if there are none.
 func (h *histogram) quantile(q float64) time.Duration {
 	left := uint64(q * float64(h.n))

@@ -7,8 +7,9 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/wattbus/wattbus/internal/mqtt"
 )
@@ -60,7 +61,7 @@ func Attack(ctx context.Context, name, addr string) error {
 		return fmt.Errorf("no attack %q, want one of %s", name, strings.Join(Attacks(), ", "))
 	}
 	runtime.LockOSThread() // it ends with the process
-	if err := lowerPriority(10); err != nil {
+	if err := yieldToAll(); err != nil {
 		return err
 	}
 	l, err := newLoad(addr, 1, 1)
@@ -71,13 +72,11 @@ func Attack(ctx context.Context, name, addr string) error {
 	return attacks[i].run(&hostile{load: l, ctx: ctx})
 }
 
-// lowerPriority lets the others on this machine go before the thread that calls it.
-func lowerPriority(by int) error {
-	is, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0)
-	if err == nil {
-		err = syscall.Setpriority(syscall.PRIO_PROCESS, 0, min(20-is+by, 19)) // the system call gives 20 less the value
-	}
-	if err != nil {
+// yieldToAll lets all others on this machine go before the thread that calls it, at once when they have something to do. A low
+// nice value would not do: there a thread that wakes waits for the running one's turn to end, milliseconds, as it would not
+// if that one ran on another machine.
+func yieldToAll() error {
+	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0); err != nil {
 		return fmt.Errorf("lower the priority: %w", err)
 	}
 	return nil

@@ -2,7 +2,8 @@ package brokerbench
 
 import (
 	"errors"
-	"slices"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/child"
@@ -13,7 +14,7 @@ import (
 const (
 	neighbourMeters = 100
 	neighbourRate   = 1000 // 1/s, of all of them together
-	neighbourRounds = 5    // each quiet for a while, then under attack
+	neighbourRounds = 5    // each quiet for a while, then beside an attack on another broker, then under attack
 )
 
 // hostileRows gives a row for each attack.
@@ -24,7 +25,9 @@ func hostileRows() (all []row) {
 	return all
 }
 
-// neighbours: meters publish now and then, one subscriber takes all; quiet, and with hostile clients, in turn.
+// neighbours: meters publish now and then, one subscriber takes all; quiet, beside hostile clients of another broker of the
+// same kind, and beside those of their own, in turn. The second tells what the machine has to do with it: both brokers, the
+// hostile side and the load share its processors, as they would not in the field.
 func neighbours(attack string) func(m *measurement) error {
 	return func(m *measurement) error {
 		if m.server == Wattbus {
@@ -35,6 +38,16 @@ func neighbours(attack string) func(m *measurement) error {
 			return err
 		}
 		defer l.close()
+		other := m.set
+		other.dir = filepath.Join(m.set.dir, "other")
+		if err := os.Mkdir(other.dir, 0o700); err != nil {
+			return err
+		}
+		second, at, err := start(m.ctx, m.server, other)
+		if err != nil {
+			return err
+		}
+		m.more = append(m.more, second)
 		if _, err := l.subscriber("centre", true, nil, "up/#"); err != nil {
 			return err
 		}
@@ -46,54 +59,50 @@ func neighbours(attack string) func(m *measurement) error {
 			p.paced = true
 		}
 		l.pace(neighbourRate)
-		during, rounds := 700*time.Millisecond, neighbourRounds
+		during, rounds := time.Second, neighbourRounds
 		if m.o.Quick {
 			during, rounds = 100*time.Millisecond, 1
 		}
-		var of []Result
+		var quiet, elsewhere, here histogram
 		for range rounds {
-			r, err := m.round(l, attack, during)
-			if err != nil {
+			if err := m.window(l, "", "", during, &quiet); err != nil {
 				return err
 			}
-			of = append(of, r)
+			if err := m.window(l, attack, at, during, &elsewhere); err != nil {
+				return err
+			}
+			if err := m.window(l, attack, m.addr, during, &here); err != nil {
+				return err
+			}
 		}
-		m.res.P50 = median(of, func(r *Result) time.Duration { return r.P50 })
-		m.res.P99 = median(of, func(r *Result) time.Duration { return r.P99 })
-		m.res.Quiet50 = median(of, func(r *Result) time.Duration { return r.Quiet50 })
-		m.res.Quiet99 = median(of, func(r *Result) time.Duration { return r.Quiet99 })
-		m.res.Memory = slices.MaxFunc(of, func(a, b Result) int { return int(a.Memory - b.Memory) }).Memory
+		m.res.Quiet50, m.res.Quiet99 = quiet.quantile(0.5), quiet.quantile(0.99)
+		m.res.Elsewhere99 = elsewhere.quantile(0.99)
+		m.res.P50, m.res.P99 = here.quantile(0.5), here.quantile(0.99)
 		return m.settle(l)
 	}
 }
 
-// round measures once quiet and once under attack.
-func (m *measurement) round(l *load, attack string, during time.Duration) (r Result, err error) {
-	never := func() bool { return false }
+// window adds the latencies of a while to h, with hostile clients of the broker at addr unless attack is empty.
+func (m *measurement) window(l *load, attack, addr string, during time.Duration, h *histogram) (err error) {
+	if attack != "" {
+		p, err := child.Self(m.ctx, "attack", "bench", "attack", attack, "--at", addr, "--log-level", "error")
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, p.Stop()) }()
+	}
 	pass := func(d time.Duration) {
 		if err == nil {
-			if err = l.run(d, never); errors.Is(err, errRest) {
+			if err = l.run(d, func() bool { return false }); errors.Is(err, errRest) {
 				err = nil
 			}
 		}
 	}
-	window := func() (p50, p99 time.Duration) {
-		l.latency, l.record = histogram{}, true
-		pass(during)
-		l.record = false
-		return l.latency.quantile(0.5), l.latency.quantile(0.99)
-	}
 	pass(during / 2)
-	r.Quiet50, r.Quiet99 = window()
-	if err != nil {
-		return r, err
-	}
-	p, err := child.Self(m.ctx, "attack", "bench", "attack", attack, "--at", m.addr, "--log-level", "error")
-	if err != nil {
-		return r, err
-	}
-	pass(during / 2)
-	r.P50, r.P99 = window()
-	r.Memory = m.broker.RSS()
-	return r, errors.Join(err, p.Stop())
+	l.latency, l.record = histogram{}, true
+	pass(during)
+	l.record = false
+	h.addAll(&l.latency)
+	m.res.Memory = max(m.res.Memory, m.broker.RSS())
+	return err
 }

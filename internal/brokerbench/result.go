@@ -39,8 +39,9 @@ type Result struct {
 	P99          time.Duration `json:"p99_ns,omitempty"`
 	Quiet50      time.Duration `json:"quiet_p50_ns,omitempty"` // the same without those who are hostile
 	Quiet99      time.Duration `json:"quiet_p99_ns,omitempty"`
-	Memory       int64         `json:"memory,omitempty"` // resident, of all of the broker, in bytes
-	Bytes        float64       `json:"bytes,omitempty"`  // resident memory for each connection
+	Elsewhere99  time.Duration `json:"elsewhere_p99_ns,omitempty"` // the same while they are hostile to another broker on this machine
+	Memory       int64         `json:"memory,omitempty"`           // resident, of all of the broker, in bytes
+	Bytes        float64       `json:"bytes,omitempty"`            // resident memory for each connection
 
 	Messages    int64 `json:"messages"`           // numbered and sent
 	Lost        int64 `json:"lost"`               // acknowledged and not delivered

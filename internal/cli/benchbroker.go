@@ -153,6 +153,7 @@ func brokerColumns(rows []brokerbench.Result) []column[brokerbench.Result] {
 		{"p99 ms", func(r result) string { return ms(r.P99) }},
 		{"quiet p50 ms", func(r result) string { return ms(r.Quiet50) }},
 		{"quiet p99 ms", func(r result) string { return ms(r.Quiet99) }},
+		{"elsewhere p99 ms", func(r result) string { return ms(r.Elsewhere99) }},
 		{"MB", some(func(r result) float64 { return float64(r.Memory >> 20) })},
 		{"bytes/conn", some(size)},
 		{"ratio", ratio(size)},
