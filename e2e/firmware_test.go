@@ -66,8 +66,8 @@ func startLossy(t *testing.T, to string, loss float64) string {
 	return front.LocalAddr().String()
 }
 
-// TestFirmware: an image is signed, uploaded and rolled out to meters below a concentrator, one of them behind a link that loses packets. A meter
-// and the centre are killed in the middle of it; all meters go on with what they have, verify it, activate it at its time and register with
+// TestFirmware: an image is signed, uploaded and rolled out to meters below a concentrator, one of them behind a link that loses packets. A meter,
+// the concentrator and the centre are killed in the middle of it; all meters go on with what they have, verify it, activate it at its time and register with
 // the new version. An image that somebody else signed is refused.
 //
 //	operator --upload, roll-out--> centre --offer--> meters
@@ -100,7 +100,7 @@ func TestFirmware(t *testing.T) {
 
 	c := startCentre(t)
 	a1, sn := freeAddr(t), freeAddr(t)
-	start(t, "C1", "concentrator", "--id", "C1", "--upstream", "mqtt://"+c.mqtt, "--mqtt", a1, "--sn", sn)
+	c1 := start(t, "C1", "concentrator", "--id", "C1", "--upstream", "mqtt://"+c.mqtt, "--mqtt", a1, "--sn", sn, "--data", t.TempDir())
 	ids := []string{"M1", "M2", "M3"}
 	var meters []*process
 	for _, id := range ids {
@@ -152,8 +152,13 @@ func TestFirmware(t *testing.T) {
 		}
 		return ""
 	})
+	if out, status := wattbusRun(t, c, "firmware", "delete", ours); status == 0 || out != "" {
+		t.Errorf("an image that is being rolled out is deleted: status %d, %s", status, out)
+	}
 	meters[0].kill()
 	meters[0].restart()
+	c1.kill()
+	c1.restart()
 	c.kill()
 	c.restart()
 	c.ready(t)
@@ -178,6 +183,16 @@ func TestFirmware(t *testing.T) {
 		if v := version(m.Meter); v != "1.3.0" {
 			t.Errorf("%s runs %s", m.Meter, v)
 		}
+	}
+
+	if out, status := wattbusRun(t, c, "firmware", "delete", ours); status != 0 || !strings.Contains(out, ours) {
+		t.Errorf("delete: status %d, %s", status, out)
+	}
+	if images, err := c.api.Images(t.Context()); err != nil || len(images) != 1 || images[0].ID != theirs {
+		t.Errorf("images left: %v, %v", images, err)
+	}
+	if got := progress(); got.State != api.RollOutDone || got.Version != "1.3.0" {
+		t.Errorf("the roll-out of a deleted image: %+v", got)
 	}
 
 	bad, err := c.api.CreateRollOut(t.Context(), api.RollOutRequest{Image: theirs, Target: api.Target{Meters: []string{"M1", "M2"}}})

@@ -7,6 +7,7 @@ const (
 	QueryImagePut      = "image-put"       // ImagePart -> Image, of which only the answer to the last part is one
 	QueryImage         = "image"           // ByID -> Image
 	QueryImages        = "images"          // struct{} -> Page[Image]
+	QueryImageDelete   = "image-delete"    // ImageDelete -> Image, as it was
 	QueryRollOutCreate = "roll-out-create" // RollOutRequest -> RollOut
 	QueryRollOutDo     = "roll-out-do"     // RollOutAction -> RollOut
 	QueryRollOut       = "roll-out"        // ByID -> RollOut
@@ -34,6 +35,12 @@ type ImagePart struct {
 	Data    []byte `json:"data"`
 	Last    bool   `json:"last,omitempty"`
 	By      string `json:"by,omitempty"`
+}
+
+// ImageDelete asks for an image to be kept no longer.
+type ImageDelete struct {
+	ID string `json:"id"`
+	By string `json:"by,omitempty"`
 }
 
 // The states of a roll-out. Finished ones are from Done on.
@@ -71,7 +78,7 @@ type RollOutRequest struct {
 	First      float64    `json:"first,omitempty" minimum:"0" maximum:"100" doc:"Per cent of the meters that get it first, one at least; the others follow once these have ended. When absent all at once."`
 	// MaxFailures is what part of the first ones may fail or refuse.
 	MaxFailures float64 `json:"maxFailures,omitempty" minimum:"0" maximum:"100" doc:"Per cent of the first meters that may refuse it or fail; with more the roll-out pauses. When absent none may."`
-	ExpiresIn   int     `json:"expiresIn,omitempty" minimum:"60" maximum:"31536000" doc:"Seconds; when absent 14 days."`
+	ExpiresIn   int     `json:"expiresIn,omitempty" minimum:"60" maximum:"2592000" doc:"Seconds, 30 days at most; when absent 14 days. No meter activates the image after that."`
 	By          string  `json:"by,omitempty"` // who asked; set by the server
 }
 
@@ -113,7 +120,7 @@ type RollOutMeter struct {
 	Meter   string    `json:"meter"`
 	Path    string    `json:"path"`
 	State   string    `json:"state" enum:"waiting,offered,receiving,verified,activated,refused,failed,cancelled,expired"`
-	Reason  string    `json:"reason,omitempty" enum:"unsupported,signature,model,version,room,memory,hash,did-not-start,not-activated"`
+	Reason  string    `json:"reason,omitempty" enum:"unsupported,signature,model,version,room,memory,hash,did-not-start,not-activated,expired"`
 	Changed time.Time `json:"changed"` // business time
 }
 

@@ -36,6 +36,11 @@ func (c *Client) Image(ctx context.Context, id string) (api.Image, error) {
 	return get[api.Image](ctx, c, "/v1/firmware/"+url.PathEscape(id), nil)
 }
 
+// DeleteImage lets the centre keep an image no longer, and returns what it was.
+func (c *Client) DeleteImage(ctx context.Context, id string) (api.Image, error) {
+	return send[api.Image](ctx, c, http.MethodDelete, "/v1/firmware/"+url.PathEscape(id), nil)
+}
+
 // CreateRollOut rolls an image out.
 func (c *Client) CreateRollOut(ctx context.Context, r api.RollOutRequest) (api.RollOut, error) {
 	return send[api.RollOut](ctx, c, http.MethodPost, "/v1/roll-outs", r)

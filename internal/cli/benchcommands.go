@@ -49,9 +49,12 @@ type commandRun struct {
 	P50, P99, Max float64 `json:"-"`
 	// Millis are the same for machines.
 	Millis map[string]float64 `json:"ms"`
-	// Sent is from the command's making to its going out, Answered from there to the result, by the centre's clock.
+	// Asked is from the request to its answer, Sent from the command's making to its going out, Answered from there to the result, by the
+	// centre's clock, and Told from there to the asker's knowing it.
+	Asked    float64            `json:"askedMsP99,omitempty"`
 	Sent     float64            `json:"sentMsP99,omitempty"`
 	Answered float64            `json:"answeredMsP99,omitempty"`
+	Told     float64            `json:"toldMsP99,omitempty"`
 	Readings float64            `json:"readingsPerSecond,omitempty"` // that flowed meanwhile, acknowledged
 	CPU      map[string]float64 `json:"cpuSeconds"`
 	tiers    []string
@@ -315,11 +318,12 @@ func (b *commandBench) switchAlone(ctx context.Context) error {
 // switching moves the breakers of meters one after the other, until it is over if that is sooner.
 func (b *commandBench) switching(ctx context.Context, what, typ string, over <-chan struct{}, rate func() float64) error {
 	end := b.begin(what)
-	var took, sent, answered []time.Duration
+	var took, asked, sent, answered, told []time.Duration
 	done := func() {
-		slices.Sort(sent)
-		slices.Sort(answered)
-		end(commandRun{Sent: millis(sent, 0.99), Answered: millis(answered, 0.99), Readings: rate()}, took)
+		for _, x := range [][]time.Duration{asked, sent, answered, told} {
+			slices.Sort(x)
+		}
+		end(commandRun{Asked: millis(asked, 0.99), Sent: millis(sent, 0.99), Answered: millis(answered, 0.99), Told: millis(told, 0.99), Readings: rate()}, took)
 	}
 	for i, id := range b.ids[:b.switches] {
 		select {
@@ -335,6 +339,7 @@ func (b *commandBench) switching(ctx context.Context, what, typ string, over <-c
 		if err != nil {
 			return err
 		}
+		asked = append(asked, time.Since(began))
 		if cmd, err = b.client.WaitCommand(ctx, cmd.ID); err != nil {
 			return err
 		}
@@ -344,6 +349,7 @@ func (b *commandBench) switching(ctx context.Context, what, typ string, over <-c
 		}
 		s, d := phases(&cmd)
 		sent, answered = append(sent, s), append(answered, d)
+		told = append(told, time.Since(cmd.Created.Add(s+d)))
 	}
 	done()
 	return nil
@@ -395,8 +401,10 @@ var commandRunColumns = []column[commandRun]{
 	{"p50_ms", func(r commandRun) string { return figure(r.P50) }},
 	{"p99_ms", func(r commandRun) string { return figure(r.P99) }},
 	{"max_ms", func(r commandRun) string { return figure(r.Max) }},
+	{"asked_p99_ms", func(r commandRun) string { return orNone(r.Asked) }},
 	{"sent_p99_ms", func(r commandRun) string { return orNone(r.Sent) }},
 	{"answered_p99_ms", func(r commandRun) string { return orNone(r.Answered) }},
+	{"told_p99_ms", func(r commandRun) string { return orNone(r.Told) }},
 	{"readings/s", func(r commandRun) string { return orNone(r.Readings) }},
 	{"cpu_s", func(r commandRun) string {
 		var parts []string

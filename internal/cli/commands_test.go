@@ -41,7 +41,7 @@ var others = map[string]bool{"audit export": true, "audit verify": true, "backup
 // acts change something or follow by themselves.
 var acts = map[string]bool{"approve": true, "reject": true, "withdraw": true, "edit": true, "read": true, "profile": true, "ping": true, "disconnect": true, "reconnect": true,
 	"commands approve": true, "commands reject": true, "commands cancel": true, "commands watch": true, "maintenance add": true, "maintenance end": true,
-	"firmware approve": true, "firmware cancel": true, "firmware pause": true, "firmware reject": true, "firmware resume": true, "firmware roll-out": true, "firmware upload": true,
+	"firmware approve": true, "firmware cancel": true, "firmware delete": true, "firmware pause": true, "firmware reject": true, "firmware resume": true, "firmware roll-out": true, "firmware upload": true,
 	"quarantine release": true, "registry exchange": true, "registry import": true, "registry retire": true, "targets replay": true,
 	"events": true, "outages cause": true, "outages watch": true, "whoami": true}
 

@@ -75,7 +75,7 @@ at a time. docs/firmware.md is the way from a file to meters that run it.`,
 			"  wattbus firmware upload meter.bin.signed\n" +
 			"  wattbus firmware roll-out 5f1d3c2b4a596877 path:C1 --first 1 --activate-at 2026-12-01T02:00:00Z",
 	}
-	cmd.AddCommand(newFirmwareKey(a), newFirmwareSign(a), newFirmwareUpload(a), newFirmwareList(a), newFirmwareShow(a), newFirmwareRollOut(a), newFirmwareRollOuts(a),
+	cmd.AddCommand(newFirmwareKey(a), newFirmwareSign(a), newFirmwareUpload(a), newFirmwareList(a), newFirmwareShow(a), newFirmwareDelete(a), newFirmwareRollOut(a), newFirmwareRollOuts(a),
 		newFirmwareProgress(a),
 		newRollOutAction(a, "pause", "Stop sending; meters that have the image activate it at their time all the same"),
 		newRollOutAction(a, "resume", "Go on with a roll-out that was paused, or paused by itself"),
@@ -234,6 +234,29 @@ func newFirmwareShow(a *app) *cobra.Command {
 		},
 	}
 	l.flags(cmd, true)
+	return cmd
+}
+
+func newFirmwareDelete(a *app) *cobra.Command {
+	l := &look{app: a}
+	cmd := &cobra.Command{
+		Use:   "delete IMAGE",
+		Short: "Have the centre keep an image no longer",
+		Long: `Have the centre keep an image no longer: for one that is withdrawn, or when there are too many. It is refused while a roll-out of the image has
+not ended. Meters keep what they run; what was rolled out stays in the list of roll-outs and in the audit trail.`,
+		Example: "  wattbus firmware delete 5f1d3c2b4a596877",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
+				img, err := c.DeleteImage(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return write(a.Out, l.output, []api.Image{img}, imageColumns)
+			})
+		},
+	}
+	l.flags(cmd, false)
 	return cmd
 }
 

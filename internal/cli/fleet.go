@@ -19,7 +19,7 @@ import (
 
 func newFleet(a *app) *cobra.Command {
 	o := fleet.Options{}
-	var dir, password, clk, transport, keyFile string
+	var dir, password, clk, transport, keyFile, firmwareKey string
 	var newKeys bool
 	var interval int
 	var sn snFlags
@@ -96,6 +96,9 @@ publishes what a concentrator's bridge would.`,
 				o.SN.Dial = radio.dial
 			}
 			if o.Clock, err = parseClock(clk); err != nil {
+				return err
+			}
+			if o.FirmwareKeys, err = fleetFirmware(firmwareKey); err != nil {
 				return err
 			}
 			if o.Dataset, err = dataset.Load(); err != nil {
@@ -189,6 +192,8 @@ publishes what a concentrator's bridge would.`,
 	f.StringVar(&o.Upstream, "upstream", "mqtt://127.0.0.1:1883", "where stand-ins connect to")
 	f.StringVar(&keyFile, "key-file", "", "file of the keys of sealed messages; read again when it changes (wattbus keys)")
 	f.BoolVar(&newKeys, "make-keys", false, "with --key-file: give the meters that have no key in it one, and all together one")
+	f.StringVar(&firmwareKey, "firmware-key", "", fleetFirmwareHelp)
+	f.StringVar(&o.FirmwareModel, "model", simulatedModel, "what firmware images have to be for")
 	f.StringVar(&transport, "transport", "mqtt", "what the meters speak: mqtt, or mqttsn where the concentrators' URLs do not say")
 	f.StringVar(&dir, "data", "", "directory for the meters' states (default: they forget everything at the end)")
 	f.DurationVar(&o.History, "history", 0, "how much of the past the profiles hold at the very first start, at most 1080h")

@@ -164,7 +164,7 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 	f := cmd.Flags()
 	f.StringVar(&mode, "control-mode", "any", "what its breaker takes, as control_mode of DLMS class 70: 0 nothing; 1, 3, 5, 6 an armed reconnection only; 2, 4 a direct one only; or any")
 	f.StringVar(&firmwareKey, "firmware-key", "", "public key whose firmware images it takes: a file of one, or 64 hexadecimal digits (wattbus firmware key)")
-	f.StringVar(&model, "model", "wattbus-sim", "what firmware images have to be for")
+	f.StringVar(&model, "model", simulatedModel, "what firmware images have to be for")
 	f.StringVar(&keyFile, "key-file", "", "file of the meter's keys, and with --han those of the devices behind it: it then seals all that it sends and takes plain only what changes nothing; read again when it changes (wattbus keys)")
 	f.StringVar(&id, "id", "", "the meter's id, 1 to 23 of A-Z a-z 0-9 - _ . (needed)")
 	f.StringVar(&url, "concentrator", "mqtt://127.0.0.1:1893", "its concentrator: mqtt://, mqtts://, ws://, wss:// (WebSocket), mqttsn:// (UDP), mqttsns:// (DTLS), mqttsn+multicast://, mqttsn+tcp:// or mqttsn+serial:///dev/…")
@@ -179,6 +179,23 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 	home.flags(f)
 	clockFlag(f, &clk)
 	return cmd
+}
+
+// simulatedModel is the model of simulated meters.
+const simulatedModel = "wattbus-sim"
+
+const fleetFirmwareHelp = "public key whose firmware images the meters take, of 1 MiB at most: a file of one, or 64 hexadecimal digits (wattbus firmware key; default: they take none)"
+
+// fleetFirmware is whose firmware the meters of a fleet take.
+func fleetFirmware(key string) ([]ed25519.PublicKey, error) {
+	if key == "" {
+		return nil, nil
+	}
+	k, err := firmwarePublicKey(key)
+	if err != nil {
+		return nil, usagef("flag --firmware-key: %w", err)
+	}
+	return []ed25519.PublicKey{k}, nil
 }
 
 // simulatedUpdate lets a simulated meter take firmware: it behaves as if the new one ran, once it is activated.

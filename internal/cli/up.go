@@ -102,6 +102,7 @@ meters measure what validation will not believe. Each is told when it happens, a
 	f.IntVar(&r.meters, "meters", 494, "number of meters; beyond 494 households are used again")
 	f.Float64Var(&r.speed, "speed", 60, "how many times as fast as the wall clock time runs, once the history is there")
 	f.DurationVar(&r.history, "history", upHistory, "how much of the past the meters hold at the first start, in whole days")
+	f.StringVar(&r.firmwareKey, "firmware-key", "", fleetFirmwareHelp)
 	f.BoolVar(&r.faults, "faults", false, "let things go wrong, by a plan that is always the same")
 	config.MarkSecret(f, "token")
 	return cmd
@@ -113,6 +114,8 @@ type upRun struct {
 	speed   float64
 	history time.Duration
 	faults  bool
+	// Whose firmware the meters take, "" for nobody's.
+	firmwareKey string
 }
 
 func (r *upRun) check() error {
@@ -129,6 +132,10 @@ func (r *upRun) check() error {
 
 func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, r upRun) error {
 	o.rateLimit = defaultRateLimit
+	firmware, err := fleetFirmware(r.firmwareKey)
+	if err != nil {
+		return err
+	}
 	log, err := a.logger()
 	if err != nil {
 		return err
@@ -233,7 +240,7 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, r u
 		alter = oddCurve(set.Start())
 	}
 	fl, err := fleet.New(fleet.Options{
-		Keys: keys, Quiet: true,
+		Keys: keys, Quiet: true, FirmwareKeys: firmware, FirmwareModel: simulatedModel,
 		Meters: r.meters, Dataset: set, Clock: kept.clock, Concentrators: leaves, Store: st, History: r.history,
 		Capabilities: record.CapBreaker | record.CapBattery, Logger: log, Alter: alter,
 		// Half a minute of business time: inside the minute after which the centre asks for what it misses.

@@ -20,7 +20,7 @@ import (
 )
 
 // Events are the names of events that a target may want.
-var Events = []string{api.EventReading, api.EventProfile, api.EventState, api.EventConcentrator, api.EventCommand, api.EventOutage, api.EventDevice, api.EventSubMeter}
+var Events = []string{api.EventReading, api.EventProfile, api.EventState, api.EventConcentrator, api.EventCommand, api.EventOutage, api.EventFirmware, api.EventDevice, api.EventSubMeter}
 
 // The encodings of a CloudEvent.
 const (

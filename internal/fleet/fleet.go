@@ -97,6 +97,9 @@ func (f *Fleet) add(i int) error {
 		Username: f.o.Username, Password: f.o.Password, Version: f.o.Version, KeepAlive: f.o.KeepAlive,
 		SN: f.o.SN, Capabilities: f.o.Capabilities, Interval: f.o.Interval, History: f.o.History, Spread: f.o.Spread,
 		Keys: f.o.Keys, Quiet: f.o.Quiet, OnChange: f.o.OnChange, Logger: f.o.Logger}
+	if len(f.o.FirmwareKeys) > 0 {
+		o.Update = &meter.Update{Keys: f.o.FirmwareKeys, Model: f.o.FirmwareModel, Slot: meter.NewMemorySlot(FirmwareRoom)}
+	}
 	o.SN.DTLS.Identity = h.ID()
 	if f.o.Alter != nil {
 		o.Source = f.o.Alter(i, h)

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"log/slog"
 	"time"
@@ -42,6 +43,11 @@ type Options struct {
 	// Keys are those of sealed messages; meters without a key of their own send plain. nil: all do.
 	Keys *seal.Keys
 
+	// FirmwareKeys are whose firmware images the meters take, if these are for FirmwareModel; none: they take none. An image is held in
+	// memory, a copy for each meter, and forgotten with the process; which firmware runs is in Store.
+	FirmwareKeys  []ed25519.PublicKey
+	FirmwareModel string
+
 	// Store keeps the meters' states; default a meter.Memory. The fleet does not close it.
 	Store meter.Store
 	// History is how much of the past the profiles hold when the meters start for the very first time, at most 45 days.
@@ -81,6 +87,9 @@ type Faults struct {
 
 // DefaultSpread is the wall time over which the readings of an interval are sent.
 const DefaultSpread = 2 * time.Second
+
+// FirmwareRoom is the size of the largest image that a meter of a fleet takes, bytes.
+const FirmwareRoom = 1 << 20
 
 const standInScheme = "standin:"
 

@@ -27,7 +27,7 @@ func (m *MDMS) gather(w *work) []*work {
 // the store may lack what is in RAM.
 func (m *MDMS) commit(ctx context.Context, c *store.Commit) error {
 	if c.Stream == "" && len(c.Devices)+len(c.Chunks)+len(c.Blocks)+len(c.Drafts)+len(c.Moves)+len(c.DropDays)+len(c.Commands)+len(c.Outages)+len(c.Totals)+len(c.Groups)+len(c.Registry)+
-		len(c.Verdicts)+len(c.Findings)+len(c.Edits)+len(c.RuleSets)+len(c.Runs)+len(c.Audit)+len(c.Allowances)+len(c.Out)+len(c.Interruptions)+len(c.Maintenance)+len(c.Images)+len(c.RollOuts)+len(c.RollOutMembers)+len(c.SubMeters)+len(c.SubValues) == 0 && c.OutDone == 0 {
+		len(c.Verdicts)+len(c.Findings)+len(c.Edits)+len(c.RuleSets)+len(c.Runs)+len(c.Audit)+len(c.Allowances)+len(c.Out)+len(c.Interruptions)+len(c.Maintenance)+len(c.Images)+len(c.DropImages)+len(c.RollOuts)+len(c.RollOutMembers)+len(c.SubMeters)+len(c.SubValues) == 0 && c.OutDone == 0 {
 		return nil
 	}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {

@@ -24,7 +24,7 @@ const (
 	maxUploads = 4                // that come in at once
 	uploadIdle = 60 * time.Second // wall time without a part after which one is forgotten
 	maxImages  = 1000             // that are kept
-	dropExpiry = 24 * 3600        // of the commands that clear up behind a roll-out, seconds
+	dropLeast  = 10 * time.Minute // that the commands last which clear up behind a roll-out
 )
 
 // newFirmware makes the engine of roll-outs.
@@ -54,6 +54,9 @@ func (m *MDMS) newFirmware() *firmware.Engine {
 
 // loadImage reads an image from the store.
 func (m *MDMS) loadImage(id record.ImageID) (record.Image, bool) {
+	if slices.Contains(m.pending.DropImages, uint64(id)) { // it goes with the next commit
+		return record.Image{}, false
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	k, err := m.o.Store.Image(ctx, uint64(id))
@@ -108,6 +111,7 @@ func (m *MDMS) serveFirmware(add func(func(), error)) {
 	add(bus.Serve(b, api.QueryImagePut, m.putImage))
 	add(bus.Serve(b, api.QueryImage, m.queryImage))
 	add(bus.Serve(b, api.QueryImages, m.queryImages))
+	add(bus.Serve(b, api.QueryImageDelete, m.deleteImage))
 	add(bus.Serve(b, api.QueryRollOutCreate, func(ctx context.Context, q api.RollOutRequest) (api.RollOut, error) {
 		return change(ctx, m, func() (api.RollOut, error) { return m.firmware.Create(q) })
 	}))
@@ -237,6 +241,28 @@ func (m *MDMS) queryImages(ctx context.Context, _ struct{}) (api.Page[api.Image]
 	return out, err
 }
 
+// deleteImage lets go of an image that no roll-out needs any more. What roll-outs that have ended tell of it stays.
+func (m *MDMS) deleteImage(ctx context.Context, q api.ImageDelete) (api.Image, error) {
+	out, err := m.queryImage(ctx, api.ByID{ID: q.ID})
+	if err != nil {
+		return out, err
+	}
+	id, err := record.ParseImageID(q.ID)
+	if err != nil {
+		return out, err
+	}
+	return change(ctx, m, func() (api.Image, error) {
+		if r := m.firmware.Uses(q.ID); r != "" {
+			return out, api.Conflict("roll-out %s of image %s has not ended: wait for its end, or cancel it", r, q.ID)
+		}
+		if !slices.Contains(m.pending.DropImages, uint64(id)) {
+			m.pending.DropImages = append(m.pending.DropImages, uint64(id))
+			m.note(q.By, "firmware.delete", q.ID, "", out)
+		}
+		return out, nil
+	})
+}
+
 // doRollOut changes a roll-out. Behind one that was cancelled the meters are told to drop what they have.
 func (m *MDMS) doRollOut(ctx context.Context, a api.RollOutAction) (api.RollOut, error) {
 	id, err := firmware.ParseID(a.ID)
@@ -251,8 +277,10 @@ func (m *MDMS) doRollOut(ctx context.Context, a api.RollOutAction) (api.RollOut,
 		if err != nil || r.State != api.RollOutCancelled {
 			return r, err
 		}
+		// As long as the offers of the image last: who hears of neither gives it up by itself.
+		lasts := min(max(time.Until(r.Expires), dropLeast), command.MaxExpiry)
 		for some := range slices.Chunk(m.firmware.Reached(id), command.MaxListed) {
-			if _, err := m.commands.Create(api.CommandRequest{Type: api.CommandFirmwareDrop, Target: api.Target{Meters: some}, Params: api.Params{Image: r.Image}, ExpiresIn: dropExpiry, By: a.By}); err != nil {
+			if _, err := m.commands.Create(api.CommandRequest{Type: api.CommandFirmwareDrop, Target: api.Target{Meters: some}, Params: api.Params{Image: r.Image}, ExpiresIn: int(lasts / time.Second), By: a.By}); err != nil {
 				m.log.Warn("meters not told to drop an image", "roll_out", r.ID, "meters", len(some), "error", err)
 			}
 		}
@@ -302,7 +330,7 @@ func (m *MDMS) queryRollOuts(ctx context.Context, q api.RollOutQuery) (api.Page[
 	m.mu.RUnlock()
 	for i, k := range ks {
 		if i == limit {
-			out.Next = out.Items[limit-1].ID
+			out.Next = strconv.FormatUint(ks[limit-1].ID, 10)
 			break
 		}
 		r, here := live[k.ID]
@@ -310,6 +338,9 @@ func (m *MDMS) queryRollOuts(ctx context.Context, q api.RollOutQuery) (api.Page[
 			if r, err = firmware.Decode(k); err != nil {
 				return out, err
 			}
+		}
+		if q.Open && r.State != api.RollOutPending && r.State != api.RollOutRunning && r.State != api.RollOutPaused {
+			continue // the last of its meters are still being kept
 		}
 		if n := len(r.Target.Meters); n > 0 {
 			r.Target.Meters, r.Target.Listed = nil, n

@@ -315,7 +315,7 @@ func (m *MDMS) turn(ctx context.Context, ws []*work) (time.Duration, error) {
 	}
 	next = sooner(next, nextJudge, wall)
 	m.handOut()
-	if len(m.pending.Commands)+len(m.pending.Outages)+len(m.pending.Groups)+len(m.pending.Runs)+len(m.pending.Allowances)+len(m.trail)+len(m.pending.Interruptions)+len(m.pending.Maintenance)+len(m.pending.RollOuts) > 0 {
+	if len(m.pending.Commands)+len(m.pending.Outages)+len(m.pending.Groups)+len(m.pending.Runs)+len(m.pending.Allowances)+len(m.trail)+len(m.pending.Interruptions)+len(m.pending.Maintenance)+len(m.pending.RollOuts)+len(m.pending.RollOutMembers) > 0 {
 		next = min(next, notedWithin)
 	}
 	if m.flushing > 0 {

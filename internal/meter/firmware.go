@@ -191,8 +191,8 @@ func (m *core) offer(at uint32, f *record.Firmware) effects {
 	case img != nil && (f.RollOut < img.RollOut || img.State == record.ImageActivating):
 		return replied(m.imageState())
 	case img != nil && m.images.id == id && img.BlockSize == f.BlockSize && (img.State == record.ImageReceiving || img.State == record.ImageWhole):
-		if img.RollOut != f.RollOut || img.Activate != f.Activate {
-			img.RollOut, img.Activate = f.RollOut, f.Activate
+		if img.RollOut != f.RollOut || img.Activate != f.Activate || img.Expiry != f.Expiry {
+			img.RollOut, img.Activate, img.Expiry = f.RollOut, f.Activate, f.Expiry
 			m.dirty, m.newImage = true, true
 		}
 		fx := replied(m.imageState())
@@ -210,7 +210,7 @@ func (m *core) began(t *imageTask, err error) effects {
 		return replied(msg(record.TypeFirmwareState, s.Append(nil)))
 	}
 	f := t.offer
-	m.st.Image = &Image{RollOut: f.RollOut, Activate: f.Activate, BlockSize: f.BlockSize, Manifest: f.Manifest,
+	m.st.Image = &Image{RollOut: f.RollOut, Activate: f.Activate, Expiry: f.Expiry, BlockSize: f.BlockSize, Manifest: f.Manifest,
 		Have: make([]byte, (record.Blocks(t.manifest.Size, f.BlockSize)+7)/8)}
 	m.setImage(record.ImageReceiving, record.ImageFine)
 	m.follow()
@@ -272,7 +272,7 @@ func (m *core) verified(sum [sha256.Size]byte, err error) effects {
 func (m *core) commandActivate(id record.ImageID, e *Executed) {
 	img := m.st.Image
 	switch {
-	case img == nil || m.images.id != id || m.images.u == nil:
+	case img == nil || m.images.id != id || m.images.u == nil || img.State == record.ImageWhole && m.expired(img.Expiry):
 		e.Outcome, e.Detail = record.Refused, record.DetailImage
 	case img.State == record.ImageWhole:
 		img.Activate = record.ActivateNow
@@ -295,11 +295,28 @@ func (m *core) drop(id record.ImageID, e *Executed) {
 	}
 }
 
-// activation is the business time at which the image is to be activated; false if none waits for its time.
+// imageOver gives up an image of which the offer has expired: what its roll-out was for is over, and nobody can tell the meter any more that
+// it was cancelled. It returns what the centre is told, if it was given up now.
+func (m *core) imageOver(at uint32) (message, bool) {
+	img := m.st.Image
+	if img == nil || m.images.u == nil || img.State != record.ImageReceiving && img.State != record.ImageWhole {
+		return message{}, false
+	}
+	if m.tell(at); !m.expired(img.Expiry) {
+		return message{}, false
+	}
+	m.setImage(record.ImageFailed, record.ImageExpired)
+	return m.imageState(), true
+}
+
+// activation is the business time at which the image is to be activated; false if none waits for its time. One whose offer expires waits
+// for a clock that can tell when.
 func (m *core) activation() (int64, bool) {
 	img := m.st.Image
 	switch {
 	case img == nil || m.images.u == nil || img.State != record.ImageWhole || img.Activate == record.ActivateNever:
+		return 0, false
+	case img.Expiry != 0 && m.st.Unsynchronised:
 		return 0, false
 	case img.Activate == record.ActivateNow:
 		return 0, true

@@ -245,6 +245,77 @@ func TestDidNotStart(t *testing.T) {
 	}
 }
 
+// TestImageExpires: an image of which the offer has expired is not activated, neither at its time nor on command, and is given up; as long as the
+// clock is not synchronised it waits.
+func TestImageExpires(t *testing.T) {
+	img := imageOf(t, 1, 5, 100, nil)
+	whole := func(activate uint32) *core {
+		m := newTestCore(t0, func(c *config) { c.update = updateOf(NewMemorySlot(1000)) })
+		f := offerOf(&img, 7, activate)
+		f.Expiry = t0 + 100
+		m.install(t, "firmware", f.Append(nil))
+		for n := range 2 {
+			m.install(t, "block", img.Block(record.Header{}, n, 64).Append(nil))
+		}
+		return m
+	}
+	command := record.Command{ID: 1, Opcode: record.OpFirmwareActivate, Expiry: t0 + 1000}
+	command.SetImage(img.ID)
+	for _, activate := range []uint32{record.ActivateNow, record.ActivateNever, t0 + 50, t0 + 150} {
+		m := whole(activate)
+		if _, over := m.imageOver(t0 + 100); over || m.st.Image.State != record.ImageWhole {
+			t.Fatalf("%d: given up before its time", activate)
+		}
+		var kept State
+		if err := kept.Apply(m.st.Snapshot(nil)); err != nil || kept.Image.Expiry != t0+100 {
+			t.Fatalf("%d: kept %+v, %v", activate, kept.Image, err)
+		}
+		told, over := m.imageOver(t0 + 101)
+		if !over {
+			t.Fatalf("%d: it is not given up", activate)
+		}
+		if s := decode(t, told, record.DecodeFirmwareState); s.State != record.ImageFailed || s.Reason != record.ImageExpired {
+			t.Errorf("%d: told %+v", activate, s)
+		}
+		if _, waits := m.activation(); waits {
+			t.Errorf("%d: it waits for its time", activate)
+		}
+		if s, _ := m.install(t, "firmware", offerOf(&img, 8, record.ActivateNow).Append(nil)); s.State != record.ImageReceiving {
+			t.Errorf("%d: a new offer: %+v", activate, s)
+		}
+	}
+	late := whole(record.ActivateNever)
+	if r := late.resultOf(t, t0+101, command); r.Outcome != record.Refused || r.Detail != record.DetailImage {
+		t.Errorf("a command after its time: %+v", r)
+	}
+	m := whole(record.ActivateNow)
+	m.st.Unsynchronised = true
+	if _, waits := m.activation(); waits {
+		t.Error("activated by a clock that is not synchronised")
+	}
+	if m.setClock(t0 + 90); m.now != t0+90 {
+		t.Fatal(m.now)
+	}
+	if at, waits := m.activation(); !waits || at != 0 {
+		t.Error("not activated once the clock is synchronised")
+	}
+}
+
+// TestImageOfVersion4: what an older program kept is read; its image has no expiry.
+func TestImageOfVersion4(t *testing.T) {
+	img := imageOf(t, 1, 5, 100, nil)
+	s := State{Image: &Image{RollOut: 7, Activate: 8, BlockSize: 64, State: record.ImageWhole, Manifest: img.Raw, Have: []byte{3}}}
+	b := s.Snapshot(nil)
+	b[0] = 4
+	var got State
+	if err := got.Apply(b[:len(b)-4]); err != nil || got.Image == nil || got.Image.Activate != 8 || got.Image.Expiry != 0 {
+		t.Errorf("%+v, %v", got.Image, err)
+	}
+	if err := got.Apply(b); !errors.Is(err, ErrState) {
+		t.Errorf("four bytes too many: %v", err)
+	}
+}
+
 // TestFirmware: an agent receives an image over a broker, is stopped in the middle of it and goes on, verifies it, activates it at its
 // time and registers with the new version; the restart is announced before.
 func TestFirmware(t *testing.T) {

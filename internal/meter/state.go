@@ -60,6 +60,7 @@ type State struct {
 type Image struct {
 	RollOut   uint64
 	Activate  uint32
+	Expiry    uint32 // of the newest offer, after which it is not activated; 0: none
 	BlockSize uint16
 	State     record.ImageState
 	Reason    record.ImageReason
@@ -82,14 +83,14 @@ var ErrState = errors.New("not the state of a meter")
 // The encoding of a change: version, the fields of fixed length, the groups, the commands executed since the last change, the
 // whole list of cuts where it changed, changed windows, the firmware that runs, and the image where it changed. A snapshot is the change that leads from nothing to the state.
 const (
-	stateVersion = 4
+	stateVersion = 5
 	fixedSize    = 1 + 4*4 + 8 + 3*2 + 3 + 16 // and 4 for Spent, from version 2 on, and 4 for Counter, from version 3 on
 	executedSize = 36                         // 34 in version 1, which kept no expiries
 	flagUnsync   = 1 << 0
 	flagCuts     = 1 << 1
 
 	imageSame, imageThis, imageNone = 0, 1, 2
-	imageFixed                      = 8 + 4 + 2 + 1 + 1 + record.ManifestSize + 2
+	imageFixed                      = 8 + 4 + 2 + 1 + 1 + record.ManifestSize + 2 // and 4 for Expiry, from version 5 on
 )
 
 // append encodes the state behind dst, with the last n executed commands, some of its windows, and with its cuts and its image if
@@ -149,7 +150,7 @@ func (s *State) append(dst []byte, n int, windows []int, cuts, image bool) []byt
 	dst = be.AppendUint32(be.AppendUint64(append(dst, imageThis), i.RollOut), i.Activate)
 	dst = append(be.AppendUint16(dst, i.BlockSize), byte(i.State), byte(i.Reason))
 	dst = append(dst, i.Manifest[:]...)
-	return append(be.AppendUint16(dst, uint16(len(i.Have))), i.Have...)
+	return be.AppendUint32(append(be.AppendUint16(dst, uint16(len(i.Have))), i.Have...), i.Expiry)
 }
 
 // Snapshot encodes the whole state behind dst.
@@ -246,7 +247,7 @@ func (s *State) Apply(b []byte) error {
 	}
 	if version > 3 {
 		var err error
-		if b, err = n.applyImage(b); err != nil {
+		if b, err = n.applyImage(b, version); err != nil {
 			return err
 		}
 	}
@@ -258,7 +259,7 @@ func (s *State) Apply(b []byte) error {
 }
 
 // applyImage reads the firmware that runs, and the image where it changed.
-func (s *State) applyImage(b []byte) (rest []byte, err error) {
+func (s *State) applyImage(b []byte, version byte) (rest []byte, err error) {
 	be := binary.BigEndian
 	if len(b) < 5 {
 		return nil, fmt.Errorf("%d bytes for the firmware, want at least 5: %w", len(b), ErrState)
@@ -286,8 +287,16 @@ func (s *State) applyImage(b []byte) (rest []byte, err error) {
 	if err != nil || i.BlockSize < record.MinBlockSize || n != (record.Blocks(m.Size, i.BlockSize)+7)/8 {
 		return nil, fmt.Errorf("image with %d bytes of blocks of %d: %w", n, i.BlockSize, ErrState)
 	}
+	b = b[imageFixed+n:]
+	if version > 4 {
+		if len(b) < 4 {
+			return nil, fmt.Errorf("%d bytes behind the image, want 4: %w", len(b), ErrState)
+		}
+		i.Expiry = be.Uint32(b)
+		b = b[4:]
+	}
 	s.Image = i
-	return b[imageFixed+n:], nil
+	return b, nil
 }
 
 // applyWindows puts changed windows in the place of the old ones.

@@ -112,8 +112,17 @@ func (a *Agent) reverify(ctx context.Context) {
 // with the new firmware.
 func (a *Agent) activate(ctx context.Context, link Link) (restart bool, err error) {
 	a.mu.Lock()
-	at, waits := a.core.activation()
 	now := a.o.Clock.Unix()
+	if m, over := a.core.imageOver(now); over {
+		a.o.Logger.Info("image given up: its offer has expired", "meter", a.o.ID, "image", a.core.images.id.String())
+		a.push(m)
+		a.nudge()
+		if err := a.save(); err != nil {
+			a.mu.Unlock()
+			return false, err
+		}
+	}
+	at, waits := a.core.activation()
 	if !waits || int64(now) < at || a.gasp != nil || a.moved || a.connected && len(a.jobs)+len(a.out) > 0 {
 		a.mu.Unlock()
 		return false, nil

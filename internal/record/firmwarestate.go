@@ -43,20 +43,21 @@ type ImageReason uint8
 // The reasons.
 const (
 	ImageFine         ImageReason = 0
-	ImageUnsupported  ImageReason = 1 // the device takes no images
-	ImageSignature    ImageReason = 2 // by none of the keys that the device trusts
-	ImageModel        ImageReason = 3 // it is for another model
-	ImageOld          ImageReason = 4 // a newer version runs
-	ImageRoom         ImageReason = 5 // it is too large, in bytes or in blocks
-	ImageMemory       ImageReason = 6 // the memory for it failed
-	ImageHash         ImageReason = 7 // all blocks are there, and they are not the image that was signed
-	ImageDidNotStart  ImageReason = 8 // it was activated, and the old one runs
-	ImageNotActivated ImageReason = 9 // it could not be activated
+	ImageUnsupported  ImageReason = 1  // the device takes no images
+	ImageSignature    ImageReason = 2  // by none of the keys that the device trusts
+	ImageModel        ImageReason = 3  // it is for another model
+	ImageOld          ImageReason = 4  // a newer version runs
+	ImageRoom         ImageReason = 5  // it is too large, in bytes or in blocks
+	ImageMemory       ImageReason = 6  // the memory for it failed
+	ImageHash         ImageReason = 7  // all blocks are there, and they are not the image that was signed
+	ImageDidNotStart  ImageReason = 8  // it was activated, and the old one runs
+	ImageNotActivated ImageReason = 9  // it could not be activated
+	ImageExpired      ImageReason = 10 // its offer expired before it was
 )
 
 // String is the reason's name.
 func (r ImageReason) String() string {
-	names := [...]string{"", "unsupported", "signature", "model", "version", "room", "memory", "hash", "did-not-start", "not-activated"}
+	names := [...]string{"", "unsupported", "signature", "model", "version", "room", "memory", "hash", "did-not-start", "not-activated", "expired"}
 	if int(r) < len(names) {
 		return names[r]
 	}

@@ -191,6 +191,7 @@ type Commit struct {
 	Maintenance   []Maintenance  // replace those with the same id
 
 	Images         []Image         // one that exists already is left as it is
+	DropImages     []uint64        // ids; one that is not there is none
 	RollOuts       []RollOut       // replace those with the same id
 	RollOutMembers []RollOutMember // replace those of the same roll-out and device
 }

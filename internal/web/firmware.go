@@ -69,6 +69,11 @@ func (s *Server) firmwareCalls(h huma.API) {
 		func(ctx context.Context, in *ImageIn) (*out[api.Image], error) {
 			return one[api.ByID, api.Image](ctx, s, s.opt.AskTimeout, api.QueryImage, api.ByID{ID: in.ID})
 		})
+	huma.Register(h, withProblem(h, operation("delete-firmware", http.MethodDelete, imagePath+"/{id}", "firmware", "Delete a firmware image",
+		"It is kept no longer, and can be uploaded again. Refused while a roll-out of it has not ended; those that have stay known.")),
+		func(ctx context.Context, in *ImageIn) (*out[api.Image], error) {
+			return one[api.ImageDelete, api.Image](ctx, s, s.opt.AskTimeout, api.QueryImageDelete, api.ImageDelete{ID: in.ID, By: principal(ctx).Name})
+		})
 	create := operation("create-roll-out", http.MethodPost, "/v1/roll-outs", "firmware", "Roll an image out",
 		"To one meter, a list, all below a path, a group, or those that a query finds now. From as many meters on as `center --approve-from` says it waits until another person has approved it.")
 	create.DefaultStatus = http.StatusCreated

@@ -36,6 +36,12 @@ func answerFirmware(c *centre) {
 	})
 	answer(c, api.QueryImages, func(struct{}) (api.Page[api.Image], error) { return api.Page[api.Image]{Items: []api.Image{img}}, nil })
 	answer(c, api.QueryImage, func(api.ByID) (api.Image, error) { return img, nil })
+	answer(c, api.QueryImageDelete, func(q api.ImageDelete) (api.Image, error) {
+		if q.ID != testImage {
+			return api.Image{}, api.Conflict("roll-out 100 of image %s has not ended", q.ID)
+		}
+		return img, nil
+	})
 	answer(c, api.QueryRollOutCreate, func(q api.RollOutRequest) (api.RollOut, error) {
 		made := r
 		made.By = q.By
@@ -77,6 +83,11 @@ func TestFirmwareUpload(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &r); err != nil || resp.StatusCode != http.StatusOK || len(r.History) != 2 || !strings.HasSuffix(r.History[1].Detail, ": why") {
 		t.Errorf("status %d, %s, %v", resp.StatusCode, text, err)
 	}
+	for id, want := range map[string]int{testImage: http.StatusOK, "00000000000000ff": http.StatusConflict} {
+		if resp, text := s.do(http.MethodDelete, imagePath+"/"+id, ""); resp.StatusCode != want {
+			t.Errorf("delete %s: status %d, %s", id, resp.StatusCode, text)
+		}
+	}
 	for _, tc := range []struct{ method, path, body string }{
 		{http.MethodPost, "/v1/roll-outs", `{"image":"x","target":{"meter":"M1"}}`}, {http.MethodPost, "/v1/roll-outs", `{"image":"` + testImage + `","target":{}}`},
 		{http.MethodPost, "/v1/roll-outs", `{"image":"` + testImage + `","target":{"meter":"M1"},"blockSize":5000}`},
@@ -88,6 +99,9 @@ func TestFirmwareUpload(t *testing.T) {
 	}
 	if got := rightFor(http.MethodPost, imagePath); got != api.RightOperate {
 		t.Errorf("an upload needs %s", got)
+	}
+	if got := rightFor(http.MethodDelete, imagePath+"/"+testImage); got != api.RightOperate {
+		t.Errorf("to delete an image needs %s", got)
 	}
 	if got := rightFor(http.MethodPost, "/v1/roll-outs/100/approve"); got != api.RightApprove {
 		t.Errorf("an approval needs %s", got)

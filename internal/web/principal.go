@@ -59,7 +59,7 @@ func rightFor(method, path string) api.Right {
 		return api.RightApprove
 	case path == "/v1/commands", strings.HasPrefix(path, "/v1/commands/"), path == "/v1/maintenance", strings.HasPrefix(path, "/v1/maintenance/"),
 		strings.HasPrefix(path, "/v1/outages/"),
-		path == imagePath, path == "/v1/roll-outs", strings.HasPrefix(path, "/v1/roll-outs/"):
+		path == imagePath, strings.HasPrefix(path, imagePath+"/"), path == "/v1/roll-outs", strings.HasPrefix(path, "/v1/roll-outs/"):
 		return api.RightOperate
 	}
 	return api.RightEdit

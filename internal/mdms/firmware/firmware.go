@@ -57,7 +57,7 @@ const (
 	DefaultRate        = 8 << 10
 	DefaultTotalRate   = 1 << 20
 	DefaultExpiry      = 14 * 24 * time.Hour
-	MaxExpiry          = 365 * 24 * time.Hour
+	MaxExpiry          = 30 * 24 * time.Hour // as long as a command may last: one that has its image dropped lasts as long as the offer does
 	DefaultApproveFrom = 100
 )
 
@@ -72,13 +72,14 @@ const (
 )
 
 const (
-	maxTries     = 3         // receptions that end with a wrong hash, or activations that fail, before the meter has failed
-	perTick      = 400       // messages in one Tick, so that the loop stays responsive
-	asleepBudget = 24 << 10  // bytes that lie at a gateway for one wake-up: it keeps 32 KiB
-	overhead     = 64        // bytes that a message is longer on its way than its payload, about
-	resendWindow = 256       // blocks that a state tells about
-	historyMost  = 100       // transitions kept with a roll-out
-	never        = 1<<63 - 1 // of member.due
+	maxTries      = 3         // receptions that end with a wrong hash, or activations that fail, before the meter has failed
+	perTick       = 400       // messages in one Tick, so that the loop stays responsive
+	asleepBudget  = 24 << 10  // bytes that lie at a gateway for one wake-up: it keeps 32 KiB
+	overhead      = 64        // bytes that a message is longer on its way than its payload, about
+	resendWindow  = 256       // blocks that a state tells about
+	historyMost   = 100       // transitions kept with a roll-out
+	membersAtOnce = 1000      // that Changed hands out: a roll-out to a million meters holds up no commit
+	never         = 1<<63 - 1 // of member.due
 )
 
 // state is that of a meter in a roll-out. The numbers are in the store.
@@ -163,8 +164,7 @@ type rollOut struct {
 	deadline time.Time
 	lasts    time.Duration // from the approval on
 
-	members []member // never grows: pointers into it are kept
-	byDev   map[*cim.EndDevice]*member
+	members []member         // never grows: pointers into it are kept
 	lanes   map[string]*lane // by path
 	order   []*lane
 	counts  [states]int
@@ -176,7 +176,9 @@ type rollOut struct {
 	dirty        bool
 	kept         bool // Changed handed it out, so it may go out
 	stored       time.Time
-	dirtyMembers []*member
+	dirtyMembers []*member // to be kept
+	more         bool      // of these some are to be handed out without waiting for the next look at the roll-out
+	listing      bool      // not all meters were handed out yet: the document lists them
 }
 
 func (r *rollOut) open() bool {

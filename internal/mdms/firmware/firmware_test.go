@@ -444,6 +444,8 @@ func TestDecisions(t *testing.T) {
 		"maxFailures": func(q *api.RollOutRequest) { q.MaxFailures = -1 },
 		"expiresIn":   func(q *api.RollOutRequest) { q.ExpiresIn = 59 },
 		"activateAt":  func(q *api.RollOutRequest) { past := w.now.Add(-time.Hour); q.ActivateAt = &past },
+		"too late":    func(q *api.RollOutRequest) { at := w.now.Add(2 * time.Hour); q.ActivateAt, q.ExpiresIn = &at, 3600 },
+		"too long":    func(q *api.RollOutRequest) { q.ExpiresIn = int(MaxExpiry/time.Second) + 1 },
 		"both":        func(q *api.RollOutRequest) { at := w.now.Add(time.Hour); q.ActivateAt, q.OnCommand = &at, true },
 	} {
 		q := api.RollOutRequest{Image: w.img.ID.String(), Target: api.Target{Path: "C1"}}

@@ -1,9 +1,11 @@
 package firmware
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"slices"
 	"time"
@@ -33,6 +35,8 @@ type engineDoc struct {
 	Activate uint32        `json:"activate,omitempty"`
 	Lasts    time.Duration `json:"lasts,omitempty"`
 	Widened  bool          `json:"widened,omitempty"`
+	// Meters are all of them, until each was kept by itself: the differences of their ordinals, ascending, as varints.
+	Meters []byte `json:"meters,omitempty"`
 }
 
 // Decode gives the API form of a roll-out from the store.
@@ -55,38 +59,34 @@ func (e *Engine) touchMember(m *member) {
 }
 
 // Changed hands out what changed since the last call. From now on the engine may send what belongs to the roll-outs in it: commit them
-// before the next Tick. A roll-out is handed out at most once a second; of its meters a restart asks anew.
+// before the next Tick. A roll-out is handed out at most once a second, and of the meters of all some at a time: what a restart does not
+// find it asks anew. One that has ended stays open in the store until all of its meters are there as they ended.
 func (e *Engine) Changed() Changes {
 	now := e.o.Wall()
 	out := Changes{Audit: e.trail}
 	e.trail = nil
+	left := membersAtOnce
 	for _, r := range slices.Clone(e.order) {
-		if !r.dirty || r.kept && r.open() && now.Before(r.stored.Add(keepEvery)) {
+		due := r.dirty && (!r.kept || !r.open() || !now.Before(r.stored.Add(keepEvery)))
+		if !due && !r.more {
 			continue
 		}
-		r.dirty, r.stored = false, now
-		doc := e.view(r)
-		whole, err := json.Marshal(kept{doc, engineDoc{r.activate, r.lasts, r.widened}})
-		if err == nil {
-			doc.Target = short(doc.Target)
-			var data []byte
-			if data, err = json.Marshal(doc); err == nil {
-				e.events++
-				out.Events = append(out.Events, api.Event{SpecVersion: "1.0", ID: fmt.Sprintf("%d-%x-%x", r.id, now.UnixNano(), e.events), Type: "wattbus." + api.EventFirmware + ".v1",
-					Subject: r.doc.ID, Source: "/roll-out/" + r.doc.ID, Time: now.UTC(), ContentType: "application/json", Data: data})
-			}
-		}
-		if err != nil { // cannot happen: times are within years 0 to 9999, and nothing else can fail
-			e.log.Error("roll-out not encoded", "roll_out", r.id, "error", err)
-			continue
-		}
-		out.RollOuts = append(out.RollOuts, store.RollOut{ID: r.id, Open: r.open(), Doc: whole})
-		for _, m := range r.dirtyMembers {
+		n := min(left, len(r.dirtyMembers))
+		for _, m := range r.dirtyMembers[:n] {
 			m.dirty = false
 			out.Members = append(out.Members, store.RollOutMember{RollOut: r.id, Device: m.dev.Ordinal, State: uint8(m.state), Reason: uint8(m.reason), Changed: m.changed})
 		}
-		r.dirtyMembers = nil
-		if !r.open() {
+		r.dirtyMembers = r.dirtyMembers[n:]
+		left -= n
+		if r.more = len(r.dirtyMembers) > 0; !r.more {
+			r.dirtyMembers = nil
+		}
+		whole := !r.more && (r.listing || !r.open()) // with the last of its meters
+		r.listing = r.listing && r.more
+		if due || whole {
+			e.handOut(r, due, now, &out)
+		}
+		if !r.open() && !r.more {
 			delete(e.open, r.id)
 			e.order = slices.DeleteFunc(e.order, func(x *rollOut) bool { return x == r })
 			continue
@@ -100,6 +100,62 @@ func (e *Engine) Changed() Changes {
 		}
 	}
 	return out
+}
+
+// handOut adds the document of a roll-out, and the event that tells of it.
+func (e *Engine) handOut(r *rollOut, tell bool, now time.Time, out *Changes) {
+	r.dirty, r.stored = false, now
+	doc := e.view(r)
+	keep := kept{doc, engineDoc{Activate: r.activate, Lasts: r.lasts, Widened: r.widened}}
+	if r.listing {
+		keep.Engine.Meters = r.ordinals()
+	}
+	whole, err := json.Marshal(keep)
+	if err == nil && tell {
+		doc.Target = short(doc.Target)
+		var data []byte
+		if data, err = json.Marshal(doc); err == nil {
+			e.events++
+			out.Events = append(out.Events, api.Event{SpecVersion: "1.0", ID: fmt.Sprintf("%d-%x-%x", r.id, now.UnixNano(), e.events), Type: "wattbus." + api.EventFirmware + ".v1",
+				Subject: r.doc.ID, Source: "/roll-out/" + r.doc.ID, Time: now.UTC(), ContentType: "application/json", Data: data})
+		}
+	}
+	if err != nil { // cannot happen: times are within years 0 to 9999, and nothing else can fail
+		e.log.Error("roll-out not encoded", "roll_out", r.id, "error", err)
+		return
+	}
+	out.RollOuts = append(out.RollOuts, store.RollOut{ID: r.id, Open: r.open() || r.more, Doc: whole})
+}
+
+// ordinals lists all meters of a roll-out in few bytes.
+func (r *rollOut) ordinals() []byte {
+	all := make([]uint32, len(r.members))
+	for i := range r.members {
+		all[i] = r.members[i].dev.Ordinal
+	}
+	slices.Sort(all)
+	var b []byte
+	last := uint32(0)
+	for _, n := range all {
+		b = binary.AppendUvarint(b, uint64(n-last))
+		last = n
+	}
+	return b
+}
+
+// eachOrdinal calls f with what ordinals listed.
+func eachOrdinal(b []byte, f func(uint32)) error {
+	last := uint64(0)
+	for len(b) > 0 {
+		d, n := binary.Uvarint(b)
+		if n <= 0 || last+d > math.MaxUint32 {
+			return errors.New("its list of meters is broken")
+		}
+		last += d
+		f(uint32(last))
+		b = b[n:]
+	}
+	return nil
 }
 
 // short is a target without the names of a list.
@@ -201,6 +257,9 @@ func (e *Engine) Restore(open []store.RollOut, members func(rollOut uint64, f fu
 		r := &rollOut{id: k.ID, doc: doc.RollOut, size: uint16(doc.BlockSize), rate: max(doc.Rate, 1), activate: doc.Engine.Activate, lasts: doc.Engine.Lasts,
 			deadline: doc.Expires, first: doc.Progress.First, widened: doc.Engine.Widened, kept: doc.State != api.RollOutPending, stored: now}
 		r.doc.Progress = api.RollOutProgress{First: r.first}
+		if doc.State == api.RollOutDone { // and not all of its meters were kept as they ended: they are asked
+			r.doc.State = api.RollOutRunning
+		}
 		var devices []*cim.EndDevice
 		of := map[*cim.EndDevice]store.RollOutMember{}
 		if err := members(k.ID, func(m store.RollOutMember) error {
@@ -212,10 +271,24 @@ func (e *Engine) Restore(open []store.RollOut, members func(rollOut uint64, f fu
 		}); err != nil {
 			return err
 		}
+		if err := eachOrdinal(doc.Engine.Meters, func(n uint32) {
+			if dev, ok := e.o.Device(n); ok {
+				if _, there := of[dev]; !there {
+					devices = append(devices, dev)
+				}
+			}
+		}); err != nil {
+			errs = append(errs, fmt.Errorf("open roll-out %d in the store: %w", k.ID, err))
+		}
 		e.enlist(r, devices)
 		for i := range r.members {
 			m := &r.members[i]
-			was := of[m.dev]
+			was, there := of[m.dev]
+			if !there { // the centre died before it was kept
+				e.touchMember(m)
+				r.listing, r.more = true, true
+				continue
+			}
 			r.counts[waiting]--
 			m.state, m.reason, m.changed = state(was.State), record.ImageReason(was.Reason), was.Changed
 			r.counts[m.state]++
@@ -224,6 +297,11 @@ func (e *Engine) Restore(open []store.RollOut, members func(rollOut uint64, f fu
 			}
 		}
 		e.take(r)
+		if !r.open() { // it ended, and not all of its meters were kept as they ended
+			r.dirty = true
+			e.endRest(r)
+			continue
+		}
 		v, err := record.ParseFirmwareVersion(r.doc.Version)
 		for i := range r.members {
 			m := &r.members[i]

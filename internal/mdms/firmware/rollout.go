@@ -57,6 +57,7 @@ func (e *Engine) Create(req api.RollOutRequest) (api.RollOut, error) {
 		r.doc.History[0].State, r.doc.History[0].Detail = r.doc.State, why
 	}
 	r.deadline = r.doc.Expires
+	r.listing = true
 	e.take(r)
 	for i := range r.members {
 		m := &r.members[i]
@@ -109,6 +110,10 @@ func (e *Engine) check(req *api.RollOutRequest) (*rollOut, error) {
 		if now := e.o.Clock.Now(); at < now.Unix()-60 || at >= math.MaxUint32 {
 			return nil, api.BadRequest("activateAt", "%s, want a time that is to come, now it is %s", req.ActivateAt.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 		}
+		if end := e.o.Clock.Deadline(r.lasts); !req.ActivateAt.Before(end) && !end.Before(e.o.Clock.Now()) {
+			return nil, api.BadRequest("activateAt", "%s, but the roll-out expires at %s, and no meter activates the image after that: want an earlier time, or a longer expiresIn",
+				req.ActivateAt.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339))
+		}
 		r.activate = uint32(at)
 	}
 	img, ok := e.o.Image(id)
@@ -152,21 +157,24 @@ func (e *Engine) room(devices []*cim.EndDevice) error {
 
 // enlist makes the members, those of the first stage first: which ones these are follows from their ids, and is spread over all.
 func (e *Engine) enlist(r *rollOut, devices []*cim.EndDevice) {
-	keys := make(map[*cim.EndDevice]uint64, len(devices))
-	for _, dev := range devices {
-		h := fnv.New64a()
+	type keyed struct {
+		key uint64
+		dev *cim.EndDevice
+	}
+	keys := make([]keyed, len(devices))
+	h := fnv.New64a()
+	for i, dev := range devices {
+		h.Reset()
 		_, _ = h.Write([]byte(dev.ID)) // never fails
 		x := h.Sum64()
-		keys[dev] = (x ^ x>>33) * 0xff51afd7ed558ccd
+		keys[i] = keyed{(x ^ x>>33) * 0xff51afd7ed558ccd, dev}
 	}
-	slices.SortFunc(devices, func(a, b *cim.EndDevice) int { return cmp.Or(cmp.Compare(keys[a], keys[b]), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(keys, func(a, b keyed) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.dev.ID, b.dev.ID)) })
 	r.members = make([]member, len(devices))
-	r.byDev = make(map[*cim.EndDevice]*member, len(devices))
 	r.reasons = map[record.ImageReason]int{}
 	r.counts[waiting] = len(devices)
-	for i, dev := range devices {
-		r.members[i] = member{r: r, dev: dev, due: never}
-		r.byDev[dev] = &r.members[i]
+	for i, k := range keys {
+		r.members[i] = member{r: r, dev: k.dev, due: never}
 	}
 }
 
@@ -264,8 +272,15 @@ func (e *Engine) settle(r *rollOut, now time.Time) {
 
 // conclude ends a roll-out; what has not ended of it ends with it.
 func (e *Engine) conclude(r *rollOut, state string, now time.Time, detail string) {
+	e.step(r, state, now, detail)
+	e.endRest(r)
+	e.note(r, "end", audit.Centre, map[string]any{"state": state, "states": e.view(r).Progress.States, "why": detail})
+}
+
+// endRest ends the meters of a roll-out that has ended.
+func (e *Engine) endRest(r *rollOut) {
 	rest := cancelled
-	if state == api.RollOutExpired {
+	if r.doc.State == api.RollOutExpired {
 		rest = expired
 	}
 	r.lanes, r.order = nil, nil
@@ -277,8 +292,6 @@ func (e *Engine) conclude(r *rollOut, state string, now time.Time, detail string
 			e.end(m, rest, record.ImageFine)
 		}
 	}
-	e.step(r, state, now, detail)
-	e.note(r, "end", audit.Centre, map[string]any{"state": state, "states": e.view(r).Progress.States, "why": detail})
 }
 
 func (e *Engine) step(r *rollOut, state string, now time.Time, detail string) {
@@ -339,6 +352,16 @@ func (e *Engine) Do(a api.RollOutAction) (api.RollOut, error) {
 func (e *Engine) decided(r *rollOut, a api.RollOutAction, now time.Time) {
 	at := now.UTC()
 	r.doc.Approval.By, r.doc.Approval.Time, r.doc.Approval.Comment = a.By, &at, a.Comment
+}
+
+// Uses names a roll-out of an image that has not ended; "" if there is none.
+func (e *Engine) Uses(image string) string {
+	for _, r := range e.order {
+		if r.open() && r.doc.Image == image {
+			return r.doc.ID
+		}
+	}
+	return ""
 }
 
 // Reached lists the meters of a roll-out that has just ended which may hold its image and do not run it: they are to drop it.

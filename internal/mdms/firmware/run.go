@@ -153,6 +153,9 @@ func (e *Engine) Tick(now time.Time) (next time.Time) {
 		if r.dirty {
 			sooner(r.stored.Add(keepEvery))
 		}
+		if r.more {
+			sooner(now)
+		}
 	}
 	return next
 }

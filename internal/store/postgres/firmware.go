@@ -17,6 +17,9 @@ func (s *Store) putFirmware(ctx context.Context, tx pgx.Tx, c *store.Commit) err
 		m := &c.Images[i]
 		b.Queue(`INSERT INTO image (id, recorded, doc, data) VALUES ($1,$2,$3,$4) ON CONFLICT DO NOTHING`, int64(m.ID), int64(m.Recorded), m.Doc, m.Data)
 	}
+	for _, id := range c.DropImages {
+		b.Queue(`DELETE FROM image WHERE id = $1`, int64(id))
+	}
 	for i := range c.RollOuts {
 		r := &c.RollOuts[i]
 		b.Queue(`INSERT INTO roll_out (id, open, doc) VALUES ($1,$2,$3) ON CONFLICT (id) DO UPDATE SET open = excluded.open, doc = excluded.doc`, int64(r.ID), r.Open, r.Doc)

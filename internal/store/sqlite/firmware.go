@@ -17,6 +17,11 @@ func (s *Store) putFirmware(ctx context.Context, tx *sql.Tx, c *store.Commit) er
 			return fmt.Errorf("store %s: firmware image %016x: %w", s.path, m.ID, err)
 		}
 	}
+	for _, id := range c.DropImages {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM image WHERE id = ?`, int64(id)); err != nil {
+			return fmt.Errorf("store %s: drop firmware image %016x: %w", s.path, id, err)
+		}
+	}
 	for i := range c.RollOuts {
 		r := &c.RollOuts[i]
 		if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO roll_out (id, open, doc) VALUES (?, ?, ?)`, int64(r.ID), r.Open, r.Doc); err != nil {

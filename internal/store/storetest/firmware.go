@@ -34,6 +34,11 @@ func firmware(t *testing.T, b *bench) {
 	if _, err := b.Image(t.Context(), 6); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("an image that is not there: %v", err)
 	}
+	b.commit(&store.Commit{DropImages: []uint64{young.ID, 6}}, true)
+	same(t, "images without the dropped one", list(t, func(f func(store.Image) error) error { return b.Images(t.Context(), f) }), []store.Image{old})
+	if _, err := b.Image(t.Context(), young.ID); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an image that was dropped: %v", err)
+	}
 	got, err := b.RollOut(t.Context(), 10)
 	if err != nil {
 		t.Fatal(err)
