@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,18 +42,20 @@ func (b *Bus) PublishEvent(kind, name, id string, ev api.Event) error {
 // time, in order. subject is the one below "wb.ev."; ev is the CloudEvent as JSON. A subscriber that falls behind by 64 MiB
 // loses events, which is counted. stop ends it after the call under way.
 func (b *Bus) SubscribeEvents(filter string, f func(subject string, ev []byte)) (stop func(), err error) {
+	// The other way round a probe in between would take this subscription for one of another program.
+	b.interest.add(EventSubjects+filter, 1)
 	s, err := b.subscribe(EventSubjects+filter, "", func(m *nats.Msg) {
 		if m.Header.Get(probeHeader) == "" {
 			f(strings.TrimPrefix(m.Subject, EventSubjects), m.Data)
 		}
 	})
 	if err != nil {
+		b.interest.add(EventSubjects+filter, -1)
 		return nil, err
 	}
-	b.interest.add(EventSubjects+filter, 1)
 	return func() {
-		b.interest.add(EventSubjects+filter, -1)
 		b.unsubscribe(s)
+		b.interest.add(EventSubjects+filter, -1)
 	}, nil
 }
 
@@ -68,18 +71,13 @@ type interest struct {
 	mu      sync.Mutex
 	filters map[string]int // subscriptions of this process
 	version int
-	known   map[string]*answer // by kind.name
+	known   map[eventType]*Interest
 }
 
-type answer struct {
-	yes     bool
-	at      time.Time
-	version int
-	asking  bool
-}
+type eventType struct{ kind, name string }
 
 func (i *interest) init() {
-	i.filters, i.known = make(map[string]int), make(map[string]*answer)
+	i.filters, i.known = make(map[string]int), make(map[eventType]*Interest)
 }
 
 func (i *interest) add(filter string, n int) {
@@ -89,60 +87,81 @@ func (i *interest) add(filter string, n int) {
 		delete(i.filters, filter)
 	}
 	i.version++
-}
-
-// EventInterest reports whether somebody listens to events of the kind and name, as of at most a second ago; for what is
-// only produced while somebody does. It sees every subscription of this process, and those of other programs whose filter
-// takes in all devices ("wb.ev.meter.reading.*" or wider).
-func (b *Bus) EventInterest(kind, name string) bool {
-	i := &b.interest
-	key := kind + "." + name
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	a := i.known[key]
-	if a == nil {
-		a = &answer{}
-		i.known[key] = a
+	for _, x := range i.known {
+		x.local.Store(i.local(x.subject))
+		x.fresh.Store(false)
 	}
-	if a.version != i.version || a.at.IsZero() {
-		a.version = i.version
-		if a.yes = i.local(key); a.yes {
-			a.at = time.Now()
-			return true
-		}
-		a.at = time.Time{}
-	}
-	if time.Since(a.at) > interestAge && !a.asking {
-		// The first question is answered with no; the answer to it is there at the next.
-		a.asking = true
-		select {
-		case <-b.done:
-		default:
-			b.work.Go(func() { b.probe(key, a) })
-		}
-	}
-	return a.yes
 }
 
 // local is called with i.mu held.
-func (i *interest) local(key string) bool {
+func (i *interest) local(subject string) bool {
 	for f := range i.filters {
-		if collide(f, EventSubjects+key+".>") {
+		if collide(f, subject+">") {
 			return true
 		}
 	}
 	return false
 }
 
-// probe asks the server: a request that nobody listens to is answered by it at once.
-func (b *Bus) probe(key string, a *answer) {
-	m := nats.NewMsg(EventSubjects + key + "." + probeID)
-	m.Header.Set(probeHeader, "1")
-	_, err := b.nc.RequestMsg(m, probeWait)
+// Interest knows whether somebody listens to the events of a kind and name.
+type Interest struct {
+	bus     *Bus
+	subject string // to the device's id
+	local   atomic.Bool
+	far     atomic.Bool // another program does, as the server last said
+	fresh   atomic.Bool // it said so less than interestAge ago, or is being asked
+}
+
+// Interest returns what knows of the events of a kind and name, for those who ask often.
+func (b *Bus) Interest(kind, name string) *Interest {
 	i := &b.interest
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	a.asking = false
-	a.at = time.Now()
-	a.yes = i.local(key) || err == nil || errors.Is(err, nats.ErrTimeout)
+	x := i.known[eventType{kind, name}]
+	if x == nil {
+		x = &Interest{bus: b, subject: EventSubjects + kind + "." + name + "."}
+		x.local.Store(i.local(x.subject))
+		i.known[eventType{kind, name}] = x
+	}
+	return x
+}
+
+// EventInterest reports whether somebody listens to events of the kind and name; see Somebody.
+func (b *Bus) EventInterest(kind, name string) bool { return b.Interest(kind, name).Somebody() }
+
+// Somebody reports whether somebody listens, as of at most a second ago where it is asked all the time; for what is only produced
+// while somebody does. It sees every subscription of this process, and those of other programs whose filter takes in all devices
+// ("wb.ev.meter.reading.*" or wider). It neither waits nor allocates: the first question is answered with no, and what the server
+// says to it is there at the next.
+func (x *Interest) Somebody() bool {
+	if x.local.Load() {
+		return true
+	}
+	if !x.fresh.Load() && x.fresh.CompareAndSwap(false, true) {
+		select {
+		case <-x.bus.done:
+		default:
+			x.bus.work.Go(x.probe)
+		}
+	}
+	return x.far.Load()
+}
+
+// probe asks the server: a request that nobody listens to is answered by it at once.
+func (x *Interest) probe() {
+	i := &x.bus.interest
+	i.mu.Lock()
+	version := i.version
+	i.mu.Unlock()
+	m := nats.NewMsg(x.subject + probeID)
+	m.Header.Set(probeHeader, "1")
+	_, err := x.bus.nc.RequestMsg(m, probeWait)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.version != version { // it may have been one of this process that listened
+		x.fresh.Store(false)
+		return
+	}
+	x.far.Store(err == nil || errors.Is(err, nats.ErrTimeout))
+	time.AfterFunc(interestAge, func() { x.fresh.Store(false) })
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -100,13 +99,6 @@ func BenchmarkIngest(b *testing.B) {
 		}
 		return out
 	}
-	cpu := func() time.Duration {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-			b.Fatal(err)
-		}
-		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
 	var used time.Duration
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -114,11 +106,11 @@ func BenchmarkIngest(b *testing.B) {
 		b.StopTimer()
 		bs := make4()
 		advance(clk, t0+slot*1800+60)
-		start := cpu()
+		start := processor(b)
 		b.StartTimer()
 		turn(bs...)
 		b.StopTimer()
-		used += cpu() - start
+		used += processor(b) - start
 		b.StartTimer()
 	}
 	n := float64(b.N) * size * group

@@ -22,7 +22,7 @@ func (m *MDMS) enter(w *work, now uint32) {
 	if m.o.Clock.Paused() {
 		speed = 0
 	}
-	listening := m.outbox.listening(topic.Meter, api.EventReading)
+	listening := m.outbox.readings()
 	for i := range w.batches {
 		b := &w.batches[i]
 		if b.Sequence <= m.position[b.Stream] {

@@ -102,7 +102,7 @@ func New(o Options) (*MDMS, error) {
 }
 
 func build(o Options) (*MDMS, error) {
-	m := &MDMS{o: o, log: o.Logger, work: make(chan *work), byID: map[string]*device{}, outbox: outbox{bus: o.Bus, clock: o.Clock}, position: map[string]uint64{}, sender: sender{in: make(chan store.Out, outQueue)}}
+	m := &MDMS{o: o, log: o.Logger, work: make(chan *work), byID: map[string]*device{}, outbox: newOutbox(o.Bus, o.Clock), position: map[string]uint64{}, sender: sender{in: make(chan store.Out, outQueue)}}
 	m.ledger = newLedger(m.loadSurely)
 	m.ledger.setDeadlines(o.Deadlines)
 	m.judge = newJudge(o.VEE.Rules)

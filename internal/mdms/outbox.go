@@ -22,7 +22,21 @@ type outbox struct {
 	ready   []api.Event
 	states  []*device  // to be told as events of type state
 	wanted  bus.Wanted // by other systems, in this turn
+
+	// Who listens on the bus to what a turn always asks about.
+	ofReadings, ofStates *bus.Interest
 }
+
+func newOutbox(b *bus.Bus, clk *clock.Clock) outbox {
+	o := outbox{bus: b, clock: clk}
+	if b != nil { // books have none
+		o.ofReadings, o.ofStates = b.Interest(topic.Meter, api.EventReading), b.Interest(topic.Meter, api.EventState)
+	}
+	return o
+}
+
+// readings reports whether somebody wants the events of readings, in this turn.
+func (o *outbox) readings() bool { return o.wanted[api.EventReading] || o.ofReadings.Somebody() }
 
 // listening reports whether somebody wants events of a kind and name.
 func (o *outbox) listening(kind, name string) bool {
@@ -95,7 +109,7 @@ func cellIn(r *dayRow, t uint32) (int, bool) {
 func (m *MDMS) tellStates() {
 	states := m.outbox.states
 	m.outbox.states = states[:0]
-	if !m.outbox.listening(topic.Meter, api.EventState) && len(states) > 100 {
+	if len(states) == 0 || len(states) > 100 && !m.outbox.wanted[api.EventState] && !m.outbox.ofStates.Somebody() {
 		return // nobody listens: not worth the work
 	}
 	seen := map[*device]bool{}
