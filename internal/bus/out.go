@@ -42,6 +42,7 @@ type OutPosition struct {
 	Pending uint64 // messages that it has not confirmed; each holds up to OutEvents events
 	Done    uint64 // sequence up to which it has confirmed all, 0 for none
 	First   uint64 // sequence of the oldest message that is kept
+	Last    uint64 // of the newest one
 }
 
 // EnsureTarget makes sure that there is a target that wants the events: it gets those that are made from now on, or from where
@@ -123,7 +124,24 @@ func (b *Bus) TargetPosition(ctx context.Context, name string) (OutPosition, err
 		return OutPosition{}, fmt.Errorf("bus: look at target %s: %w", name, err)
 	}
 	i := c.CachedInfo()
-	return OutPosition{Pending: i.NumPending + uint64(i.NumAckPending), Done: i.AckFloor.Stream, First: s.CachedInfo().State.FirstSeq}, nil
+	return OutPosition{Pending: i.NumPending + uint64(i.NumAckPending), Done: i.AckFloor.Stream, First: s.CachedInfo().State.FirstSeq,
+		Last: s.CachedInfo().State.LastSeq}, nil
+}
+
+// OutTime tells when the first message of those that are kept, from the sequence on, was committed; zero if there is none.
+func (b *Bus) OutTime(ctx context.Context, seq uint64) (time.Time, error) {
+	s, err := b.js.Stream(ctx, StreamOut)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("bus: look at stream %s: %w", StreamOut, err)
+	}
+	m, err := s.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(OutSubject))
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return time.Time{}, nil
+	case err != nil:
+		return time.Time{}, fmt.Errorf("bus: look at message %d of %s: %w", seq, StreamOut, err)
+	}
+	return m.Time, nil
 }
 
 // Wanted are the names of events that targets want.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -159,6 +161,46 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// TestLag: the age of what waits is told from the moment it waits, also for a target that was never there, and over a restart.
+func TestLag(t *testing.T) {
+	t.Parallel()
+	addr := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
+	r := newRig(t, fmt.Sprintf("targets:\n- {name: hook, type: webhook, url: 'http://%s', events: [reading]}\n- {name: rest, type: webhook, url: 'http://%s', events: [reading], paused: true}\n", addr, addr))
+	if s := r.status("hook"); s.LagSeconds != 0 || s.PendingBatches != 0 {
+		t.Errorf("%+v", s)
+	}
+	began := time.Now()
+	r.publish(10)
+	r.waits("hook", "refused")
+	r.until("it lags", func() bool { s := r.status("hook"); return s.LagSeconds > 0 && s.PendingBatches == 1 })
+	r.stop()
+	r.run()
+	r.publish(10)
+	r.waits("hook", "refused")
+	for _, name := range []string{"hook", "rest"} {
+		var s api.TargetStatus
+		r.until("what waits longest counts", func() bool { s = r.status(name); return s.PendingBatches == 2 })
+		if age := time.Since(began).Seconds(); s.LagSeconds <= 0 || s.LagSeconds > age {
+			t.Errorf("%s: a lag of %v s, after %v s", name, s.LagSeconds, age)
+		}
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })}
+	served := make(chan error, 1)
+	go func() { served <- h.Serve(ln) }()
+	t.Cleanup(func() { h.Close(); <-served })
+	r.until("all is delivered", func() bool {
+		s := r.status("hook")
+		return s.Sent == 20 && s.LagSeconds == 0 && s.PendingBatches == 0 && s.State == api.TargetConnected
+	})
+	if s := r.status("rest"); s.LagSeconds <= 0 || s.PendingBatches != 2 || s.State != api.TargetPaused {
+		t.Errorf("%+v", s)
+	}
+}
+
 // taker is a session that takes so many events and then fails.
 type taker struct{ n int }
 
@@ -213,6 +255,8 @@ func TestDeliver(t *testing.T) {
 		{9, 10, 10, false, 3},
 		{12, 0, 0, true, 5},
 		{13, 10, 10, false, 6}, // 12 went meanwhile
+		{13, 10, 0, false, 6},  // comes again
+		{9, 10, 0, false, 6},
 	} {
 		n, err := r.deliver(t.Context(), &taker{tc.takes}, batch(tc.seq, 10))
 		if n != tc.want || (err != nil) != tc.fails || r.status.LostBatches != tc.lost {

@@ -49,7 +49,10 @@ type runner struct {
 
 	mu     sync.Mutex
 	status api.TargetStatus
-	oldest time.Time // commit of the oldest message that is being delivered; zero: none
+	oldest struct { // message that is not confirmed
+		seq uint64    // it, or the first that is kept behind it
+		at  time.Time // its commit
+	}
 }
 
 func newRunner(s Spec, d *deps, b *bus.Bus, m *metrics) (*runner, error) {
@@ -120,7 +123,7 @@ func (r *runner) round(ctx context.Context) (progress bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if r.last == 0 {
+	if r.last == 0 || r.last > pos.Last { // a stream that was made anew counts from the beginning
 		r.last = pos.Done
 	}
 	r.tell(api.TargetConnected, nil)
@@ -147,14 +150,19 @@ func (r *runner) round(ctx context.Context) (progress bool, err error) {
 				return err
 			}
 		}
-		r.note(func(*api.TargetStatus) { r.oldest = time.Time{} })
 		return nil
 	})
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = context.Cause(ctx) // why it was
+	}
 	return progress, err
 }
 
 // deliver hands over what the target wants of a message; n is how many events were settled.
 func (r *runner) deliver(ctx context.Context, s session, b *bus.OutBatch) (n int, err error) {
+	if b.Sequence <= r.last {
+		return 0, nil // a target so slow that the bus sent it again meanwhile, or the confirmation got lost
+	}
 	if r.last > 0 && b.Sequence > r.last+1 {
 		lost := b.Sequence - r.last - 1
 		r.log.Error("events were not kept long enough for this target; set it back after they are there again, or allow more", "batches_lost", lost)
@@ -162,11 +170,6 @@ func (r *runner) deliver(ctx context.Context, s session, b *bus.OutBatch) (n int
 		r.note(func(t *api.TargetStatus) { t.LostBatches += int64(lost) })
 		r.last = b.Sequence - 1 // told once, also if this one has to be tried again
 	}
-	r.note(func(*api.TargetStatus) {
-		if r.oldest.IsZero() {
-			r.oldest = b.Time
-		}
-	})
 	r.events = r.events[:0]
 	for e := range b.All() {
 		if r.filter.match(&e) {
@@ -319,16 +322,36 @@ func up(state string) float64 {
 // look brings the status up to date.
 func (r *runner) look(ctx context.Context) api.TargetStatus {
 	pos, err := r.bus.TargetPosition(ctx, r.spec.Name)
+	var since time.Time
+	if err == nil && pos.Pending > 0 {
+		since, err = r.waitsSince(ctx, max(pos.Done+1, pos.First))
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err == nil {
-		r.status.PendingBatches = int64(pos.Pending)
-	}
-	r.status.LagSeconds = 0
-	if !r.oldest.IsZero() {
-		r.status.LagSeconds = max(time.Since(r.oldest).Seconds(), 0)
+	if err == nil { // else it stays at what was seen last
+		r.status.PendingBatches, r.status.LagSeconds = int64(pos.Pending), 0
+		if !since.IsZero() {
+			r.status.LagSeconds = max(time.Since(since).Seconds(), 0)
+		}
 	}
 	r.m.pending.WithLabelValues(r.spec.Name).Set(float64(r.status.PendingBatches))
 	r.m.lag.WithLabelValues(r.spec.Name).Set(r.status.LagSeconds)
 	return r.status
+}
+
+// waitsSince tells when the oldest message that is not confirmed, the first from the sequence on, was committed.
+func (r *runner) waitsSince(ctx context.Context, seq uint64) (time.Time, error) {
+	r.mu.Lock()
+	known := r.oldest
+	r.mu.Unlock()
+	if known.seq == seq && !known.at.IsZero() {
+		return known.at, nil
+	}
+	at, err := r.bus.OutTime(ctx, seq)
+	if err == nil {
+		r.mu.Lock()
+		r.oldest.seq, r.oldest.at = seq, at
+		r.mu.Unlock()
+	}
+	return at, err
 }

@@ -43,10 +43,19 @@ func (s *Server) targetHealth(ctx context.Context, within time.Duration, roles m
 		if t.Well() {
 			here++
 		}
-		lag = max(lag, t.LagSeconds)
+		if t.State != api.TargetPaused {
+			lag = max(lag, t.LagSeconds)
+		}
 	}
-	roles["targets"] = "ok"
-	if here < len(got.Items) {
+	switch {
+	case here < len(got.Items):
 		roles["targets"] = fmt.Sprintf("%d of %d are away; the oldest events that wait are %.0f s old", len(got.Items)-here, len(got.Items), lag)
+	case lag >= slowTarget:
+		roles["targets"] = fmt.Sprintf("all are there; the oldest events that wait are %.0f s old", lag)
+	default:
+		roles["targets"] = "ok"
 	}
 }
+
+// slowTarget is how old events may become, in seconds, before a target that is there counts as behind.
+const slowTarget = 60
