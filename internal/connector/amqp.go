@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -278,13 +279,32 @@ func (a *amqpReplies) drop(ctx context.Context, address string) {
 }
 
 func (a *amqpSource) request(replies *amqpReplies, r *amqp.Receiver, m *amqp.Message) *request {
-	q := &request{body: m.GetData()}
-	if v, ok := m.Value.(string); ok && q.body == nil { // a TextMessage of JMS
+	q := &request{body: bytes.Join(m.Data, nil)}
+	switch v := m.Value.(type) {
+	case nil:
+	case string: // a TextMessage of JMS
 		q.body = []byte(v)
+	case []byte:
+		q.body = v
+	case map[string]any, map[any]any:
+		q.wrong = "a map"
+	case []any:
+		q.wrong = "a list"
+	default:
+		q.wrong = fmt.Sprintf("the value %.40s", fmt.Sprint(v))
+	}
+	if m.Sequence != nil {
+		q.wrong = "a sequence"
 	}
 	text := func(name string) string {
-		v, _ := m.ApplicationProperties[name].(string) // absent or of another type: not given
-		return v
+		switch v := m.ApplicationProperties[name].(type) {
+		case nil:
+			return ""
+		case string:
+			return v
+		default:
+			return fmt.Sprint(v)
+		}
 	}
 	q.token, q.key = text(tokenProperty), text(keyProperty)
 	replyTo := ""

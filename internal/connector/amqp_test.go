@@ -6,10 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/bus"
 )
 
 // rabbitServer is where Debian has the server; the one in the PATH insists on being a service.
@@ -67,8 +69,8 @@ func (r *rabbit) client(args ...string) *program {
 }
 
 // TestAMQP: a program that speaks AMQP 1.0 takes 10,000 readings from a durable queue of RabbitMQ, those of a meter in order, and
-// misses none while it, and then RabbitMQ, is killed and started again; it asks for commands and gets the results, and opens the breaker of
-// a meter through a centre and a concentrator.
+// misses none while it, and then RabbitMQ, is killed and started again; it asks for commands and gets the results; what is malformed is answered
+// and becomes a dead letter that names the field and the offset; and it opens the breaker of a meter through a centre and a concentrator.
 func TestAMQP(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -125,6 +127,39 @@ func TestAMQP(t *testing.T) {
 			if got := p.expect(t, `^answer (\S+) (\S+) (.*)$`); got[1] != fmt.Sprintf("order-%d", n) || got[2] != tc.status || !strings.Contains(got[3], tc.want) {
 				t.Errorf("%q", got[0])
 			}
+		}
+	}
+	malformed := []struct{ body, detail string }{
+		{"text:no JSON", "at offset 1: invalid character 'o'"},
+		{`text:{"target":{"meter":"M1"},"type":7}`, "type: at offset 32: number, want a string"},
+		{`text:{"target":{"meter":"M1"},"type":"disconnect","force":true}`, "force: at offset 53: a request has no such field"},
+		{`text:{"target":{"meter":"none"},"type":"ping"}`, "no meter none"},
+		{"binary:7b22747970650022", "at offset 6: invalid character"},
+		{"binary:fffe00", "at offset 0: invalid character"},
+		{"number:7", "the message's body is the value 7, want JSON"},
+		{"map:ping", "the message's body is a map, want JSON"},
+		{"list:ping", "the message's body is a list, want JSON"},
+		{"none:", "the message has 0 bytes"},
+	}
+	args := []string{"malformed", "amqp://" + rmq.addr, "/queue/wattbus.commands", "operator"}
+	for _, m := range malformed {
+		args = append(args, m.body)
+	}
+	p = rmq.client(args...)
+	for _, m := range malformed {
+		if got := p.expect(t, `^answer (\S+) (.*)$`); got[1] != "400" && got[1] != "404" {
+			t.Errorf("%s: %q", m.body, got[0])
+		}
+	}
+	letters, err := r.bus.DeadLetters(t.Context(), 100, 0)
+	if err != nil || len(letters) != 1+len(malformed) { // the viewer's, and these
+		t.Errorf("%d dead letters, %v", len(letters), err)
+	}
+	for _, m := range malformed {
+		if !slices.ContainsFunc(letters, func(l bus.DeadLetter) bool {
+			return l.Reason == "command" && l.Topic == "target/mq/commands" && strings.Contains(l.Detail, m.detail)
+		}) {
+			t.Errorf("no dead letter says %q: %+v", m.detail, letters)
 		}
 	}
 	if n := made(); n != 1 {

@@ -1,12 +1,10 @@
 package connector
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
@@ -48,6 +46,7 @@ type request struct {
 	key   string // the asker's own, in its place; "" for none
 	token string
 	body  []byte
+	wrong string // what its body is instead of text; "" for nothing
 	// answer sends an answer to where the asker wants it; nil: nowhere.
 	answer func(ctx context.Context, status, contentType string, body []byte) error
 	// done takes the message off the other side's hands.
@@ -175,16 +174,15 @@ func render(cmd api.Command, err error) (status, contentType string, body []byte
 func (c *commander) create(ctx context.Context, q *request) (api.Command, error) {
 	r, p := c.check(q)
 	if p != nil {
-		c.log.Warn("request refused", "why", p.Detail)
-		letter := bus.DeadLetter{Topic: "target/" + c.spec.Name + "/commands", Reason: "command", Detail: p.Error(), Received: time.Now().UTC(), Payload: q.body}
-		if err := c.bus.PublishDead(ctx, letter); err != nil {
-			c.log.Warn("request that was refused is not kept", "error", err)
-		}
+		c.bury(ctx, q, p)
 		return api.Command{}, p
 	}
 	for wait := minWait; ; wait = min(2*wait, maxWait) {
 		cmd, err := bus.Request[api.CommandRequest, api.Command](ctx, c.bus, api.QueryCommandCreate, r)
 		if !unavailable(err) {
+			if errors.As(err, &p) && p.Status < 500 {
+				c.bury(ctx, q, p)
+			}
 			return cmd, err
 		}
 		select { // the key keeps it from being made twice
@@ -192,6 +190,15 @@ func (c *commander) create(ctx context.Context, q *request) (api.Command, error)
 			return cmd, ctx.Err()
 		case <-time.After(wait):
 		}
+	}
+}
+
+// bury keeps a request that was refused.
+func (c *commander) bury(ctx context.Context, q *request, p *api.Problem) {
+	c.log.Warn("request refused", "why", p.Error())
+	letter := bus.DeadLetter{Topic: "target/" + c.spec.Name + "/commands", Reason: "command", Detail: p.Error(), Received: time.Now().UTC(), Payload: q.body}
+	if err := c.bus.PublishDead(ctx, letter); err != nil {
+		c.log.Warn("request that was refused is not kept", "error", err)
 	}
 }
 
@@ -209,6 +216,8 @@ func (c *commander) check(q *request) (r api.CommandRequest, p *api.Problem) {
 		return r, &api.Problem{Title: "Unauthorized", Status: 401, Detail: "the property " + tokenProperty + " is nobody's token"}
 	case !who.May(api.RightOperate):
 		return r, &api.Problem{Title: "Forbidden", Status: 403, Detail: fmt.Sprintf("%s may not do this: it needs the right %q", who.Name, api.RightOperate)}
+	case q.wrong != "":
+		return r, api.BadRequest("", "the message's body is %s, want JSON as of POST /v1/commands, as text", q.wrong)
 	case len(q.body) == 0 || len(q.body) > maxRequest:
 		return r, api.BadRequest("", "the message has %d bytes, want JSON as of POST /v1/commands, at most %d", len(q.body), maxRequest)
 	}
@@ -219,13 +228,8 @@ func (c *commander) check(q *request) (r api.CommandRequest, p *api.Problem) {
 	if key == "" || len(key) > 200 {
 		return r, api.BadRequest(keyProperty, "want this property, or an id of the message, of 1 to 200 bytes: it keeps a message that comes twice from being carried out twice")
 	}
-	d := json.NewDecoder(bytes.NewReader(q.body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
-		return r, api.BadRequest("", "%v", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return r, api.BadRequest("", "want one JSON object")
+	if r, p = parse(q.body); p != nil {
+		return r, p
 	}
 	r.By, r.Key = who.Name, c.spec.Name+"/"+key
 	return r, nil

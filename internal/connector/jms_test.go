@@ -260,7 +260,7 @@ func TestJMSCommands(t *testing.T) {
 		{"", body, "401", "no property wattbus_token"},
 		{"stranger", body, "401", "nobody's token"},
 		{"viewer", body, "403", "needs the right"},
-		{"operator", `{"target":{"meter":"M1"},"type":"disconnect","force":true}`, "400", "force"},
+		{"operator", `{"target":{"meter":"M1"},"type":"disconnect","force":true}`, "400", "at offset 53: a request has no such field"},
 		{"operator", `{"target":{"meter":"none"},"type":"ping"}`, "404", "none"},
 	} {
 		p := ask(tc.token, "", tc.body, 1)
@@ -270,6 +270,9 @@ func TestJMSCommands(t *testing.T) {
 	}
 	if n := made(); n != 2 {
 		t.Errorf("%d commands were made", n)
+	}
+	if letters, err := r.bus.DeadLetters(t.Context(), 10, 0); err != nil || len(letters) != 5 {
+		t.Errorf("%d dead letters, %v", len(letters), err)
 	}
 
 	w := newWhole(t, fmt.Sprintf("targets:\n- {name: jms, type: stomp, url: 'stomp://%s', address: '/topic/whole.{name}', events: [command], commands: {address: /queue/wattbus.whole}}\n", a.stomp))

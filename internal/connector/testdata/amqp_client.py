@@ -68,5 +68,38 @@ class Request(MessagingHandler):
             event.connection.close()
 
 
-kind = {"subscribe": Subscribe, "request": Request}[sys.argv[1]]
+class Malformed(MessagingHandler):
+    """Sends messages with the bodies given, of which a request knows few, one after the other, and prints each answer."""
+
+    bodies = {"text": str, "binary": bytes.fromhex, "number": int, "map": lambda s: {"type": s}, "list": lambda s: [s], "none": lambda s: None}
+
+    def __init__(self, url, address, token, *bodies):
+        super().__init__()
+        self.url, self.address, self.token, self.left, self.sent = url, address, token, list(bodies), 0
+
+    def on_start(self, event):
+        c = event.container.connect(self.url, allowed_mechs="ANONYMOUS")
+        self.sender = event.container.create_sender(c, self.address, options=Durable())
+        event.container.create_receiver(c, "/queue/malformed")
+
+    def ask(self):
+        what, _, body = self.left.pop(0).partition(":")
+        self.sender.send(Message(id="malformed-%d" % self.sent, body=self.bodies[what](body), reply_to="/queue/malformed", correlation_id=self.sent,
+                                 properties={"wattbus_token": self.token}))
+        self.sent += 1
+
+    def on_sendable(self, event):
+        if self.sent == 0:
+            self.ask()
+
+    def on_message(self, event):
+        m = event.message
+        print("answer", m.properties["wattbus_status"], bytes(m.body).decode(), flush=True)
+        if self.left:
+            self.ask()
+        else:
+            event.connection.close()
+
+
+kind = {"subscribe": Subscribe, "request": Request, "malformed": Malformed}[sys.argv[1]]
 Container(kind(*sys.argv[2:])).run()
