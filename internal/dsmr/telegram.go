@@ -19,6 +19,7 @@ const (
 type Object struct {
 	Code   string   `json:"obis"`
 	Values []string `json:"values"`
+	Break  int      `json:"break,omitempty"` // value that begins a line of its own, as DSMR 2 has it for gas; 0: none does
 	line   int      // in the telegram it was decoded from, from 1
 	at     int      // offset of the code
 	offs   []int    // of the values
@@ -154,6 +155,9 @@ func (p *parser) object(s string, start int) error {
 		p.t.Objects = os
 	}
 	o := &os[len(os)-1]
+	if i == 0 && o.Break == 0 {
+		o.Break = len(o.Values)
+	}
 	for i < len(s) {
 		if s[i] != '(' {
 			return at(o.Code, p.line, start+i, format.ErrSyntax, "%q between values", s[i])
@@ -205,7 +209,13 @@ func (t *Telegram) Append(dst []byte) ([]byte, error) {
 			return dst, fmt.Errorf("dsmr: object %.40q: %v: %w", o.Code, err, format.ErrSyntax)
 		}
 		dst = append(dst, o.Code...)
-		for _, v := range o.Values {
+		if o.Break < 0 || o.Break > 0 && o.Break >= len(o.Values) {
+			return dst, fmt.Errorf("dsmr: %s: break %d, want the index of one of %d values: %w", o.Code, o.Break, len(o.Values), format.ErrValue)
+		}
+		for i, v := range o.Values {
+			if i == o.Break && i > 0 {
+				dst = append(dst, "\r\n"...)
+			}
 			if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' || r == '(' || r == ')' || r == '!' || r == '/' }) {
 				return dst, fmt.Errorf("dsmr: %s: value %.40q has a character that a telegram cannot hold: %w", o.Code, v, format.ErrSyntax)
 			}
