@@ -1,12 +1,14 @@
 package jsonmap
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"math/big"
+	"math/bits"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -40,14 +42,16 @@ type Mapping struct {
 	Name     string
 	interval uint16
 	zone     *time.Location
-	each     []string
+	each     []step
 	values   []compiled
+	docs     sync.Pool // of *document, whose memory is used again
 }
 
 type compiled struct {
 	value
-	path   []string
-	factor *big.Rat // to what the centre keeps
+	path     []step
+	factor   *big.Rat // to what the centre keeps
+	num, den uint64   // the same, where it is small; else 0
 }
 
 var units = map[string]map[string]int64{
@@ -55,6 +59,12 @@ var units = map[string]map[string]int64{
 	"power": {"W": 1, "kW": 1000, "MW": 1_000_000}, "voltage": {"V": 10}, "time": nil, "breaker": nil, "event": nil,
 	"clock": nil, "battery": nil, "breaker-open": nil, "tamper": nil, "estimated": nil, "power-lost": nil, "power-restored": nil, "battery-low": nil,
 }
+
+var (
+	breakers = map[string]cim.Breaker{"open": cim.BreakerOpen, "closed": cim.BreakerClosed, "ready": cim.BreakerReady}
+	flags    = map[string]uint16{"clock": cim.FlagClock, "battery": cim.FlagBattery, "breaker-open": cim.FlagBreakerOpen, "tamper": cim.FlagTamper, "estimated": cim.FlagEstimated}
+	supplies = map[string]cim.SupplyEvent{"power-lost": cim.SupplyLost, "power-restored": cim.SupplyRestored, "battery-low": cim.BatteryLow}
+)
 
 // Declares reports whether a file is one of this package: it has the key paths.
 func Declares(b []byte) bool {
@@ -82,6 +92,7 @@ func Parse(b []byte) (*Mapping, error) {
 	}
 	m := &Mapping{Name: f.Name, interval: uint16(f.Interval), zone: zone}
 	m.each = split(f.Each)
+	m.docs.New = func() any { return &document{} }
 	for _, v := range f.Paths {
 		c := compiled{value: v, path: split(v.Path), factor: big.NewRat(1, 1)}
 		us, known := units[v.Is]
@@ -106,16 +117,26 @@ func Parse(b []byte) (*Mapping, error) {
 			}
 			c.factor.Mul(c.factor, s)
 		}
+		if num, den := c.factor.Num(), c.factor.Denom(); num.BitLen() <= 32 && den.BitLen() <= 32 {
+			c.num, c.den = num.Uint64(), den.Uint64()
+		}
 		m.values = append(m.values, c)
 	}
 	return m, nil
 }
 
-func split(path string) []string {
+func split(path string) (steps []step) {
 	if path == "" {
 		return nil
 	}
-	return strings.Split(path, ".")
+	for part := range strings.SplitSeq(path, ".") {
+		index, err := strconv.Atoi(part)
+		if err != nil || index < 0 {
+			index = -1
+		}
+		steps = append(steps, step{part, index})
+	}
+	return steps
 }
 
 // rational reads a decimal number of bounded size: an exponent could make it as large as memory.
@@ -131,19 +152,24 @@ func rational(s string) (*big.Rat, bool) {
 
 // Read adds what a message says to r.
 func (m *Mapping) Read(b []byte, r *cim.MeterReading) error {
-	root, err := parse(b)
-	if err != nil {
+	d := m.docs.Get().(*document)
+	defer m.docs.Put(d)
+	if err := d.parse(b); err != nil {
 		return err
 	}
 	if m.each == nil {
-		return m.one(root, root, r)
+		return m.one(d, 0, r)
 	}
-	list := root.find(m.each)
-	if list == nil || list.items == nil {
-		return format.At(strings.Join(m.each, "."), root.at, format.ErrMissing, "an array")
+	list := d.find(0, m.each)
+	if list < 0 || d.nodes[list].kind != array {
+		names := make([]string, len(m.each))
+		for i := range m.each {
+			names[i] = m.each[i].name
+		}
+		return format.At(strings.Join(names, "."), d.nodes[0].at, format.ErrMissing, "an array")
 	}
-	for _, x := range list.items {
-		if err := m.one(x, root, r); err != nil {
+	for i := list + 1; i < d.nodes[list].end; i = d.nodes[i].end {
+		if err := m.one(d, i, r); err != nil {
 			return err
 		}
 	}
@@ -151,29 +177,29 @@ func (m *Mapping) Read(b []byte, r *cim.MeterReading) error {
 }
 
 // one reads the values of one instant. A path that an item does not have is looked for in the whole message.
-func (m *Mapping) one(item, root *node, r *cim.MeterReading) error {
+func (m *Mapping) one(d *document, item int, r *cim.MeterReading) error {
 	out := cim.Measurement{Interval: m.interval}
-	told := len(r.Events)
+	told, supply := len(r.Events), len(r.Supply)
 	for i := range m.values {
 		v := &m.values[i]
-		n := item.find(v.path)
-		if n == nil {
-			n = root.find(v.path)
+		n := d.find(item, v.path)
+		if n < 0 && item > 0 {
+			n = d.find(0, v.path)
 		}
-		if n == nil || n.value == nil {
+		if n < 0 || d.nodes[n].kind == null {
 			if v.Required {
-				return format.At(v.Path, item.at, format.ErrMissing, "a value")
+				return format.At(v.Path, d.nodes[item].at, format.ErrMissing, "a value")
 			}
 			continue
 		}
-		if err := v.read(n, m.zone, &out, r); err != nil {
+		if err := v.read(&d.nodes[n], m.zone, &out, r); err != nil {
 			return err
 		}
 	}
 	for i := told; i < len(r.Events); i++ {
 		r.Events[i].Time = out.Time
 	}
-	if out.Has != 0 || out.Flags != 0 || len(r.Supply) > 0 {
+	if out.Has != 0 || out.Flags != 0 || len(r.Supply) > supply {
 		r.Measurements = append(r.Measurements, out)
 	}
 	return nil
@@ -188,9 +214,8 @@ func (v *compiled) read(n *node, zone *time.Location, out *cim.Measurement, r *c
 	case "time":
 		return v.time(n, zone, out)
 	case "breaker":
-		s, _ := n.value.(string)
-		b, ok := map[string]cim.Breaker{"open": cim.BreakerOpen, "closed": cim.BreakerClosed, "ready": cim.BreakerReady}[s]
-		if !ok {
+		b, ok := breakers[n.s]
+		if !ok || n.kind != text {
 			return v.bad(n, `want "open", "closed" or "ready"`)
 		}
 		if out.Breaker = b; b != cim.BreakerClosed {
@@ -199,13 +224,12 @@ func (v *compiled) read(n *node, zone *time.Location, out *cim.Measurement, r *c
 		out.Set(cim.HasBreaker)
 		return nil
 	case "clock", "battery", "breaker-open", "tamper", "estimated", "power-lost", "power-restored", "battery-low":
-		on, ok := n.value.(bool)
-		if !ok {
+		if n.kind != isTrue && n.kind != isFalse {
 			return v.bad(n, "want true or false")
 		}
-		if on {
-			out.Flags |= map[string]uint16{"clock": cim.FlagClock, "battery": cim.FlagBattery, "breaker-open": cim.FlagBreakerOpen, "tamper": cim.FlagTamper, "estimated": cim.FlagEstimated}[v.Is]
-			if s := map[string]cim.SupplyEvent{"power-lost": cim.SupplyLost, "power-restored": cim.SupplyRestored, "battery-low": cim.BatteryLow}[v.Is]; s != 0 {
+		if n.kind == isTrue {
+			out.Flags |= flags[v.Is]
+			if s := supplies[v.Is]; s != 0 {
 				r.Supply = append(r.Supply, s)
 			}
 		}
@@ -232,30 +256,68 @@ func (v *compiled) read(n *node, zone *time.Location, out *cim.Measurement, r *c
 		r.Events = append(r.Events, cim.EndDeviceEvent{Code: uint16(x)})
 	case v.Is == "event" && x == 0:
 	default:
-		return v.bad(n, "%v is out of range", n.value)
+		return v.bad(n, "%.40s is out of range", n.s)
 	}
 	return nil
 }
 
 // number reads a number, also one in a string, and scales it. A fraction of what the centre keeps is cut off.
 func (v *compiled) number(n *node) (int64, error) {
-	var s string
-	switch x := n.value.(type) {
-	case json.Number:
-		s = x.String()
-	case string:
-		s = x
+	if n.kind != number && n.kind != text {
+		return 0, v.bad(n, "want a number")
 	}
-	x, ok := rational(s)
+	if x, ok := v.quickly(n.s); ok {
+		return x, nil
+	}
+	x, ok := rational(n.s)
 	if !ok {
 		return 0, v.bad(n, "want a number")
 	}
 	x.Mul(x, v.factor)
 	q := new(big.Int).Quo(x.Num(), x.Denom())
 	if !q.IsInt64() {
-		return 0, v.bad(n, "%s is too large", s)
+		return 0, v.bad(n, "%.40s is too large", n.s)
 	}
 	return q.Int64(), nil
+}
+
+// quickly reads and scales digits with a point among them. ok is false for all else, and what 64 bits do not hold.
+func (v *compiled) quickly(s string) (x int64, ok bool) {
+	digits, negative := strings.CutPrefix(s, "-")
+	var m uint64
+	places, point := 0, false
+	for i := range len(digits) {
+		c := digits[i]
+		switch {
+		case c == '.' && !point && i > 0 && i < len(digits)-1:
+			point = true
+			continue
+		case c < '0' || c > '9':
+			return 0, false
+		}
+		if m = 10*m + uint64(c-'0'); point {
+			places++
+		}
+	}
+	if len(digits) == 0 || len(digits) > 18 || places > 9 || v.den == 0 {
+		return 0, false
+	}
+	den := v.den
+	for range places {
+		den *= 10 // at most 2^32 × 10^9
+	}
+	hi, lo := bits.Mul64(m, v.num)
+	if hi >= den {
+		return 0, false
+	}
+	q, _ := bits.Div64(hi, lo, den)
+	if q > math.MaxInt64 {
+		return 0, false
+	}
+	if negative {
+		return -int64(q), true
+	}
+	return int64(q), true
 }
 
 func (v *compiled) time(n *node, zone *time.Location, out *cim.Measurement) error {
@@ -266,9 +328,8 @@ func (v *compiled) time(n *node, zone *time.Location, out *cim.Measurement) erro
 		if v.Form == "layout" {
 			layout = v.Layout
 		}
-		s, _ := n.value.(string)
-		t, err := time.ParseInLocation(layout, s, zone)
-		if err != nil {
+		t, err := time.ParseInLocation(layout, n.s, zone)
+		if err != nil || n.kind != text {
 			return v.bad(n, "want a time such as %s", layout)
 		}
 		unix = t.Unix()

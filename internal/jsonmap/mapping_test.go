@@ -1,11 +1,15 @@
 package jsonmap
 
 import (
+	"bytes"
+	"encoding/json"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/format"
@@ -104,6 +108,82 @@ func BenchmarkRead(b *testing.B) {
 		r.Reset()
 		if err := m.Read(text, &r); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// FuzzParse: what is well-formed is what encoding/json takes for it, and the values are the same.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{`{"a":[1,-0.5e+3,"x\u00e9\ud83d\ude00\n",true,false,null,{}],"b":{"c":[]}}`, ` [ ] `, `"\ud800"`, `01`, `1.`, `-`, `1e`, `{"a" 1}`, `{"a":1,}`, `[1 2]`, `nul`, `nulx`, "\"\x01\"", `"\x"`, `{1:2}`, `{`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var d document
+		err := d.parse(b)
+		if bounded := format.Reason(err) == "length" || err != nil && strings.Contains(err.Error(), "stands twice"); bounded {
+			return
+		}
+		if (err == nil) != json.Valid(b) {
+			t.Fatalf("%q: %v, and encoding/json says %v", b, err, json.Valid(b))
+		}
+		if err != nil || !utf8.Valid(b) {
+			return
+		}
+		dec := json.NewDecoder(bytes.NewReader(b))
+		dec.UseNumber()
+		var want any
+		if err := dec.Decode(&want); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.any(0); !reflect.DeepEqual(got, want) {
+			t.Fatalf("%q is %#v, want %#v", b, got, want)
+		}
+	})
+}
+
+// any is a node as encoding/json has it.
+func (d *document) any(i int) any {
+	n := d.nodes[i]
+	switch n.kind {
+	case null:
+		return nil
+	case isFalse, isTrue:
+		return n.kind == isTrue
+	case number:
+		return json.Number(n.s)
+	case text:
+		return n.s
+	}
+	list, members := []any{}, map[string]any{}
+	for k := i + 1; k < n.end; k = d.nodes[k].end {
+		list = append(list, d.any(k))
+		members[d.nodes[k].name] = d.any(k)
+	}
+	if n.kind == object {
+		return members
+	}
+	return list
+}
+
+// TestNumbers: what is reckoned quickly is what is reckoned exactly.
+func TestNumbers(t *testing.T) {
+	for _, unit := range []string{"Wh", "kWh", "MWh"} {
+		for _, scale := range []string{"", "0.1", "0.333", "1000000", "12345678901234567890"} {
+			text := "name: json\npaths: [{path: a, is: import, unit: " + unit
+			if scale != "" {
+				text += ", scale: '" + scale + "'"
+			}
+			m := mapping(t, text+"}]")
+			v := &m.values[0]
+			for _, s := range []string{"0", "1", "0.1", "12345.6789", "999999999999999999", "99999999999999999.9", "0.123456789", "0.1234567891", "1e3", "1E-2", "-5", "-0.999", "000.5", "9223372036854775807", ".5", "5.", "", "-", "1.2.3"} {
+				quick, err := v.number(&node{kind: number, s: s})
+				exact := *v
+				exact.den = 0
+				slow, slowErr := exact.number(&node{kind: number, s: s})
+				if quick != slow || (err == nil) != (slowErr == nil) {
+					t.Errorf("%s × %s %s: %d, %v, want %d, %v", s, scale, unit, quick, err, slow, slowErr)
+				}
+			}
 		}
 	}
 }
