@@ -20,7 +20,6 @@ import (
 	"github.com/wattbus/wattbus/internal/echonet"
 	"github.com/wattbus/wattbus/internal/format"
 	"github.com/wattbus/wattbus/internal/formats"
-	"github.com/wattbus/wattbus/internal/jsonmap"
 	"github.com/wattbus/wattbus/internal/record/descriptor"
 )
 
@@ -64,7 +63,7 @@ func newFormatCheck(a *app) *cobra.Command {
 
 // checkDeclaration reads a declaration and returns the event of its messages.
 func checkDeclaration(name string) (event string, err error) {
-	b, err := os.ReadFile(name)
+	b, err := formats.ReadFile(name)
 	if err != nil {
 		return "", err
 	}
@@ -72,18 +71,6 @@ func checkDeclaration(name string) (event string, err error) {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	return event, nil
-}
-
-func loadLayout(name string) (*descriptor.Layout, error) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	l, err := descriptor.Parse(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return l, nil
 }
 
 // formatChoice says of which format a message is.
@@ -112,26 +99,11 @@ func (o *formatChoice) codec(unit echonet.Scale) (codec, error) {
 	case (o.layout == "") == (o.event == ""):
 		return codec{}, usagef("flags --layout and --event: want one of them")
 	case o.layout != "":
-		if b, err := os.ReadFile(o.layout); err == nil && jsonmap.Declares(b) {
-			m, err := jsonmap.Parse(b)
-			if err != nil {
-				return codec{}, fmt.Errorf("flag --layout: %s: %w", o.layout, err)
-			}
-			plain := func(b []byte) (any, error) { return json.RawMessage(b), m.Read(b, &cim.MeterReading{}) }
-			return codec{plain, func(doc []byte) ([]byte, error) { return doc, m.Read(doc, &cim.MeterReading{}) }, m.Read}, nil
-		}
-		if b, err := os.ReadFile(o.layout); err == nil && dlms.Declares(b) {
-			l, err := dlms.Parse(b)
-			if err != nil {
-				return codec{}, fmt.Errorf("flag --layout: %s: %w", o.layout, err)
-			}
-			return o.dlms(l)
-		}
-		l, err := loadLayout(o.layout)
+		c, err := o.declared()
 		if err != nil {
 			return codec{}, fmt.Errorf("flag --layout: %w", err)
 		}
-		return codec{func(b []byte) (any, error) { return l.Decode(b) }, l.Encode, l.Read}, nil
+		return c, nil
 	case o.event == "el":
 		return codec{
 			func(b []byte) (any, error) {
@@ -188,6 +160,27 @@ func (o *formatChoice) codec(unit echonet.Scale) (codec, error) {
 	return codec{}, usagef("flag --event: %q, want el, p1 or dlms; a layout of your own is named with --layout", o.event)
 }
 
+// declared is the codec of the declaration of --layout.
+func (o *formatChoice) declared() (codec, error) {
+	b, err := formats.ReadFile(o.layout)
+	if err != nil {
+		return codec{}, err
+	}
+	_, r, err := formats.Parse(b)
+	if err != nil {
+		return codec{}, fmt.Errorf("%s: %w", o.layout, err)
+	}
+	switch r := r.(type) {
+	case *dlms.Layout:
+		return o.dlms(r)
+	case *descriptor.Layout:
+		return codec{func(b []byte) (any, error) { return r.Decode(b) }, r.Encode, r.Read}, nil
+	}
+	// A mapping: the message is JSON already.
+	plain := func(b []byte) (any, error) { return json.RawMessage(b), r.Read(b, &cim.MeterReading{}) }
+	return codec{plain, func(doc []byte) ([]byte, error) { return doc, r.Read(doc, &cim.MeterReading{}) }, r.Read}, nil
+}
+
 // opener deciphers what meters of the key file enciphered.
 func (o *formatChoice) opener() (func([]byte) ([]byte, error), error) {
 	var keys *dlms.Keys
@@ -233,13 +226,14 @@ func (o *formatChoice) dlms(l *dlms.Layout) (codec, error) {
 func (a *app) input(arg string, inBase64 bool) ([]byte, error) {
 	switch {
 	case arg == "-":
-		b, err := io.ReadAll(io.LimitReader(a.In, maxInput+1))
-		if err != nil || len(b) > maxInput {
-			return nil, errors.Join(err, fmt.Errorf("standard input: more than %d bytes, or cut off", maxInput))
-		}
-		return b, nil
+		return readInput("standard input", a.In)
 	case strings.HasPrefix(arg, "@"):
-		return os.ReadFile(arg[1:])
+		f, err := os.Open(arg[1:])
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return readInput(arg[1:], f)
 	case inBase64:
 		b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(arg))
 		if err != nil {
@@ -250,6 +244,17 @@ func (a *app) input(arg string, inBase64 bool) ([]byte, error) {
 	b, err := hex.DecodeString(strings.NewReplacer(" ", "", ":", "", "\n", "").Replace(strings.TrimPrefix(arg, "0x")))
 	if err != nil {
 		return nil, usagef("%.40q: want hexadecimal digits, @FILE or - for standard input: %v", arg, err)
+	}
+	return b, nil
+}
+
+func readInput(name string, in io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(in, maxInput+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", name, err)
+	case len(b) > maxInput:
+		return nil, fmt.Errorf("%s: more than %d bytes, want one message", name, maxInput)
 	}
 	return b, nil
 }

@@ -5,14 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// maxDeclaration is the largest declaration, in bytes.
-const maxDeclaration = 1 << 20
+// MaxDeclaration is the size of the largest declaration, in bytes.
+const MaxDeclaration = 1 << 20
 
 // Declaration is what every declaration of a format begins with; a format's own file embeds it inline.
 type Declaration struct {
@@ -24,16 +26,56 @@ type Declaration struct {
 
 // Strict reads a declaration into what into points to, and refuses keys that this does not have.
 func Strict(b []byte, into any) error {
-	if len(b) > maxDeclaration {
-		return fmt.Errorf("%d bytes, want at most 1 MiB", len(b))
+	if len(b) > MaxDeclaration {
+		return fmt.Errorf("%d bytes, want at most %d", len(b), MaxDeclaration)
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	dec.KnownFields(true)
 	err := dec.Decode(into)
-	if errors.Is(err, io.EOF) {
+	var wrong *yaml.TypeError
+	switch {
+	case errors.Is(err, io.EOF):
 		return errors.New("the file is empty")
+	case errors.As(err, &wrong):
+		errs := make([]error, len(wrong.Errors))
+		for i, s := range wrong.Errors {
+			errs[i] = errors.New(inWords(s))
+		}
+		return errors.Join(errs...)
+	case err != nil:
+		return err
 	}
-	return err
+	if err = dec.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
+		return errors.New("there is something behind the declaration: want one declaration a file, without another ---")
+	}
+	return nil
+}
+
+var (
+	unknownKey = regexp.MustCompile(`field (.+) not found in type \S+`)
+	wrongKind  = regexp.MustCompile("cannot unmarshal !!(\\w+)(?: `(.*)`)? into (\\S+)")
+	kinds      = map[string]string{"seq": "a list", "map": "keys and values"}
+	wants      = map[string]string{"string": "a text", "bool": "true or false", "int": "a whole number", "uint16": "a whole number from 0 to 65535"}
+)
+
+// inWords says without the names of our types what the YAML library found wrong.
+func inWords(s string) string {
+	s = unknownKey.ReplaceAllString(s, "key $1 is not known here; docs/formats.md lists the keys")
+	if m := wrongKind.FindStringSubmatch(s); m != nil {
+		got, want := kinds[m[1]], wants[strings.TrimLeft(m[3], "*")]
+		if got == "" {
+			got = strconv.Quote(m[2])
+		}
+		switch {
+		case want != "":
+		case strings.HasPrefix(m[3], "[]"):
+			want = "a list"
+		default:
+			want = "keys and values"
+		}
+		s = wrongKind.ReplaceAllLiteralString(s, got+", want "+want)
+	}
+	return s
 }
 
 // Check returns the zone, and all that is wrong with the head. reserved is a name of which messages come under the event of that name;

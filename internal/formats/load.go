@@ -3,6 +3,7 @@ package formats
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/dlms"
+	"github.com/wattbus/wattbus/internal/format"
 	"github.com/wattbus/wattbus/internal/jsonmap"
 	"github.com/wattbus/wattbus/internal/record/descriptor"
 )
@@ -20,6 +22,23 @@ const maxFiles = 1000
 // Reader is a declared format: a layout, a mapping, or the lists of DLMS pushes. It adds what a message says to a reading.
 type Reader interface {
 	Read(b []byte, r *cim.MeterReading) error
+}
+
+// ReadFile reads the file of a declaration.
+func ReadFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, format.MaxDeclaration+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > format.MaxDeclaration {
+		return nil, fmt.Errorf("%s: more than %d bytes, which no declaration has", name, format.MaxDeclaration)
+	}
+	return b, nil
 }
 
 // Parse reads a declaration of any kind, and returns the event of its messages.
@@ -67,7 +86,7 @@ func (s *Set) Load() error {
 	var errs []error
 	from := map[string]string{}
 	for _, name := range names {
-		b, err := os.ReadFile(name)
+		b, err := ReadFile(name)
 		if err != nil {
 			return fmt.Errorf("format: %w", err)
 		}

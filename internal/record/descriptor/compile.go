@@ -131,6 +131,8 @@ func (c *compiler) list(fs []field, depth int) (ops []op, length int) {
 			switch gap := *f.Offset - at; {
 			case !fixed:
 				c.bad(f.Name, "offset", "stands behind a part of variable length, where fields can only follow each other")
+			case *f.Offset < 0:
+				c.bad(f.Name, "offset", "%d, want 0 or more", *f.Offset)
 			case gap < 0:
 				c.bad(f.Name, "offset", "%d lies within or before the field before, which ends at %d", *f.Offset, at)
 			case gap > maxSize:
@@ -373,6 +375,9 @@ func (c *compiler) limits(f *field, o *op) {
 	}
 	m.min, m.hasMin = bound("min", f.Min)
 	m.max, m.hasMax = bound("max", f.Max)
+	if m.hasMin && m.hasMax && m.min > m.max {
+		c.bad(f.Name, "min", "%d is above max, %d", m.min, m.max)
+	}
 	if m.unsigned = f.Unsigned; f.Unsigned && o.kind != kindPacked {
 		c.bad(f.Name, "unsigned", "is for type packed")
 	}
