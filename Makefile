@@ -21,8 +21,8 @@ race: ## all tests with the race detector
 fuzz: ## each fuzz test for FUZZTIME
 	./scripts/fuzz $(FUZZTIME)
 
-fuzz-nightly: ## each fuzz test of MQTT, of the broker and of the client for ten minutes, about four hours; PACKAGES=internal for all
-	./scripts/fuzz 10m $(or $(PACKAGES),internal/mqtt internal/broker internal/client)
+fuzz-nightly: ## each fuzz test of MQTT, of the broker, of the client and of the message formats for ten minutes, about six hours; PACKAGES=internal for all
+	./scripts/fuzz 10m $(or $(PACKAGES),internal/mqtt internal/broker internal/client internal/formats internal/record internal/echonet internal/dsmr internal/dlms internal/jsonmap internal/stomp)
 
 e2e: ## end to end only: kills, foreign meters and concentrators, whole history
 	$(GO) test -count=1 -v ./e2e/

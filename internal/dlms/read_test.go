@@ -263,7 +263,7 @@ func TestDeclarationRefused(t *testing.T) {
 		"name: dlms\nlists: [[{obis: 1-0:1.8.0, unit: Wh, scale: '3'}]]":                   "power of ten",
 		"name: dlms\nlists: [[{obis: 1-0:1.8.0}], [{obis: 1-0:2.8.0}]]":                    "list 2: another one has 1 values",
 		"name: dlms\nlists: [[{obis: 1-0:99.1.0, columns: [{obis: x}]}]]":                  "object 1: object 1: obis",
-		"name: dlms\nlists: [[{obis: 1-0:1.8.0, is: import}]]":                             "field is not found",
+		"name: dlms\nlists: [[{obis: 1-0:1.8.0, is: import}]]":                             "key is is not known here",
 		"name: dlms\nlists: [[{obis: 1-0:1.8.0, unit: Wh}, {obis: 1-0:1.8.0, unit: kWh}]]": "another unit or scale",
 	} {
 		if _, err := Parse([]byte(text)); !errors.Is(err, ErrDeclaration) || !strings.Contains(err.Error(), want) {
@@ -315,13 +315,36 @@ func FuzzNotification(f *testing.F) {
 		"E0 40 0001 0000 06 0F 40000000 00 E0 80 0002 0000 05 06 00001FC7"} {
 		f.Add(unhex(f, strings.ReplaceAll(s, " ", "")))
 	}
+	title, _ := ParseSystemTitle("4D4D4D0000BC614E")
+	key, err := NewKey([]byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0A\x0B\x0C\x0D\x0E\x0F"), nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	sealed, err := key.Seal(title, Encrypted, 1, unhex(f, "0F40000000000203"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(sealed)
+	keys, err := ReadKeys(strings.NewReader("M1 4D4D4D0000BC614E 000102030405060708090A0B0C0D0E0F\n"))
+	if err != nil {
+		f.Fatal(err)
+	}
 	l, err := Parse([]byte("name: dlms\ninterval: 15\nlists:\n  - [{obis: 1-0:1.7.0, unit: W}]\n  - [{obis: 0-0:96.1.0}, {obis: 1-0:99.1.0, columns: [{obis: 0-0:1.0.0}, {obis: 1-0:1.29.0, unit: Wh}]}]\n"))
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var n, again Notification
-		if n.Decode(b) != nil {
+		if _, err := ParseEnvelope(b); err != nil && format.Reason(err) == "other" {
+			t.Fatalf("%v has no reason", err)
+		}
+		if plain, err := keys.OpenAny(b); err == nil {
+			_ = n.Decode(plain)
+		}
+		if err := n.Decode(b); err != nil {
+			if format.Reason(err) == "other" {
+				t.Fatalf("%v has no reason", err)
+			}
 			return
 		}
 		once := n.Append(nil)
@@ -334,8 +357,19 @@ func FuzzNotification(f *testing.F) {
 		var r cim.MeterReading
 		_ = n.Read(&r, nil)
 		_ = n.Read(&r, l)
-		_, _ = ParseEnvelope(b)
 	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	var n Notification
+	if err := n.Decode(unhex(b, "0F 40000000 0C "+noon+" 0205 0907 4B464D5F303031 06 000004D2 10 FF38 16 02 12 0028")); err != nil {
+		b.Fatal(err)
+	}
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = n.Append(dst[:0])
+	}
 }
 
 func BenchmarkRead(b *testing.B) {

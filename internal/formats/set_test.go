@@ -149,3 +149,30 @@ func TestAssumedUnit(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 }
+
+// FuzzParse: whatever a file holds, it is a declaration that reads messages, or is told to be none.
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("../../examples/formats/*.yaml")
+	if err != nil || len(files) == 0 {
+		f.Fatal(files, err)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte("name: own\nlists: [[{obis: '1-0:1.8.0', unit: Wh}]]\n"))
+	f.Add([]byte("name: x\nfields: &f [{name: r, repeat: 2, fields: *f}]"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_, r, err := Parse(b)
+		if err != nil {
+			return
+		}
+		var m Message
+		if err := r.Read(make([]byte, 64), &m.MeterReading); err != nil && format.Reason(err) == "other" {
+			t.Fatalf("%v has no reason", err)
+		}
+	})
+}
