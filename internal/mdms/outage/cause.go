@@ -36,7 +36,7 @@ func (e *Engine) explain(o *outage, now uint32) {
 	case o.w != nil:
 		c.is(causePlanned, "maintenance", o.w.from, 0, "%s", o.w.text())
 	case o.x != nil:
-		if (o.x.restoring || o.old) && o.doc.Cause != "" {
+		if (o.x.restoring || o.old || o.doc.Restored > 0) && o.doc.Cause != "" {
 			return // those who are back do not change what it was
 		}
 		o.x.explain(&c, o.doc.Partial)

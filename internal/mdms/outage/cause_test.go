@@ -184,8 +184,8 @@ func TestStatedCause(t *testing.T) {
 	w.after(2 * time.Minute)
 	w.after(2 * time.Minute)
 	o := w.outages()[0]
-	if o.Confidence < 0.9 {
-		t.Errorf("it is over and was one with confidence %v", o.Confidence)
+	if o.Confidence < 0.9 || o.Signs.LastGasps == 0 {
+		t.Errorf("it is over and was one with confidence %v, by %+v", o.Confidence, o.Signs)
 	}
 	if o.End == nil || o.Stated == nil || o.Stated.Category != "vegetation" {
 		t.Fatalf("over, with %+v", o)

@@ -318,13 +318,25 @@ func (e *Engine) counted(o *outage) {
 		if o.doc.Partial {
 			p = chance(oddsGasp - 2 + 1)
 		}
-		o.doc.Signs = o.x.tell()
+		signs := o.x.tell()
+		if restored > 0 && o.doc.Signs != nil {
+			keepSigns(signs, o.doc.Signs) // those who are back do not take back what they showed
+		}
+		o.doc.Signs = signs
 	} else if o.w != nil {
 		p = 0.95
 	}
 	// Those who are back do not make it less likely that it was one.
 	if p = float64(int(p*1000+0.5)) / 1000; o.end == 0 && (restored == 0 || p > o.doc.Confidence) {
 		o.doc.Confidence = p
+	}
+}
+
+// keepSigns leaves in now what was shown before, as far as it was more.
+func keepSigns(now, before *api.Signs) {
+	for _, x := range []struct{ now, before *int }{{&now.LastGasps, &before.LastGasps}, {&now.Wills, &before.Wills}, {&now.Silences, &before.Silences},
+		{&now.NoAnswers, &before.NoAnswers}, {&now.Alive, &before.Alive}, {&now.Back, &before.Back}, {&now.Unreachable, &before.Unreachable}} {
+		*x.now = max(*x.now, *x.before)
 	}
 }
 

@@ -205,6 +205,52 @@ const causeCategories: Record<string, string> = {
 export const categories = Object.keys(causeCategories);
 export const categoryWord = (category: string): string => t(causeCategories[category] ?? category);
 
+/** The rules of validation and estimation (docs/vee.md). */
+const rules: Record<string, string> = {
+  duplicate: 'Duplicate',
+  clock: 'Clock',
+  alignment: 'Alignment',
+  gap: 'Gap',
+  lost: 'Lost for good',
+  partial: 'Short or long interval',
+  unit: 'Unit',
+  sum: 'Sum against register',
+  increase: 'Implausible increase',
+  rollover: 'Roll-over',
+  spike: 'Spike',
+  highlow: 'High or low use',
+  limit: 'Above the limit',
+  zero: 'Zero on end',
+  stuck: 'Same value on end',
+  negative: 'Negative',
+  inactive: 'Use while inactive',
+  reactive: 'Reactive',
+  export: 'Unexpected export',
+  status: 'Flags of the meter',
+  prolonged: 'Prolonged estimation',
+  unfilled: 'Not estimated',
+  superseded: 'Superseded',
+};
+export const ruleWord = (rule: string): string => t(rules[rule] ?? rule);
+
+/** Why messages become dead letters. */
+const letterReasons: Record<string, string> = {
+  topic: 'Topic',
+  direction: 'Direction',
+  status: 'Word of a status',
+  kind: 'Kind of device',
+  table_full: 'Too many devices',
+  format: 'Unknown format',
+  version: 'Version',
+  type: 'Type',
+  length: 'Length',
+  opcode: 'Opcode',
+  value: 'Value',
+  event: 'Event of the topic',
+  seal: 'Seal',
+};
+export const letterReason = (reason: string): string => t(letterReasons[reason] ?? reason);
+
 const flags: Record<string, string> = {
   'clock-unsynchronised': 'Clock not synchronised',
   battery: 'Running on battery',
