@@ -14,15 +14,16 @@ func newGroups(a *app) *cobra.Command {
 	l := &look{app: a}
 	cmd := &cobra.Command{
 		Use:   "groups [NUMBER [MEMBER…]]",
-		Short: "List groups, or set the whole membership of one",
-		Long: `Without arguments list the groups with how many members have confirmed. With a number and ids, make exactly these meters
-the group's members; the meters are told and confirm. A number and no id ("wattbus groups 12 --empty") empties the group.`,
-		Example: "  wattbus groups\n  wattbus groups 12 M1000317 M1004851",
+		Short: "List groups, show one, or set the whole membership of one",
+		Long: `Without arguments list the groups with how many members have confirmed; with a number the members of that group, each with the time at
+which it confirmed. With a number and ids, make exactly these meters the group's members; the meters are told and confirm. --empty
+in place of ids empties the group.`,
+		Example: "  wattbus groups\n  wattbus groups 12\n  wattbus groups 12 M1000317 M1004851\n  wattbus groups 12 --empty",
 	}
 	var empty bool
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if l.watch && len(args) > 0 {
-			return usagef("flag --watch: shows the list of groups, want no arguments beside it")
+		if l.watch && (len(args) > 1 || empty) {
+			return usagef("flag --watch: shows groups, want no members beside it")
 		}
 		return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
 			columns := []column[api.Group]{
@@ -47,10 +48,21 @@ the group's members; the meters are told and confirm. A number and no id ("wattb
 				if perr != nil || n == 0 {
 					return usagef("group %q: want a number of 32 bits, from 1 on", args[0])
 				}
-				if len(args) == 1 && !empty {
-					return usagef("group %d: name its members, or give --empty to empty it", n)
-				}
 				var g api.Group
+				if len(args) == 1 && !empty {
+					if g, err = c.Group(ctx, uint32(n)); err != nil {
+						return err
+					}
+					if l.output.format == "json" {
+						return write(a.Out, l.output, []api.Group{g}, columns)
+					}
+					return write(a.Out, l.output, g.Members, []column[api.Member]{
+						{"member", func(m api.Member) string { return m.ID }},
+						{"confirmed", func(m api.Member) string { return stamp(m.Confirmed) }}})
+				}
+				if len(args) > 1 && empty {
+					return usagef("flag --empty: want no members beside it")
+				}
 				g, err = c.PutGroup(ctx, uint32(n), args[1:])
 				items = []api.Group{g}
 			}

@@ -32,7 +32,7 @@ func TestLooksGolden(t *testing.T) {
 	url, b := fixedCentre(t)
 	fixedLists(t, b)
 	looks := [][]string{{"meters"}, {"meters", "M1000317"}, {"meters", "M1000317", "--readings"}, {"sub-meters", "M1000317"}, {"sub-meters", "M1000317", "G0039001936990619"}, {"concentrators"}, {"outages"}, {"outages", "indices"}, {"outages", "indices", "--days"}, {"completeness"}, {"completeness", "--by", "concentrator"},
-		{"commands"}, {"commands", "--open"}, {"audit", "list"}, {"quarantine"}, {"groups"}, {"whoami"}, {"registry", "show"}, {"explain", "M1000317", "2018-12-12T11:00:00Z"},
+		{"commands"}, {"commands", "--open"}, {"audit", "list"}, {"quarantine"}, {"groups"}, {"groups", "12"}, {"whoami"}, {"registry", "show"}, {"explain", "M1000317", "2018-12-12T11:00:00Z"},
 		{"findings"}, {"edits"}, {"sums", "--by", "feeder"}, {"missing"}, {"consumers"}, {"runs"}, {"targets", "list"}, {"maintenance", "list"}}
 	for _, format := range []string{"table", "wide", "csv", "json"} {
 		var all strings.Builder

@@ -85,7 +85,11 @@ func write[T any](w io.Writer, o output, items []T, columns []column[T]) error {
 		}
 		t.rows = append(t.rows, cells)
 	}
-	_, err := io.WriteString(w, t.text())
+	text := t.text()
+	if len(items) == 0 && o.width > 0 { // people look: that nothing is there is said
+		text += "(none)\n"
+	}
+	_, err := io.WriteString(w, text)
 	return err
 }
 
