@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +22,8 @@ const (
 	paintLimit    = 1000 // ms
 	interactLimit = 100  // ms
 	tabLimit      = 200  // MB
+
+	patience = 20 * time.Second // for what a page has to show
 )
 
 // benchPage is a page of the console, and what shows that it has what it is about.
@@ -89,6 +93,7 @@ func (b *consoleBench) inBrowser(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { _ = browser.Close() }()
+	browser.Patience = 3 * patience // of a page that is held up
 	t := &tab{Browser: browser}
 	if t.session, err = browser.Open("about:blank"); err != nil {
 		return err
@@ -110,7 +115,19 @@ func (b *consoleBench) inBrowser(ctx context.Context) (err error) {
 	return nil
 }
 
-// load opens a page anew and says when it had its first paint and when it had what it is about.
+// errNotThere is that a page does not show what it has to within patience.
+var errNotThere = errors.New("not there")
+
+// awaited turns what a page refuses, patience that is over included, into errNotThere. What is left is that the browser cannot be asked.
+func awaited(err error) error {
+	var refused *devtools.Refused
+	if errors.As(err, &refused) {
+		return fmt.Errorf("%w: %s", errNotThere, refused.Message)
+	}
+	return err
+}
+
+// load opens a page anew and says when it had its first paint and when it had what it is about. Where it lacks that, the error is errNotThere.
 func (b *consoleBench) load(t *tab, p benchPage) (paint, ready float64, err error) {
 	if err := t.Call(t.session, "Page.navigate", map[string]any{"url": "about:blank"}, nil); err != nil {
 		return 0, 0, err
@@ -118,33 +135,114 @@ func (b *consoleBench) load(t *tab, p benchPage) (paint, ready float64, err erro
 	if err := t.Call(t.session, "Page.navigate", map[string]any{"url": "http://" + b.http + "/" + p.hash}, nil); err != nil {
 		return 0, 0, err
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; { // until the new document runs
-		if ready, err = t.number(`location.host === ` + strconv.Quote(b.http) + ` && !!window.__until ? __until(() => ` + p.ready + `) : 0`); err == nil && ready > 0 {
+	for deadline := time.Now().Add(patience); ; { // until the new document runs
+		ready, err = t.number(`location.host === ` + strconv.Quote(b.http) + ` && !!window.__until ? __until(() => ` + p.ready + `) : 0`)
+		if err == nil && ready > 0 {
 			break
 		}
+		if err != nil && !errors.Is(awaited(err), errNotThere) {
+			return 0, 0, err
+		}
 		if time.Now().After(deadline) {
-			return 0, 0, fmt.Errorf("the page %s is not there after 20 s: %w", p.name, err)
+			if err == nil {
+				err = errNotThere
+			}
+			ready = float64(patience.Milliseconds())
+			break
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	paint, err = t.number(`__until(() => performance.getEntriesByName('first-contentful-paint').length > 0).then(() => performance.getEntriesByName('first-contentful-paint')[0].startTime)`)
-	return paint, ready, err
+	notReady := awaited(err)
+	paint, err = t.number(`__until(() => performance.getEntriesByName('first-contentful-paint').length > 0, 1000).then(() => performance.getEntriesByName('first-contentful-paint')[0].startTime)`)
+	if err = awaited(err); errors.Is(err, errNotThere) {
+		paint, err = float64(patience.Milliseconds()), nil
+	}
+	return paint, ready, errors.Join(err, notReady)
+}
+
+// answersOf are the questions that the pages put to the API, by page.
+var answersOf = []struct{ page, path string }{
+	{"every page", "/v1/totals"}, {"every page", "/v1/concentrators?limit=1000"}, {"every page", "/v1/commands?limit=100"},
+	{"every page", "/v1/commands?open=true&limit=1000"}, {"every page", "/v1/outages?limit=100"},
+	{"overview", "/v1/meters?limit=100"}, {"overview", "/v1/meters?limit=100&state=disconnected"}, {"overview", "/v1/meters?limit=100&state=comm-lost"},
+	{"overview", "/v1/meters?limit=100&path=C7"}, {"overview", "/v1/meters?limit=100&q=7-77"},
+	{"network", "/v1/completeness/hours?by=concentrator&limit=100"}, {"network", "/v1/completeness/hours?by=transformer&limit=100"},
+	{"network", "/v1/sums?by=substation&limit=200"}, {"network", "/v1/sums?by=feeder&substation=S01&limit=200"}, {"network", "/v1/sums?by=transformer&feeder=F021&limit=200"},
+	{"network", "/v1/usage-points?transformer=F021-T0&limit=200"},
+	{"meter", "/v1/meters/C1-1"}, {"meter", "/v1/meters/C1-1/readings?limit=1000"}, {"meter", "/v1/meters/C1-1/paths?limit=20"}, {"meter", "/v1/usage-points/U1"},
+	{"data quality", "/v1/service-level"}, {"data quality", "/v1/completeness"}, {"data quality", "/v1/completeness/by?by=age"}, {"data quality", "/v1/missing?limit=100"},
+}
+
+// answers measures what the API takes for what the pages ask, without a browser. They have no limit of their own: it is the pages' that counts.
+func (b *consoleBench) answers(ctx context.Context) error {
+	for _, a := range answersOf {
+		var all times
+		for range max(b.loads, 3) {
+			began := time.Now()
+			err := b.fetch(ctx, a.path)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			all.add(float64(time.Since(began).Microseconds())/1000, err)
+			if err := b.pause(ctx, 100*time.Millisecond); err != nil {
+				return err
+			}
+		}
+		b.several(fmt.Sprintf("answer, %s: %s", a.page, a.path), all, 0)
+	}
+	return nil
+}
+
+// fetch reads an answer of the API.
+func (b *consoleBench) fetch(ctx context.Context, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.http+path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", path, resp.Status)
+	}
+	return err
+}
+
+// times are those of one thing that is done several times.
+type times struct {
+	ms     []float64
+	failed int
+	why    error
+}
+
+// add takes a time, or that what was waited for did not come; then patience counts.
+func (x *times) add(ms float64, err error) {
+	if err != nil {
+		ms, x.failed, x.why = float64(patience.Milliseconds()), x.failed+1, err
+	}
+	x.ms = append(x.ms, ms)
 }
 
 // paints measures how soon each page is there.
 func (b *consoleBench) paints(ctx context.Context, t *tab) error {
 	for i, p := range benchPages {
-		var paints, readies []float64
+		var paints, readies times
 		for range b.loads {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			b.progress.update(int64(i), int64(len(benchPages)), "pages loaded")
 			paint, ready, err := b.load(t, p)
-			if err != nil {
-				return err
+			if err != nil && !errors.Is(err, errNotThere) {
+				return fmt.Errorf("the page %s: %w", p.name, err)
 			}
-			paints, readies = append(paints, paint), append(readies, ready)
+			paints.add(paint, nil)
+			readies.add(ready, err)
 		}
 		b.several("paint: "+p.name, paints, paintLimit)
 		b.several("whole page: "+p.name, readies, paintLimit)
@@ -153,9 +251,13 @@ func (b *consoleBench) paints(ctx context.Context, t *tab) error {
 }
 
 // several adds the median and the worst of some times.
-func (b *consoleBench) several(what string, ms []float64, limit float64) {
-	slices.Sort(ms)
-	b.rows = append(b.rows, consoleFigure{What: what, Value: ms[len(ms)/2], Worst: ms[len(ms)-1], Unit: "ms", Limit: limit})
+func (b *consoleBench) several(what string, x times, limit float64) {
+	slices.Sort(x.ms)
+	f := consoleFigure{What: what, Value: x.ms[len(x.ms)/2], Worst: x.ms[len(x.ms)-1], Unit: "ms", Limit: limit, Failed: x.failed}
+	if x.failed > 0 {
+		f.Note = fmt.Sprintf("%d of %d: %.120v", x.failed, len(x.ms), x.why)
+	}
+	b.row(f)
 }
 
 // interaction is something that people do: the page that it is done on, the input, and what shows its effect.
@@ -194,32 +296,38 @@ var interactions = []interaction{
 // interactions measures them while events come.
 func (b *consoleBench) interactions(ctx context.Context, t *tab) error {
 	for i, x := range interactions {
-		var ms []float64
+		var all times
 		for range b.loads {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			b.progress.update(int64(i), int64(len(interactions)), "interactions")
-			if _, _, err := b.load(t, benchPage{x.name, x.hash, x.ready}); err != nil {
-				return err
-			}
-			if err := b.pause(ctx, 700*time.Millisecond); err != nil { // until what came with the page is over
-				return err
-			}
-			took, err := t.number(`__timed(() => { ` + x.act + ` }, () => ` + x.done + `)`)
-			if err != nil {
+			took, err := b.interact(ctx, t, x)
+			if err != nil && !errors.Is(err, errNotThere) {
 				return fmt.Errorf("%s: %w", x.name, err)
 			}
-			ms = append(ms, took)
+			all.add(took, err)
 		}
-		b.several(x.name, ms, interactLimit)
+		b.several(x.name, all, interactLimit)
 	}
 	return nil
 }
 
+// interact does it once, on a page that is loaded for it.
+func (b *consoleBench) interact(ctx context.Context, t *tab, x interaction) (ms float64, err error) {
+	if _, _, err := b.load(t, benchPage{x.name, x.hash, x.ready}); err != nil {
+		return 0, err
+	}
+	if err := b.pause(ctx, 700*time.Millisecond); err != nil { // until what came with the page is over
+		return 0, err
+	}
+	ms, err = t.number(`__timed(() => { ` + x.act + ` }, () => ` + x.done + `)`)
+	return ms, awaited(err)
+}
+
 // long leaves the overview open while events come.
 func (b *consoleBench) long(ctx context.Context, t *tab) error {
-	if _, _, err := b.load(t, benchPages[0]); err != nil {
+	if _, _, err := b.load(t, benchPages[0]); err != nil && !errors.Is(err, errNotThere) {
 		return err
 	}
 	if err := b.pause(ctx, 2*time.Second); err != nil {
@@ -266,7 +374,7 @@ func (b *consoleBench) long(ctx context.Context, t *tab) error {
 	if err != nil {
 		return err
 	}
-	b.rows = append(b.rows,
+	b.row(
 		consoleFigure{What: "open tab: heap at first, garbage collected", Value: float64(first) / mb, Unit: "MB"},
 		consoleFigure{What: fmt.Sprintf("open tab: heap after %v, garbage collected", lasts), Value: float64(last) / mb, Unit: "MB", Limit: tabLimit},
 		consoleFigure{What: "open tab: heap at its highest, with garbage", Value: peak, Unit: "MB", Limit: tabLimit},

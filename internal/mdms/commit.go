@@ -58,5 +58,8 @@ func (m *MDMS) tryCommit(ctx context.Context, c *store.Commit) error {
 		return err
 	}
 	m.sums.committed(c.Blocks, cim.DayOf(m.o.Clock.Unix())-1)
+	if len(c.Verdicts)+len(c.Edits)+len(c.Blocks) > 0 {
+		m.judged.Add(1)
+	}
 	return nil
 }

@@ -34,6 +34,7 @@ func TestDaySums(t *testing.T) {
 		}
 		d := m.add(e)
 		d.place.feeder = m.grid.number(fmt.Sprintf("F%d", i%7))
+		m.noteColumn(d)
 	}
 	for i := range n {
 		add(i)

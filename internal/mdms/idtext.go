@@ -10,13 +10,13 @@ import (
 
 // idText is the ids of an index in one text, so that a part of an id is found among a million without looking at the devices.
 type idText struct {
-	of     []*device // whose ids it holds
-	text   []byte    // in lower case, a line each
-	starts []int     // of each id
+	order  []uint32 // ordinals of the devices whose ids it holds
+	text   []byte   // in lower case, a line each
+	starts []int    // of each id
 }
 
-func newIDText(all []*device) *idText {
-	t := &idText{of: all, starts: make([]int, 0, len(all))}
+func newIDText(all []*device, order []uint32) *idText {
+	t := &idText{order: order, starts: make([]int, 0, len(all))}
 	size := 0
 	for _, d := range all {
 		size += len(d.ID) + 1
@@ -29,9 +29,9 @@ func newIDText(all []*device) *idText {
 	return t
 }
 
-// from returns the devices from a place on whose ids contain the part, which is in lower case and holds no line feed.
-func (t *idText) from(place int, part []byte) iter.Seq[*device] {
-	return func(yield func(*device) bool) {
+// from returns the ordinals of the devices from a place on whose ids contain the part, which is in lower case and holds no line feed.
+func (t *idText) from(place int, part []byte) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
 		for place < len(t.starts) {
 			at := bytes.Index(t.text[t.starts[place]:], part)
 			if at < 0 {
@@ -39,26 +39,26 @@ func (t *idText) from(place int, part []byte) iter.Seq[*device] {
 			}
 			at += t.starts[place]
 			place += sort.Search(len(t.starts)-place, func(i int) bool { return t.starts[place+i] > at })
-			if !yield(t.of[place-1]) {
+			if !yield(t.order[place-1]) {
 				return
 			}
 		}
 	}
 }
 
-// list returns the devices behind a cursor, with a part of an id only those whose ids contain it. What it returns stays as it is
-// when others are added.
-func (x *index) list(cursor, part string) iter.Seq[*device] {
-	rest := x.after(cursor)
+// list returns the ordinals of the devices behind a cursor, by id; with a part of an id only those whose ids contain it. What it returns
+// stays as it is when others are added.
+func (x *index) list(cursor, part string) iter.Seq[uint32] {
+	all := x.all()
+	at := len(all) - len(x.after(cursor))
 	switch {
 	case part == "":
-		return slices.Values(rest)
+		return slices.Values(x.order[at:])
 	case strings.Contains(part, "\n"):
-		return func(func(*device) bool) {}
+		return func(func(uint32) bool) {}
 	}
-	all := x.all()
-	if x.text == nil || len(x.text.of) != len(all) {
-		x.text = newIDText(all)
+	if x.text == nil || len(x.text.order) != len(all) {
+		x.text = newIDText(all, x.order)
 	}
-	return x.text.from(len(all)-len(rest), []byte(strings.ToLower(part)))
+	return x.text.from(at, []byte(strings.ToLower(part)))
 }

@@ -12,10 +12,10 @@ import (
 // TestIndex: a part of an id finds what a look at each id finds, behind any cursor, also after more devices have come.
 func TestIndex(t *testing.T) {
 	var x index
-	var ids []string
+	var ids, byOrdinal []string
 	add := func(id string) {
-		x.add(&device{EndDevice: cim.EndDevice{ID: id}})
-		ids = append(ids, id)
+		x.add(&device{EndDevice: cim.EndDevice{ID: id, Ordinal: uint32(len(ids))}})
+		ids, byOrdinal = append(ids, id), append(byOrdinal, id)
 	}
 	check := func() {
 		t.Helper()
@@ -23,8 +23,8 @@ func TestIndex(t *testing.T) {
 		for _, part := range []string{"", "a", "A1", "m1", "-", "9", "m-1", "a1\nb", "zz", ".", "1"} {
 			for _, cursor := range append([]string{"", "0", "zzz"}, ids...) {
 				var got, want []string
-				for d := range x.list(cursor, part) {
-					got = append(got, d.ID)
+				for n := range x.list(cursor, part) {
+					got = append(got, byOrdinal[n])
 				}
 				for _, id := range ids {
 					if (cursor == "" || id > cursor) && strings.Contains(strings.ToLower(id), strings.ToLower(part)) {
@@ -47,7 +47,7 @@ func TestIndex(t *testing.T) {
 		add(fmt.Sprintf("a%d.M%d", i*7%20, i))
 	}
 	check()
-	if !slices.IsSortedFunc(before, byID) || len(before) != 40 {
+	if !slices.IsSortedFunc(before, func(a, b uint32) int { return strings.Compare(byOrdinal[a], byOrdinal[b]) }) || len(before) != 40 {
 		t.Errorf("a list that was taken before changed: %d devices", len(before))
 	}
 	add("Z1")

@@ -341,6 +341,13 @@ type gridNames struct {
 	of    map[string]uint32
 }
 
+func (g *gridNames) text(n uint32) string {
+	if int(n) < len(g.names) {
+		return g.names[n]
+	}
+	return ""
+}
+
 func (g *gridNames) number(s string) uint32 {
 	if g.of == nil {
 		g.of, g.names = map[string]uint32{"": 0}, []string{""}
@@ -370,6 +377,7 @@ func (m *MDMS) placesChanged() {
 // takePlace takes over what the registry says of a device. m.mu is held.
 func (m *MDMS) takePlace(d *device) {
 	if !d.meters() {
+		m.noteColumn(d)
 		m.placed(d)
 		return
 	}
@@ -383,6 +391,7 @@ func (m *MDMS) takePlace(d *device) {
 			m.outages.Add(&d.EndDevice)
 		}
 	}
+	m.noteColumn(d)
 	m.placed(d)
 	span := m.registry.Expected(d.ID)
 	if d.span == span {

@@ -8,8 +8,10 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/audit"
 	"github.com/wattbus/wattbus/internal/bus"
 	"github.com/wattbus/wattbus/internal/cim"
@@ -33,6 +35,9 @@ type MDMS struct {
 	// question may see what is about to be committed.
 	mu       sync.RWMutex
 	devices  []*device // by ordinal
+	columns  []column  // by ordinal
+	hang     gridNames // paths of columns
+	spots    spots     // places of columns
 	byID     map[string]*device
 	ids      index
 	dirty    []*device // go into the next commit
@@ -57,7 +62,12 @@ type MDMS struct {
 	stored     storage
 	lack       lack
 	sums       daySums
-	scanned    sync.Pool // of *[]scanned: a question about all meters would make megabytes of garbage
+	levels     kept[levelKey, *levels]
+	hours      kept[hourKey, *hourSums]
+	counted    kept[countKey, []api.KeyCounts]
+	added      kept[addedKey, *addedUp]
+	judged     atomic.Uint64 // grows with each commit of verdicts or edits
+	scanned    sync.Pool     // of *[]scanned: a question about all meters would make megabytes of garbage
 	judge      *judge
 	flags      flagged
 	now        uint32 // of the turn under way; never falls
@@ -389,6 +399,7 @@ func (m *MDMS) handOut() {
 	for _, e := range oc.Devices {
 		d := m.devices[e.Ordinal]
 		m.markDirty(d)
+		m.noteColumn(d)
 		m.noteMove(d)
 		m.linkChanged(d)
 		if d.meters() {

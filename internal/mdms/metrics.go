@@ -81,15 +81,15 @@ func (m *MDMS) newMetrics() (*metrics, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	missing := func() float64 { _, n := m.missing(); return float64(n) }
 	for _, c := range append(m.deadlineMetrics(), []prometheus.Collector{
 		x.entries, x.ignored, x.commits, x.audit, x.commit, x.failures, x.blocks, x.downlinks, x.expired, x.verdicts, x.findings,
 		count("wattbus_intervals_total", "Intervals kept, by how they came.", prometheus.Labels{"quality": "received"},
 			func() float64 { return float64(m.ledger.total.received) }),
 		count("wattbus_intervals_total", "Intervals kept, by how they came.", prometheus.Labels{"quality": "recovered"},
 			func() float64 { return float64(m.ledger.total.recovered) }),
-		read("wattbus_intervals_missing", "Intervals that are expected and not there.", nil, missing),
-		read("wattbus_completeness_ratio", "Share of the expected intervals that are there.", nil,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "wattbus_intervals_missing", Help: "Intervals that are expected and not there."},
+			func() float64 { _, n := m.missing(); return float64(n) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "wattbus_completeness_ratio", Help: "Share of the expected intervals that are there."},
 			func() float64 { return m.counts().Percent / 100 }),
 		count("wattbus_intervals_superseded_total", "Values that replaced a different one.", nil,
 			func() float64 { return float64(m.ledger.differ) }),

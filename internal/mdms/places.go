@@ -16,34 +16,46 @@ func (m *MDMS) placeOf(q *api.SumQuery, x *slice) error {
 	for _, p := range []struct {
 		kind, name string
 		to         *uint32
-		of         func(*device) uint32
+		of         func(place) uint32
 	}{
-		{"substation", q.Substation, &x.place.substation, func(d *device) uint32 { return d.place.substation }},
-		{"feeder", q.Feeder, &x.place.feeder, func(d *device) uint32 { return d.place.feeder }},
-		{"transformer", q.Transformer, &x.place.transformer, func(d *device) uint32 { return d.place.transformer }},
+		{"substation", q.Substation, &x.place.substation, func(p place) uint32 { return p.substation }},
+		{"feeder", q.Feeder, &x.place.feeder, func(p place) uint32 { return p.feeder }},
+		{"transformer", q.Transformer, &x.place.transformer, func(p place) uint32 { return p.transformer }},
 	} {
 		if p.name == "" {
 			continue
 		}
 		n, ok := m.grid.of[p.name]
-		if ok && slices.ContainsFunc(m.devices, func(d *device) bool { return p.of(d) == n }) {
+		if ok && m.hangsAt(func(s place) bool { return p.of(s) == n }) {
 			*p.to = n
 			continue
 		}
 		var names []string
 		seen := make([]bool, len(m.grid.names))
 		for _, d := range m.devices {
-			if n := p.of(d); n != 0 && !seen[n] {
+			if n := p.of(d.place); n != 0 && !seen[n] {
 				seen[n] = true
 				names = append(names, m.grid.names[n])
 			}
 		}
 		return unknownPlace(p.kind, p.name, names)
 	}
-	if q.Path == "" || slices.ContainsFunc(m.devices, func(d *device) bool { return topic.Contains(q.Path, d.EndDevice.Path) }) {
+	if q.Path == "" {
+		return nil
+	}
+	if below := m.below(q.Path); slices.ContainsFunc(m.columns, func(c column) bool { return below[c.path] }) {
 		return nil
 	}
 	return unknownPlace("path", q.Path, m.paths())
+}
+
+// hangsAt reports whether some device hangs at a place. m.mu is held.
+func (m *MDMS) hangsAt(is func(place) bool) bool {
+	at := make([]bool, len(m.spots.all))
+	for n, p := range m.spots.all {
+		at[n] = is(p)
+	}
+	return slices.Contains(at, true) && slices.ContainsFunc(m.columns, func(c column) bool { return at[c.spot] })
 }
 
 // paths are the paths at which devices hang. m.mu is held.

@@ -97,6 +97,7 @@ func (m *MDMS) add(e cim.EndDevice) *device {
 	}
 	d.each(func(s *series) { s.from, s.complete, s.oldest = e.Expected, max(e.Complete, e.Expected), e.Oldest })
 	m.devices = append(m.devices, d)
+	m.columns = append(m.columns, column{})
 	m.byID[d.ID] = d
 	m.outages.Add(&d.EndDevice)
 	if d.meters() {
@@ -165,11 +166,19 @@ func (m *MDMS) find(kind, id string) (*cim.EndDevice, bool) {
 // index lists devices by id. New ones wait in a tail until somebody looks.
 type index struct {
 	sorted []*device // replaced, never changed, so that who got it may go on reading
+	order  []uint32  // ordinals of sorted
 	tail   []*device
 	text   *idText // nil until somebody searches
 }
 
-func (x *index) add(d *device) { x.tail = append(x.tail, d) }
+// longestTail is how many new devices wait at most: who asks first after a million came would wait for a second and more.
+const longestTail = 50_000
+
+func (x *index) add(d *device) {
+	if x.tail = append(x.tail, d); len(x.tail) >= longestTail {
+		x.all()
+	}
+}
 
 func byID(a, b *device) int { return strings.Compare(a.ID, b.ID) }
 
@@ -187,6 +196,10 @@ func (x *index) all() []*device {
 		old = old[n:]
 	}
 	x.sorted, x.tail = append(merged, old...), nil
+	x.order = make([]uint32, len(x.sorted))
+	for i, d := range x.sorted {
+		x.order[i] = d.Ordinal
+	}
 	return x.sorted
 }
 

@@ -18,7 +18,7 @@ type sealedSpan struct {
 }
 
 // scan calls f with what every chosen meter measured in the slice, also where that is nothing of what is expected: first those whose
-// day is in RAM, then those whose day is sealed, out of the store. m.mu is held, but for when the store is read. list is the order of the
+// day is in RAM, then those whose day is sealed, out of the store. m.mu is held when it is called and when f is, and let go in between. list is the order of the
 // first ones, nil for that of the devices.
 func (m *MDMS) scan(ctx context.Context, x *slice, list []*device, f func(d *device, p part) bool) error {
 	now := m.o.Clock.Unix()
@@ -59,9 +59,6 @@ func (m *MDMS) scan(ctx context.Context, x *slice, list []*device, f func(d *dev
 	return nil
 }
 
-// scanAtOnce is how many devices are looked at by one goroutine at least: most of the time goes by waiting for memory.
-const scanAtOnce = 10_000
-
 // scanned is a meter whose day is in RAM, with what it measured.
 type scanned struct {
 	d *device
@@ -69,15 +66,16 @@ type scanned struct {
 }
 
 // scanRows is scan for the meters whose day is in RAM; more is false where f wants no more. It returns those whose day is sealed, by
-// ordinal, nil for none.
+// ordinal, nil for none. m.mu is held, and let go meanwhile as walk does.
 func (m *MDMS) scanRows(x *slice, list []*device, now uint32, verdicts map[uint32]*store.Verdict, f func(*device, part) bool) (sealed []sealedSpan, more bool, err error) {
-	parts := min(max(runtime.GOMAXPROCS(0), 1), 8, len(list)/scanAtOnce+1)
+	devices, parts := len(m.devices), walkers(len(list))
 	found, errs := make([]*[]scanned, parts), make([]error, parts)
 	for i := range found {
 		var ok bool
 		if found[i], ok = m.scanned.Get().(*[]scanned); !ok {
 			found[i] = new([]scanned)
 		}
+		*found[i] = (*found[i])[:0]
 	}
 	defer func() {
 		for _, list := range found {
@@ -86,17 +84,26 @@ func (m *MDMS) scanRows(x *slice, list []*device, now uint32, verdicts map[uint3
 	}()
 	var once sync.Once
 	seal := func(d *device, k sealedSpan) {
-		once.Do(func() { sealed = make([]sealedSpan, len(m.devices)) })
+		once.Do(func() { sealed = make([]sealedSpan, devices) })
 		sealed[d.Ordinal] = k
 	}
 	step := (len(list) + parts - 1) / parts
+	m.mu.RUnlock()
 	var wg sync.WaitGroup
 	for i := range parts {
 		wg.Go(func() {
-			*found[i], errs[i] = x.rows((*found[i])[:0], list[min(i*step, len(list)):min((i+1)*step, len(list))], now, verdicts, seal)
+			for part := range slices.Chunk(list[min(i*step, len(list)):min((i+1)*step, len(list))], walkPart) {
+				m.mu.RLock()
+				*found[i], errs[i] = x.rows(*found[i], part, now, verdicts, seal)
+				m.mu.RUnlock()
+				if errs[i] != nil {
+					return
+				}
+			}
 		})
 	}
 	wg.Wait()
+	m.mu.RLock()
 	for i := range parts {
 		if errs[i] != nil {
 			return nil, false, errs[i]
@@ -114,7 +121,7 @@ func (m *MDMS) scanRows(x *slice, list []*device, now uint32, verdicts map[uint3
 
 // rows looks at some devices: it appends what they measured, where their day is in RAM, and calls seal for those whose day is sealed.
 func (x *slice) rows(found []scanned, list []*device, now uint32, verdicts map[uint32]*store.Verdict, seal func(*device, sealedSpan)) (_ []scanned, err error) {
-	for i, d := range list {
+	for _, d := range list {
 		s := &d.imp
 		if x.channel == cim.Export {
 			s = d.exp
@@ -138,9 +145,6 @@ func (x *slice) rows(found []scanned, list []*device, now uint32, verdicts map[u
 			return found, err
 		}
 		if p != (part{}) {
-			if len(found) == 0 {
-				found = slices.Grow(found, len(list)-i)
-			}
 			found = append(found, scanned{d, p.pack()})
 		}
 	}

@@ -101,9 +101,8 @@ func (m *MDMS) queryMeters(_ context.Context, q api.MeterQuery) (api.Page[api.Me
 	if topic.CheckPath(q.Path) != nil {
 		return out, api.BadRequest("path", "%.40q, want ids of concentrators, outermost first, joined by /", q.Path)
 	}
-	switch q.State {
-	case "", api.StateNeverSeen, api.StatePowerLost, api.StateUnreachable, api.StateCommLost, api.StateSleeping, api.StateDisconnected, api.StateOnline:
-	default:
+	state, known := outage.StateNamed(q.State)
+	if !known && q.State != "" {
 		return out, api.BadRequest("state", "%.40q, want one of never-seen, power-lost, unreachable, comm-lost, sleeping, disconnected, online", q.State)
 	}
 	m.mu.Lock() // the index may have to be put in order
@@ -111,11 +110,15 @@ func (m *MDMS) queryMeters(_ context.Context, q api.MeterQuery) (api.Page[api.Me
 	m.mu.Unlock()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	for d := range list {
-		if d.retired || q.Path != "" && !topic.Contains(q.Path, d.EndDevice.Path) ||
-			q.State != "" && outage.State(&d.EndDevice) != q.State {
+	var below []bool
+	if q.Path != "" {
+		below = m.below(q.Path)
+	}
+	for n := range list {
+		if c := &m.columns[n]; !c.listed || known && c.state != state || below != nil && !below[c.path] {
 			continue
 		}
+		d := m.devices[n]
 		if len(out.Items) == limit {
 			out.Next = out.Items[limit-1].ID
 			break

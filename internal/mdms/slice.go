@@ -77,10 +77,12 @@ func (m *MDMS) sliceOf(q *api.SumQuery) (slice, error) {
 }
 
 func (x *slice) chooses(d *device) bool {
-	p := x.place
-	return d.meters() && (p.substation == 0 || p.substation == d.place.substation) &&
-		(p.feeder == 0 || p.feeder == d.place.feeder) && (p.transformer == 0 || p.transformer == d.place.transformer) &&
-		(x.path == "" || topic.Contains(x.path, d.EndDevice.Path))
+	return d.meters() && x.place.takes(d.place) && (x.path == "" || topic.Contains(x.path, d.EndDevice.Path))
+}
+
+// takes reports whether what hangs at d is meant by p, of which 0 is any.
+func (p place) takes(d place) bool {
+	return (p.substation == 0 || p.substation == d.substation) && (p.feeder == 0 || p.feeder == d.feeder) && (p.transformer == 0 || p.transformer == d.transformer)
 }
 
 // part is what one meter measured in a slice. estimated and edited are of the values.

@@ -25,74 +25,145 @@ func (m *MDMS) serveSums(add func(func(), error)) {
 	add(bus.Serve(b, api.QueryServiceLevel, m.queryServiceLevel))
 }
 
+// addedKey is of what meters are added up.
+type addedKey struct {
+	lo, hi  uint32
+	channel cim.Channel
+	raw     bool
+	judged  uint64 // of a day that is over: what verdicts and late values were known
+}
+
+// addedUp are the sums of all meters.
+type addedUp struct {
+	spots []api.Sum // by the number of the place
+	paths []api.Sum // by that of the path
+}
+
+func addPart(s *api.Sum, p part) {
+	s.Meters++
+	s.Wh += p.wh
+	s.Values += p.values
+	s.Missing += p.missing
+	s.Estimated += p.estimated
+	s.Edited += p.edited
+}
+
+func addSum(s *api.Sum, x *api.Sum) {
+	s.Meters += x.Meters
+	s.Wh += x.Wh
+	s.Values += x.Values
+	s.Missing += x.Missing
+	s.Estimated += x.Estimated
+	s.Edited += x.Edited
+}
+
+// sumOf is the sum with the number, made if there is none.
+func sumOf(all *[]api.Sum, n uint32) *api.Sum {
+	if k := len(*all); int(n) >= k {
+		*all = append(*all, make([]api.Sum, int(n)+1-k+k/4)...)
+	}
+	return &(*all)[n]
+}
+
+// querySums adds meters up. All meters are added up by place and by path at once, which is kept for some seconds where it takes
+// long (kept): whoever opens a substation, a feeder and a transformer asks the same three times.
 func (m *MDMS) querySums(ctx context.Context, q api.SumQuery) (api.Sums, error) {
 	limit, err := page(q.Paging, maxPage)
 	if err != nil {
 		return api.Sums{}, err
 	}
 	m.mu.RLock()
-	defer m.mu.RUnlock()
 	x, err := m.sliceOf(&q)
+	m.mu.RUnlock()
 	if err != nil {
 		return api.Sums{}, err
 	}
 	out := api.Sums{From: unix(x.lo), To: unix(x.hi), Items: []api.Sum{}}
-	add := func(s *api.Sum, p part) {
-		s.Meters++
-		s.Wh += p.wh
-		s.Values += p.values
-		s.Missing += p.missing
-		s.Estimated += p.estimated
-		s.Edited += p.edited
-	}
-	var number func(*device) uint32
+	var number func(place) uint32
 	switch q.By {
-	case "":
-	case "path":
+	case "", "path":
 	case "substation":
-		number = func(d *device) uint32 { return d.place.substation }
+		number = func(p place) uint32 { return p.substation }
 	case "feeder":
-		number = func(d *device) uint32 { return d.place.feeder }
+		number = func(p place) uint32 { return p.feeder }
 	case "transformer":
-		number = func(d *device) uint32 { return d.place.transformer }
+		number = func(p place) uint32 { return p.transformer }
 	default:
 		return out, api.BadRequest("by", "%.40q, want path, substation, feeder or transformer", q.By)
 	}
-	paths, places := map[string]*api.Sum{}, make([]api.Sum, max(len(m.grid.names), 1))
-	if err := m.scan(ctx, &x, nil, func(d *device, p part) bool {
-		add(&out.Total, p)
-		switch {
-		case number != nil:
-			n := number(d)
-			for int(n) >= len(places) { // new since
-				places = append(places, api.Sum{})
-			}
-			add(&places[n], p)
-		case q.By == "path":
-			s := paths[d.EndDevice.Path]
-			if s == nil {
-				s = &api.Sum{Key: d.EndDevice.Path}
-				paths[s.Key] = s
-			}
-			add(s, p)
+	only := x
+	if x.path == "" && q.By != "path" || x.place == (place{}) && number == nil {
+		only.path, only.place = "", place{} // they are chosen from what is added up by one of the two
+	}
+	add := func() (*addedUp, error) { return m.addUp(ctx, &only) }
+	var added *addedUp
+	if only.path != "" || only.place != (place{}) {
+		added, err = add()
+	} else {
+		key := addedKey{lo: x.lo, hi: x.hi, channel: x.channel, raw: x.raw}
+		if x.day < cim.DayOf(m.o.Clock.Unix()) {
+			key.judged = m.judged.Load()
 		}
-		return true
-	}); err != nil {
+		added, err = m.added.get(key, add)
+	}
+	if err != nil {
 		return out, err
 	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
 	var all []api.Sum
-	for n, s := range places {
-		if s.Meters > 0 {
-			s.Key = m.grid.names[n]
-			all = append(all, s)
+	if x.path != "" || q.By == "path" {
+		below := m.below(x.path)
+		for n := range added.paths {
+			s := &added.paths[n]
+			if s.Meters == 0 || n < len(below) && !below[n] {
+				continue
+			}
+			addSum(&out.Total, s)
+			if q.By == "path" {
+				p := *s
+				p.Key = m.hang.text(uint32(n))
+				all = append(all, p)
+			}
 		}
 	}
-	for _, s := range paths {
-		all = append(all, *s)
+	if number != nil || x.path == "" && q.By != "path" {
+		total, places := api.Sum{}, make([]api.Sum, max(len(m.grid.names), 1))
+		for n := range added.spots {
+			s := &added.spots[n]
+			if s.Meters == 0 || !x.place.takes(m.spots.all[n]) {
+				continue
+			}
+			addSum(&total, s)
+			if number != nil {
+				addSum(&places[number(m.spots.all[n])], s)
+			}
+		}
+		out.Total = total
+		for n, s := range places {
+			if s.Meters > 0 {
+				s.Key = m.grid.names[n]
+				all = append(all, s)
+			}
+		}
 	}
 	slices.SortFunc(all, func(a, b api.Sum) int { return strings.Compare(a.Key, b.Key) })
 	all, out.Next, err = keyPage(all, func(s *api.Sum) string { return s.Key }, true, q.Paging, limit)
 	out.Items = append(out.Items, all...)
+	return out, err
+}
+
+// addUp adds the meters of a slice up by place and by path. The caller does not hold m.mu.
+func (m *MDMS) addUp(ctx context.Context, x *slice) (*addedUp, error) {
+	out := &addedUp{}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	err := m.scan(ctx, x, nil, func(d *device, p part) bool {
+		c := &m.columns[d.Ordinal]
+		addPart(sumOf(&out.spots, c.spot), p)
+		addPart(sumOf(&out.paths, c.path), p)
+		return true
+	})
 	return out, err
 }
 

@@ -80,6 +80,14 @@ func TestSums(t *testing.T) {
 	if f := hours.Items; len(f) != 1 || hours.Next != "=F0" || f[0].Meters != 3 || len(f[0].Expected) != 24 || f[0].Missing[22] != 3 || f[0].Missing[21] != 0 || f[0].Expected[23] != 0 || f[0].Expected[0] != 3 {
 		t.Fatalf("%+v", hours)
 	}
+	worst := ask[api.CompleteHoursQuery, api.CompleteHours](c, api.QueryCompleteHours, api.CompleteHoursQuery{By: "feeder", Order: api.OrderWorst, Span: api.Span{From: unix(t0)}, Minutes: 1440})
+	if f := worst.Items; len(f) != 2 || f[0].Key != "F1" || f[0].Missing[0] <= f[1].Missing[0] {
+		t.Fatalf("%+v", worst)
+	}
+	named := ask[api.CompleteHoursQuery, api.CompleteHours](c, api.QueryCompleteHours, api.CompleteHoursQuery{By: "concentrator", Keys: []string{"", "C1", "none"}})
+	if k := named.Items; len(k) < 1 || k[0].Key != "" || k[0].Meters != 6 {
+		t.Fatalf("%+v", named)
+	}
 	hours = ask[api.CompleteHoursQuery, api.CompleteHours](c, api.QueryCompleteHours, api.CompleteHoursQuery{By: "concentrator", Minutes: 1440, Span: api.Span{From: unix(t0)}})
 	var expected, missing int64
 	for _, k := range hours.Items {
@@ -90,7 +98,8 @@ func TestSums(t *testing.T) {
 	if expected != 6*(slots+1) || missing != 5+slots+1 {
 		t.Fatalf("%d expected and %d missing of %+v", expected, missing, hours)
 	}
-	for _, q := range []api.CompleteHoursQuery{{By: "age"}, {By: "feeder", Minutes: 7}, {By: "feeder", Minutes: 1, Span: api.Span{From: unix(t0)}}} {
+	for _, q := range []api.CompleteHoursQuery{{By: "age"}, {By: "feeder", Minutes: 7}, {By: "feeder", Minutes: 1, Span: api.Span{From: unix(t0)}},
+		{By: "feeder", Order: "best"}, {By: "feeder", Keys: []string{"F0"}, Paging: api.Paging{Cursor: "=F0"}}, {By: "feeder", Keys: make([]string, 201)}} {
 		var p *api.Problem
 		if _, err := bus.Request[api.CompleteHoursQuery, api.CompleteHours](t.Context(), c.bus, api.QueryCompleteHours, q); !errors.As(err, &p) || p.Status != 400 || p.Field == "" {
 			t.Errorf("%+v: %v", q, err)
@@ -209,6 +218,7 @@ func BenchmarkSlot(b *testing.B) {
 	for i := range n {
 		d := m.add(cim.EndDevice{Ordinal: uint32(i), Kind: topic.Meter, ID: fmt.Sprintf("M%07d", i), Path: fmt.Sprintf("C%d/C%d", i/20000, i/500), Expected: day.Start()})
 		d.place.feeder = m.grid.number(fmt.Sprintf("F%d", i/2000))
+		m.noteColumn(d)
 		r := newRow(&d.imp, day, 30)
 		for k := 1; k <= 40; k++ {
 			if i%50 != 0 || k != 39 {
@@ -267,6 +277,7 @@ func BenchmarkSealedDay(b *testing.B) {
 		d := m.add(cim.EndDevice{Ordinal: uint32(i), Kind: topic.Meter, ID: fmt.Sprintf("M%07d", i), Path: fmt.Sprintf("C%d/C%d", i/20000, i/500), Interval: 15,
 			Expected: day.Start(), Complete: (day + 1).Start()})
 		d.place.feeder = m.grid.number(fmt.Sprintf("F%d", i/2000))
+		m.noteColumn(d)
 		k := store.Block{Device: d.Ordinal, Day: day, Length: 15, Version: 1, Recorded: (day + 1).Start(), Wh: make([]uint32, slots), Quality: make([]cim.Quality, slots)}
 		for s := range k.Wh {
 			k.Wh[s], k.Quality[s] = uint32(i*31+s*17)%900, cim.Raw

@@ -19,11 +19,12 @@ func (m *MDMS) totals(ctx context.Context) api.Totals {
 		dead = int64(letters[0].Sequence) // how many there ever were
 	}
 	size := m.storedSize(ctx)
+	complete := m.counts()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	p := m.planner.Stats()
 	return api.Totals{Time: m.o.Clock.Now().Truncate(time.Second), Speed: m.o.Clock.Speed(), Paused: m.o.Clock.Paused(), Meters: m.outages.Devices(),
-		Concentrators: m.outages.ConcentratorCount(), States: m.outages.States(), Completeness: m.counts(),
+		Concentrators: m.outages.ConcentratorCount(), States: m.outages.States(), Completeness: complete,
 		ReadingsPerSec: m.rate.perSecond(time.Now()), PowerW: m.power, CommandsOpen: m.commands.Stats().Open, OutagesOpen: m.outages.Open(),
 		Storm:    m.outages.InStorm(),
 		Backfill: api.Backfill{Waiting: p.Waiting, InFlight: p.InFlight}, DeadLetters: dead, Store: size}

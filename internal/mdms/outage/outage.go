@@ -2,6 +2,7 @@ package outage
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
@@ -154,6 +155,18 @@ var stateNames = [states]string{api.StateNeverSeen, api.StatePowerLost, api.Stat
 
 // State sums up the facts of a device: the first that applies (docs/contract.md, section 6).
 func State(dev *cim.EndDevice) string { return stateNames[stateOf(dev)] }
+
+// StateNumber stands for a state where many of them are kept.
+type StateNumber uint8
+
+// Number is State as a number.
+func Number(dev *cim.EndDevice) StateNumber { return StateNumber(stateOf(dev)) }
+
+// StateNamed is the number of a state; ok is false where there is none of that name.
+func StateNamed(name string) (n StateNumber, ok bool) {
+	i := slices.Index(stateNames[:], name)
+	return StateNumber(max(i, 0)), i >= 0
+}
 
 func stateOf(dev *cim.EndDevice) uint8 {
 	switch {

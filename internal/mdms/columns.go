@@ -1,0 +1,53 @@
+package mdms
+
+import (
+	"github.com/wattbus/wattbus/internal/mdms/outage"
+	"github.com/wattbus/wattbus/internal/topic"
+)
+
+// column is what lists choose a device by. Those of all devices lie close together, by ordinal: to look into a million devices takes a tenth of
+// a second and more, most of it waiting for memory; over the columns a walk takes some milliseconds.
+type column struct {
+	path   uint32 // number of its path in MDMS.hang
+	spot   uint32 // number of its place in MDMS.spots
+	state  outage.StateNumber
+	listed bool // a meter that is not retired
+}
+
+// noteColumn takes over what a device is chosen by, after a change. m.mu is held.
+func (m *MDMS) noteColumn(d *device) {
+	c := &m.columns[d.Ordinal]
+	if p := d.EndDevice.Path; m.hang.text(c.path) != p {
+		c.path = m.hang.number(p)
+	}
+	c.spot = m.spots.number(d.place)
+	c.state, c.listed = outage.Number(&d.EndDevice), d.meters() && !d.retired
+}
+
+// spots are the places in the grid at which meters hang.
+type spots struct {
+	all []place
+	of  map[place]uint32
+}
+
+func (s *spots) number(p place) uint32 {
+	n, ok := s.of[p]
+	if !ok {
+		if s.of == nil {
+			s.of = map[place]uint32{}
+		}
+		n = uint32(len(s.all))
+		s.all = append(s.all, p)
+		s.of[p] = n
+	}
+	return n
+}
+
+// below are the paths, by number, that lie below one or are it. m.mu is held.
+func (m *MDMS) below(path string) []bool {
+	out := make([]bool, len(m.hang.names))
+	for n, p := range m.hang.names {
+		out[n] = topic.Contains(path, p)
+	}
+	return out
+}
