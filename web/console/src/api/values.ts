@@ -176,11 +176,19 @@ export interface AuditRecord {
   entry: { time: string; actor: string; action: string; subject?: string; meter?: string; detail?: unknown };
 }
 
+/** Of one key, by step. */
+export interface HourCounts {
+  key: string;
+  meters: number;
+  expected: number[];
+  missing: number[];
+}
+
 /** Completeness by key and step of time. */
 export interface CompleteHours {
   from: string;
   to: string;
   minutes: number;
-  items: { key: string; meters: number; expected: number[]; missing: number[] }[];
+  items: HourCounts[];
   next?: string;
 }
