@@ -49,6 +49,18 @@ func TestConsole(t *testing.T) {
 	b.waitFor("a reading that arrives", `document.querySelector('.reading').innerText !== `+register)
 
 	lap("a reading arrived")
+	// A question keeps the focus and gives it back.
+	b.waitFor("the button", `(() => { const e = [...document.querySelectorAll('main button')].find(x => /^Disconnect/.test(x.innerText.trim()) && !x.disabled); if (!e) return false; e.focus(); return true; })()`)
+	b.press("Enter")
+	b.waitFor("the question", `!!document.querySelector('dialog[open]')`)
+	for range 10 {
+		b.press("Tab")
+		if at := b.eval(`!!document.activeElement.closest('dialog') || document.activeElement === document.body`); at != "true" {
+			t.Errorf("the focus left the question: %s", b.eval(`document.activeElement.outerHTML`))
+		}
+	}
+	b.press("Escape")
+	b.waitFor("that the focus is where it was", `!document.querySelector('dialog[open]') && /^Disconnect/.test(document.activeElement.innerText.trim())`)
 	// A value is explained without a mouse.
 	b.waitFor("the chart", `(() => { const e = document.querySelector('.chart'); if (!e || !document.querySelector('canvas')) return false; e.focus(); return true; })()`)
 	for _, key := range []string{"End", "ArrowLeft", "Enter"} {
@@ -135,7 +147,7 @@ func (b *browser) as(c *centre, token, hash string) {
 var keys = map[string]struct {
 	code int
 	text string
-}{"Tab": {9, ""}, "Enter": {13, "\r"}, "End": {35, ""}, "ArrowLeft": {37, ""}}
+}{"Tab": {9, ""}, "Enter": {13, "\r"}, "End": {35, ""}, "ArrowLeft": {37, ""}, "Escape": {27, ""}}
 
 // press presses a key and lets it go.
 func (b *browser) press(key string) {
