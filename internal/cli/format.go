@@ -112,7 +112,7 @@ func (o *formatChoice) codec(unit echonet.Scale) (codec, error) {
 			},
 			func(doc []byte) ([]byte, error) {
 				var f echonet.Frame
-				if err := json.Unmarshal(doc, &f); err != nil {
+				if err := format.Unmarshal(doc, &f); err != nil {
 					return nil, err
 				}
 				return f.Append(nil)
@@ -144,7 +144,7 @@ func (o *formatChoice) codec(unit echonet.Scale) (codec, error) {
 			},
 			func(doc []byte) ([]byte, error) {
 				var t dsmr.Telegram
-				if err := json.Unmarshal(doc, &t); err != nil {
+				if err := format.Unmarshal(doc, &t); err != nil {
 					return nil, err
 				}
 				return t.Append(nil)
@@ -209,7 +209,7 @@ func (o *formatChoice) dlms(l *dlms.Layout) (codec, error) {
 		},
 		func(doc []byte) ([]byte, error) {
 			var n dlms.Notification
-			if err := json.Unmarshal(doc, &n); err != nil {
+			if err := format.Unmarshal(doc, &n); err != nil {
 				return nil, err
 			}
 			return n.Append(nil), nil

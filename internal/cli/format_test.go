@@ -86,3 +86,37 @@ func TestFormatEvents(t *testing.T) {
 		t.Errorf("%d %s", status, errs)
 	}
 }
+
+// What is wrong with fields or files is told with the field, its value and where it stands, and in no terms of ours.
+func TestFormatGarbage(t *testing.T) {
+	dir := t.TempDir()
+	long := dir + "/long"
+	if err := os.WriteFile(long, bytes.Repeat([]byte("x"), 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	layout := "--layout=../../examples/formats/hokuto.yaml"
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"check", long}, "more than 1048576 bytes, which no declaration has"},
+		{[]string{"check", os.DevNull}, "the file is empty"},
+		{[]string{"check", dir}, "is a directory"},
+		{[]string{"decode", layout, "@" + long}, "more than 1048576 bytes, want one message"},
+		{[]string{"decode", layout, ""}, "start at offset 0: the message ends at 0"},
+		{[]string{"encode", "--event", "el", ""}, "at offset 0: it ends before the JSON document does"},
+		{[]string{"encode", "--event", "el", "[]"}, "at offset 0: array, want an object"},
+		{[]string{"encode", "--event", "el", `{"tid":"a"}`}, "tid at offset 7: string, want a whole number"},
+		{[]string{"encode", "--event", "el", `{"esv":"Get_Res","properties":[{"epc":"E0","value":"x"}]}`}, `property E0 (cumulative energy, forward): "x" is none of its values`},
+		{[]string{"encode", "--event", "p1", `{"identification":7}`}, "identification at offset 18: number, want a string"},
+		{[]string{"encode", "--event", "p1", `{"identification":"ISk5x","object":[]}`}, "object at offset 35: there is no such field"},
+		{[]string{"encode", "--event", "dlms", `{"x":1}`}, "x at offset 5: there is no such field"},
+		{[]string{"encode", "--event", "dlms", `{"body":{"unsigned":999}}`}, "unsigned: 999 does not fit in 1 octets"},
+		{[]string{"encode", layout, "{"}, "at offset 1: it ends before the JSON document does"},
+		{[]string{"encode", layout, "[]"}, "at offset 0: array, want an object"},
+	} {
+		if out, errs, status := formatRun(t, "", tc.args...); status != 1 || !strings.Contains(errs, tc.want) {
+			t.Errorf("%q: %d %s%s\nwant %s", tc.args, status, out, errs, tc.want)
+		}
+	}
+}

@@ -132,7 +132,7 @@ func TestAMQP(t *testing.T) {
 	malformed := []struct{ body, detail string }{
 		{"text:no JSON", "at offset 1: invalid character 'o'"},
 		{`text:{"target":{"meter":"M1"},"type":7}`, "type: at offset 32: number, want a string"},
-		{`text:{"target":{"meter":"M1"},"type":"disconnect","force":true}`, "force: at offset 53: a request has no such field"},
+		{`text:{"target":{"meter":"M1"},"type":"disconnect","force":true}`, "force: at offset 53: there is no such field"},
 		{`text:{"target":{"meter":"none"},"type":"ping"}`, "no meter none"},
 		{"binary:7b22747970650022", "at offset 6: invalid character"},
 		{"binary:fffe00", "at offset 0: invalid character"},

@@ -260,7 +260,7 @@ func TestJMSCommands(t *testing.T) {
 		{"", body, "401", "no property wattbus_token"},
 		{"stranger", body, "401", "nobody's token"},
 		{"viewer", body, "403", "needs the right"},
-		{"operator", `{"target":{"meter":"M1"},"type":"disconnect","force":true}`, "400", "at offset 53: a request has no such field"},
+		{"operator", `{"target":{"meter":"M1"},"type":"disconnect","force":true}`, "400", "at offset 53: there is no such field"},
 		{"operator", `{"target":{"meter":"none"},"type":"ping"}`, "404", "none"},
 	} {
 		p := ask(tc.token, "", tc.body, 1)

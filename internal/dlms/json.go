@@ -2,6 +2,7 @@ package dlms
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -10,7 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"encoding/binary"
+	"github.com/wattbus/wattbus/internal/format"
 )
 
 // MarshalJSON gives an object with one key, the name of the type: {"double-long-unsigned": 4710}, {"structure": […]}. Octets are
@@ -153,7 +154,7 @@ func (v *Value) integer(text string) error {
 		u, err = strconv.ParseUint(text, 10, 8*n)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%.40s does not fit in %d octets: %w", text, n, format.ErrValue)
 	}
 	b := binary.BigEndian.AppendUint64(nil, u)
 	v.Bytes = b[8-n:]
@@ -175,7 +176,7 @@ func (n Notification) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads what MarshalJSON gives.
 func (n *Notification) UnmarshalJSON(b []byte) error {
 	var x notificationJSON
-	if err := json.Unmarshal(b, &x); err != nil {
+	if err := format.Unmarshal(b, &x); err != nil {
 		return err
 	}
 	t, err := hex.DecodeString(x.DateTime)

@@ -1,7 +1,6 @@
 package echonet
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -60,9 +59,7 @@ func toJSON(ps []Property) ([]jsonProperty, error) {
 // UnmarshalJSON reads what MarshalJSON wrote. A property needs its octets or its value.
 func (f *Frame) UnmarshalJSON(b []byte) error {
 	var d document
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&d); err != nil {
+	if err := format.Unmarshal(b, &d); err != nil {
 		return err
 	}
 	*f = Frame{TID: d.TID, SEOJ: d.SEOJ, DEOJ: d.DEOJ}
@@ -101,7 +98,7 @@ func fromJSON(js []jsonProperty) (ps []Property, err error) {
 			v = s.make()
 		}
 		if err := json.Unmarshal(j.Value, v); err != nil {
-			return nil, fmt.Errorf("%s: %w", name(p.EPC), err)
+			return nil, fmt.Errorf("%s: %.60s is none of its values: %w", name(p.EPC), j.Value, format.ErrValue)
 		}
 		if s, ok := v.(*Switch); ok {
 			s.yes, s.none = 0x30, 0x31

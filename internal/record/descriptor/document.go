@@ -149,10 +149,8 @@ func (d *decoder) value(o *op, b []byte) any {
 // Encode writes a message of fields and values, as Decode gives them, in JSON. Constants, fillers and check sums may be left out.
 func (l *Layout) Encode(doc []byte) ([]byte, error) {
 	var v map[string]any
-	dec := json.NewDecoder(bytes.NewReader(doc))
-	dec.UseNumber()
-	if err := dec.Decode(&v); err != nil {
-		return nil, fmt.Errorf("%w: %w", format.ErrSyntax, err)
+	if err := format.Unmarshal(doc, &v); err != nil {
+		return nil, err
 	}
 	e := encoder{}
 	if err := e.run(l.ops, v, ""); err != nil {
