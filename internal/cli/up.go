@@ -93,6 +93,7 @@ meters measure what validation will not believe. Each is told when it happens, a
 	f.StringVar(&visitors.mqtt, "concentrator-mqtt", "127.0.0.1:1893", "address for the MQTT of C11, where meters of your own can connect; not given and in use: another port")
 	f.StringVar(&o.busListen, "bus-listen", "", "address at which the bus is open to other programs, such as 127.0.0.1:4222 (default: none)")
 	f.StringVar(&o.targets, "targets", "", "file of other systems that get events, YAML (docs/connectors.md; default: none)")
+	o.formats.flags(f)
 	f.StringSliceVar(&o.calendars, "calendars", nil, "files of tariff calendars, for exports of billing determinants (docs/billing.md)")
 	f.StringVar(&o.token, "token", "", "bearer token that the API wants, for everything; beyond loopback this or --tokens is needed")
 	f.StringVar(&o.tokens, "tokens", "", "file of the API's tokens, each with a name and rights; see wattbus token")

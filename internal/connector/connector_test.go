@@ -172,7 +172,12 @@ func TestLag(t *testing.T) {
 	began := time.Now()
 	r.publish(10)
 	r.waits("hook", "refused")
+	since := r.status("hook").Since
 	r.until("it lags", func() bool { s := r.status("hook"); return s.LagSeconds > 0 && s.PendingBatches == 1 })
+	time.Sleep(2 * minWait) // it was tried again
+	if s := r.status("hook"); !s.Since.Equal(since) || s.State != api.TargetWaiting {
+		t.Errorf("away since %v: %+v", since, s)
+	}
 	r.stop()
 	r.run()
 	r.publish(10)
@@ -284,6 +289,10 @@ func TestTry(t *testing.T) {
 	if text, err := os.ReadFile(part); err != nil || string(text) != "half" {
 		t.Errorf("looking at a target finished its file: %q, %v", text, err)
 	}
+	if all[1].Webhook.SecretEnv = ""; Try(t.Context(), all[1], true) == nil {
+		t.Error("a webhook that is not there was reached")
+	}
+	all[1].Webhook.SecretEnv = "WATTBUS_TEST_NONE"
 	if err := Try(t.Context(), all[1], false); err == nil || !strings.Contains(err.Error(), "the environment has no WATTBUS_TEST_NONE") {
 		t.Error(err)
 	}

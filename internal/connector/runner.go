@@ -45,7 +45,8 @@ type runner struct {
 		uid   string
 		times int
 	}
-	events []bus.OutEvent
+	failing bool // since the last attempt
+	events  []bus.OutEvent
 
 	mu     sync.Mutex
 	status api.TargetStatus
@@ -101,6 +102,7 @@ func (r *runner) run(ctx context.Context) {
 		if errors.As(err, &later) {
 			pause = max(pause, later.after)
 		}
+		r.failing = true
 		r.tell(api.TargetWaiting, err)
 		r.m.failures.WithLabelValues(r.spec.Name).Inc()
 		select {
@@ -126,7 +128,11 @@ func (r *runner) round(ctx context.Context) (progress bool, err error) {
 	if r.last == 0 || r.last > pos.Last { // a stream that was made anew counts from the beginning
 		r.last = pos.Done
 	}
-	r.tell(api.TargetConnected, nil)
+	// Where nothing holds a connection only a delivery shows that the other side is there again.
+	told := s.gone() != nil || !r.failing || pos.Pending == 0
+	if told {
+		r.tell(api.TargetConnected, nil)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if gone := s.gone(); gone != nil {
@@ -148,6 +154,10 @@ func (r *runner) round(ctx context.Context) (progress bool, err error) {
 			progress = progress || n > 0
 			if err != nil {
 				return err
+			}
+			if r.failing = false; !told {
+				told = true
+				r.tell(api.TargetConnected, nil)
 			}
 		}
 		return nil

@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -105,8 +107,38 @@ func sign(key []byte, id, timestamp string, body []byte) string {
 }
 
 func (w *webhook) connect(context.Context) (session, error) { return w, nil }
-func (w *webhook) gone() <-chan struct{}                    { return nil }
-func (w *webhook) close() error                             { w.client.CloseIdleConnections(); return nil }
+
+// probe opens a connection, or one to the proxy, and asks for nothing.
+func (w *webhook) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, nil)
+	if err != nil {
+		return err
+	}
+	t, _ := w.client.Transport.(*http.Transport)
+	to := req.URL
+	if via, err := t.Proxy(req); err != nil || via != nil {
+		if err != nil {
+			return err
+		}
+		to = via
+	}
+	addr := hostPort(to, map[string]string{"http": "80", "https": "443"})
+	var c net.Conn
+	if to.Scheme == "https" {
+		c, err = (&tls.Dialer{Config: t.TLSClientConfig}).DialContext(ctx, "tcp", addr)
+	} else {
+		c, err = (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	}
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+func (w *webhook) gone() <-chan struct{} { return nil }
+func (w *webhook) close() error          { w.client.CloseIdleConnections(); return nil }
 
 // deliver sends the events of different devices at the same time, those of one device one after the other. Where one fails, those
 // of the same lane behind it are not sent.

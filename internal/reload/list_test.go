@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -26,7 +27,8 @@ func TestList(t *testing.T) {
 		}
 		return append([]string{dir}, names...)
 	}
-	w := New(slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)), time.Hour, Source{Name: "files", List: list, Load: func() error { loads++; return nil }})
+	var log bytes.Buffer
+	w := New(slog.New(slog.NewTextHandler(&log, nil)), time.Hour, Source{Name: "files", List: list, Load: func() error { loads++; return nil }})
 	for i, step := range []func(){func() { put("b", "1") }, func() { put("b", "22") }, func() { put("a", "333") }, func() { os.Remove(filepath.Join(dir, "a")) }} {
 		w.look(false)
 		if loads != i {
@@ -37,5 +39,8 @@ func TestList(t *testing.T) {
 		if loads != i+1 {
 			t.Fatalf("step %d is not noticed", i)
 		}
+	}
+	if text := log.String(); strings.Count(text, "loaded anew") != loads || strings.Contains(text, "nothing has changed") {
+		t.Errorf("of %d loads is told:\n%s", loads, text)
 	}
 }

@@ -66,7 +66,7 @@ func New(log *slog.Logger, every time.Duration, sources ...Source) *Watcher {
 	}
 	w := &Watcher{log: log.With("component", "reload"), every: every}
 	for _, s := range sources {
-		w.sources = append(w.sources, source{Source: s, seen: stamps(s.files()), sum: sum(s.Files)})
+		w.sources = append(w.sources, source{Source: s, seen: stamps(s.files()), sum: sum(s.files())})
 	}
 	return w
 }
@@ -99,9 +99,9 @@ func (w *Watcher) look(all bool) {
 		if !all && s.failed == "" && same(seen, s.seen) {
 			continue
 		}
-		now := sum(s.Files)
 		s.seen = seen
 		err := s.Load()
+		now := sum(s.files())
 		switch {
 		case err == nil && s.failed == "" && now == s.sum:
 			w.log.Info("read again, nothing has changed", slog.String("what", s.Name))
@@ -115,7 +115,7 @@ func (w *Watcher) look(all bool) {
 	}
 }
 
-// sum tells contents apart. Changes between it and Load are found by their stamps the next time.
+// sum tells contents apart. Changes between Load and it are found by their stamps the next time.
 func sum(files []string) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	for _, f := range files {
