@@ -83,11 +83,19 @@ func (s *Server) openStream(w http.ResponseWriter, r *http.Request) *stream {
 	return nil
 }
 
+// restFor is how long a stream rests once it was sent what there was: what comes meanwhile goes out together, in one write. The first event
+// after a rest is not held back, and neither is any while much waits.
+const restFor = 25 * time.Millisecond
+
 // pump sends what the stream brings until ctx, the server or the reader ends. flush is called when nothing waits.
 func (s *Server) pump(ctx context.Context, st *stream, send func(message) error, flush func() error) error {
 	var batch [64]message
 	heartbeat := time.NewTicker(s.opt.HeartbeatEvery)
 	defer heartbeat.Stop()
+	rest := time.NewTimer(0)
+	defer rest.Stop()
+	<-rest.C
+	ready := st.out.ready // nil: it rests
 	for {
 		select {
 		case <-ctx.Done():
@@ -98,7 +106,13 @@ func (s *Server) pump(ctx context.Context, st *stream, send func(message) error,
 			if err := send(control("heartbeat", api.LiveControl{Heartbeat: &api.Heartbeat{Time: s.opt.Clock.Now()}})); err != nil {
 				return err
 			}
-		case <-st.out.ready:
+		case <-rest.C:
+			ready = st.out.ready
+			continue
+		case <-st.out.pressing:
+			ready = st.out.ready
+			continue
+		case <-ready:
 			n, coalesced, dropped := st.out.take(batch[:])
 			if coalesced+dropped > 0 {
 				s.metrics.coalesced.Add(float64(coalesced))
@@ -114,6 +128,10 @@ func (s *Server) pump(ctx context.Context, st *stream, send func(message) error,
 				batch[i] = message{}
 			}
 			s.metrics.sent.Add(float64(n))
+			if n < len(batch) {
+				ready = nil
+				rest.Reset(restFor)
+			}
 		}
 		if err := flush(); err != nil {
 			return err

@@ -9,6 +9,9 @@ const (
 	// Up to this length and size nothing is coalesced: a reader that keeps up sees every event.
 	calmQueue = 32
 	calmBytes = maxBytes / 4
+	// From half of that on the stream is not given a rest.
+	restQueue = calmQueue / 2
+	restBytes = calmBytes / 2
 )
 
 // message is one thing to send: an event, or a control message.
@@ -31,6 +34,7 @@ type outbox struct {
 	coalesced int64 // since taken last
 	dropped   int64
 	ready     chan struct{} // holds one token while there is something to take
+	pressing  chan struct{} // holds one once so much waits that it is not to rest any longer
 }
 
 // queue is a ring of messages; newest finds the last one of a key by its place since the beginning.
@@ -42,7 +46,9 @@ type queue struct {
 	newest map[string]uint64
 }
 
-func newOutbox() *outbox { return &outbox{ready: make(chan struct{}, 1)} }
+func newOutbox() *outbox {
+	return &outbox{ready: make(chan struct{}, 1), pressing: make(chan struct{}, 1)}
+}
 
 // push adds a message; it never blocks.
 func (o *outbox) push(m message) {
@@ -69,6 +75,12 @@ func (o *outbox) push(m message) {
 	select {
 	case o.ready <- struct{}{}:
 	default:
+	}
+	if q.len() >= restQueue || q.bytes >= restBytes {
+		select {
+		case o.pressing <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -50,7 +50,8 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request, f api.EventFi
 		}
 	}
 	up := s.upgrader()
-	conn, err := up.Upgrade(w, r, nil)
+	taken := &taker{ResponseWriter: w}
+	conn, err := up.Upgrade(taken, r, nil)
 	if err != nil {
 		s.log.Debug("WebSocket refused", "remote", r.RemoteAddr, "error", err)
 		return
@@ -72,8 +73,9 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request, f api.EventFi
 		if err := conn.SetWriteDeadline(time.Now().Add(s.opt.WriteTimeout)); err != nil {
 			return err
 		}
+		taken.conn.hold()
 		return conn.WriteMessage(websocket.TextMessage, m.data)
-	}, func() error { return nil })
+	}, taken.conn.release)
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		s.log.Info("live stream cut: it took nothing", "remote", r.RemoteAddr, "for", s.opt.WriteTimeout)

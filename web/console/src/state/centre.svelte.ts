@@ -7,8 +7,10 @@ import { maxPaged } from './ask.svelte';
 import { businessTime } from './clock';
 import { addSample, collectionRate, type Sample } from './collection';
 import { later, upsert } from './commands';
+import { Pace } from './pace';
 import { applyConcentrators } from './tree';
 
+const gapMs = 5_000; // events that are lost are made up for at this pace: a tab that cannot keep up is not given more to do
 const trendLength = 90; // points, one for each push of the totals
 
 /** A list that was asked for: its items, and how the asking went. */
@@ -100,6 +102,7 @@ export class Centre {
   #onCommands = new Set<(commands: readonly Command[]) => void>();
   #onReadings = new Set<(events: CloudEvent[]) => void>();
   #onResync = new Set<() => void>();
+  #gaps = new Pace(gapMs);
 
   constructor() {
     this.#live = new Live({
@@ -112,7 +115,7 @@ export class Centre {
       onOpen: (again) => {
         if (again) this.resync();
       },
-      onGap: () => this.resync(),
+      onGap: () => this.#gaps.call(() => this.resync()),
     });
   }
 
@@ -125,6 +128,7 @@ export class Centre {
   stop(): void {
     this.#live.stop();
     clearInterval(this.#ticker);
+    this.#gaps.stop();
   }
 
   /** Everything may have changed: looks all of it up anew. */
