@@ -156,17 +156,31 @@ type bad struct {
 
 // worst are the meters that miss the most.
 func (m *MDMS) worst(c *census) []*bad {
-	list := make([]*device, 0, len(c.lacks))
-	for d := range c.lacks {
-		list = append(list, d)
+	type lack struct {
+		d *device
+		n int64
+	}
+	worse := func(a, b lack) int { return cmp.Or(-cmp.Compare(a.n, b.n), byID(a.d, b.d)) }
+	var list []lack // of what came so far, cut to the worst now and then
+	least := int64(0)
+	for d, n := range c.lacks {
+		if n < least {
+			continue
+		}
+		if list = append(list, lack{d, n}); len(list) >= 20*maxWorst {
+			slices.SortFunc(list, worse)
+			list = list[:maxWorst]
+			least = list[maxWorst-1].n
+		}
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	slices.SortFunc(list, func(a, b *device) int { return cmp.Or(-cmp.Compare(c.lacks[a], c.lacks[b]), byID(a, b)) })
+	slices.SortFunc(list, worse)
 	list = list[:min(len(list), maxWorst)]
 	out := make([]*bad, len(list))
-	for i, d := range list {
-		b := &bad{id: d.ID, path: d.EndDevice.Path, missing: c.lacks[d], end: d.imp.finished(c.to)}
+	for i, l := range list {
+		d := l.d
+		b := &bad{id: d.ID, path: d.EndDevice.Path, missing: l.n, end: d.imp.finished(c.to)}
 		d.each(func(s *series) {
 			b.accounts = append(b.accounts, s.snapshot(c.first, cim.DayOf(c.to-1)))
 			b.lost += s.gone(c.from, s.finished(c.to))
