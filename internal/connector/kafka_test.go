@@ -230,7 +230,7 @@ func TestKafkaCommands(t *testing.T) {
 		{"operator", "", body, "", api.CommandDone, `"id":"3"`},
 		{"", "", body, "order-4", "401", "no property wattbus_token"},
 		{"viewer", "", body, "order-5", "403", "needs the right"},
-		{"operator", "", "{", "order-6", "400", "EOF"},
+		{"operator", "", "{", "order-6", "400", "at offset 1: it ends before"},
 		{"operator", "", `{"target":{"meter":"none"},"type":"ping"}`, "order-7", "404", "none"},
 	} {
 		ask(tc.body, "wattbus_token", tc.token, "wattbus_key", tc.key, "reply-topic", "answers", "correlation-id", tc.correlation)

@@ -195,7 +195,7 @@ func TestMQTTCommands(t *testing.T) {
 		{"1", "operator", "", body, "400", "wattbus_key"},
 		{"1", "stranger", "k2", body, "401", "nobody's token"},
 		{"1", "viewer", "k3", body, "403", "needs the right"},
-		{"1", "operator", "k4", "{", "400", "EOF"},
+		{"1", "operator", "k4", "{", "400", "at offset 1: it ends before"},
 	} {
 		p := ask(tc.qos, tc.token, tc.key, tc.body)
 		got := p.expect(t, `^answer ([^|]*)\|([^|]*)\|([^|]*)\|(.*)$`)
