@@ -53,6 +53,9 @@ While its upstream is away it takes what it has room for (--queue-bytes) and the
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			ctx := cmd.Context()
+			if id == "" {
+				return usagef("flag --id: give the concentrator an id, such as C1")
+			}
 			if err := topic.CheckID(id); err != nil {
 				return usagef("flag --id: %w", err)
 			}

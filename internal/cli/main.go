@@ -167,8 +167,35 @@ Exit status: 0 done, 1 failed or refused, 2 wrong use, 3 timed out.`,
 	add("tool", newBackup(a), newRestore(a), newBench(a), newPlan(a), newConfig(a, root), newFormat(a), newPasswd(a), newToken(a), newKeys(a), newMan(a, root), newVersion(a))
 	root.SetHelpCommandGroupID("tool")
 	root.SetCompletionCommandGroupID("tool")
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for shell, example := range map[string]string{
+		"bash":       "  source <(wattbus completion bash)\n  wattbus completion bash > /etc/bash_completion.d/wattbus",
+		"zsh":        "  wattbus completion zsh > \"${fpath[1]}/_wattbus\"",
+		"fish":       "  wattbus completion fish > ~/.config/fish/completions/wattbus.fish",
+		"powershell": "  wattbus completion powershell | Out-String | Invoke-Expression",
+	} {
+		if c, _, err := root.Find([]string{"completion", shell}); err == nil {
+			c.Example = example
+		}
+	}
 	checkArgs(root)
+	checkTopic(root)
 	return root, a
+}
+
+// checkTopic has help refuse what is no command.
+func checkTopic(root *cobra.Command) {
+	help, _, err := root.Find([]string{"help"})
+	if err != nil || help == root {
+		return
+	}
+	help.Args = func(_ *cobra.Command, args []string) error {
+		if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+			return &usageError{err: fmt.Errorf("there is no command %q", strings.Join(args, " ")), hint: root.CommandPath()}
+		}
+		return nil
+	}
 }
 
 // flagError says what a flag wants where the library says which function could not read it, and which one may have been meant.

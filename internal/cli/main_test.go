@@ -64,6 +64,9 @@ func TestWrongUse(t *testing.T) {
 		want string
 	}{
 		{[]string{"metres"}, `unknown command "metres" for "wattbus"; did you mean meter or meters?`},
+		{[]string{"help", "metres"}, `there is no command "metres"`},
+		{[]string{"completion", "tcsh"}, `unknown command "tcsh" for "wattbus completion"`},
+		{[]string{"meter"}, "flag --id: give the meter an id, such as M1"},
 		{[]string{"config", "chck"}, `unknown command "chck" for "wattbus config"`},
 		{[]string{"up", "--meters", "many"}, `invalid argument "many" for "--meters" flag: want a whole number`},
 		{[]string{"registry", "exchange", "UP1", "--old-import", "-5"}, `invalid argument "-5" for "--old-import" flag: want a whole number from 0 on`},

@@ -44,6 +44,9 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 			"  wattbus meter --id M1 --data ./m1 --han 0.0.0.0:3610",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if id == "" {
+				return usagef("flag --id: give the meter an id, such as M1")
+			}
 			if err := topic.CheckID(id); err != nil {
 				return usagef("flag --id: %w", err)
 			}
