@@ -154,6 +154,7 @@ type EndDevice struct {
 	SleepEvery   uint32 // seconds between its wake-ups; 0: it does not sleep
 	Recorded     uint32 // business time of the commit that first held it; 0: from before that was kept
 	Exporting    uint32 // the same, of its measuring what is fed in; 0: it does not, or from before that was kept
+	Feeding      uint32 // Expected of what is fed in, where that is another; 0: it is the same
 }
 
 // Wakes is when the device wakes next behind a time, as it said; 0 if it does not sleep.

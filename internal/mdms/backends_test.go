@@ -23,7 +23,7 @@ var server struct {
 }
 
 // onPostgres opens stores in a schema of their own, and returns its URL.
-func onPostgres(t *testing.T) (url string, open func(context.Context) (store.Store, error)) {
+func onPostgres(t testing.TB) (url string, open func(context.Context) (store.Store, error)) {
 	t.Helper()
 	server.once.Do(func() { server.Server, server.err = pgtest.Start(context.Background()) })
 	if errors.Is(server.err, pgtest.ErrMissing) && os.Getenv("WATTBUS_CI") == "" {

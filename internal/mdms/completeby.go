@@ -70,11 +70,11 @@ func (m *MDMS) countBy(by string, from, to, now uint32) []api.KeyCounts {
 	number, name := m.numberOf(by)
 	m.walk(func(w int, part []*device) {
 		for _, d := range part {
-			if !d.meters() || d.imp.from == 0 {
+			if !d.meters() || d.from() == 0 {
 				continue
 			}
 			if d.retired { // counts for the time in which it was expected
-				if expected, _ := d.imp.within(from, to, now); expected == 0 {
+				if expected, _ := d.within(from, to, now); expected == 0 {
 					continue
 				}
 			}

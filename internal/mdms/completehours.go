@@ -147,11 +147,11 @@ func (m *MDMS) sumHours(by string, from, to, now, step uint32) (*hourSums, error
 	m.walk(func(w int, part []*device) {
 		x := &of[w]
 		for _, d := range part {
-			if !d.meters() || d.imp.from == 0 || x.cells > maxHourCells {
+			if !d.meters() || d.from() == 0 || x.cells > maxHourCells {
 				continue
 			}
 			if d.retired { // counts for the time in which it was expected
-				if expected, _ := d.imp.within(from, to, now); expected == 0 {
+				if expected, _ := d.within(from, to, now); expected == 0 {
 					continue
 				}
 			}

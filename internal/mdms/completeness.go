@@ -74,8 +74,8 @@ func (m *MDMS) countDays(q api.Span, out *api.Completeness) (*census, error) {
 	now := m.o.Clock.Unix()
 	begin := now
 	for _, d := range m.devices {
-		if d.imp.from != 0 {
-			begin = min(begin, d.imp.from)
+		if from := d.from(); from != 0 {
+			begin = min(begin, from)
 		}
 	}
 	from, to, err := span(q.From, q.To, begin, now)

@@ -52,7 +52,7 @@ const (
 // judgedPart is a block with a verdict of a version.
 type judgedPart struct {
 	version uint32
-	part
+	blockPart
 }
 
 func (p *part) pack() blockPart {
@@ -61,12 +61,6 @@ func (p *part) pack() blockPart {
 
 func (b *blockPart) part() part {
 	return part{int64(b.wh), int64(b.values), int64(b.missing), int64(b.estimated), int64(b.edited)}
-}
-
-// ofDay adds up a block of which all is expected.
-func ofDay(b *store.Block) part {
-	p := packPart(store.PartOf(b))
-	return p.part()
 }
 
 func packPart(p store.Part) blockPart {
@@ -136,9 +130,8 @@ func (s *daySums) committed(bs []store.Block, yesterday cim.Day) {
 			last = k
 			d.puts++
 		}
-		p := ofDay(b)
 		s.grow(d, int(b.Device)+1)
-		d.parts[b.Device] = p.pack()
+		d.parts[b.Device] = packPart(store.PartOf(b))
 		delete(d.judged, b.Device)
 	}
 }
@@ -150,7 +143,7 @@ func (s *daySums) fill(d *daySum, devices int, lists [][]sealedPart) {
 	for _, list := range lists {
 		for i := range list {
 			if p := &list[i]; d.parts[p.device].values == partUnknown {
-				d.parts[p.device] = p.pack()
+				d.parts[p.device] = p.blockPart
 			}
 		}
 	}
@@ -212,9 +205,9 @@ func (m *MDMS) readDay(ctx context.Context, x *slice, of []sealedSpan, verdicts 
 		j, judged := d.judged[n]
 		switch whole := k.begin <= x.lo && k.end >= x.hi; {
 		case whole && v == nil && b.values != partUnknown:
-			out = append(out, sealedPart{n, b.part()})
+			out = append(out, sealedPart{n, *b})
 		case whole && v != nil && judged && j.version == v.Version:
-			out = append(out, sealedPart{n, j.part})
+			out = append(out, sealedPart{n, j.blockPart})
 		default:
 			singly = append(singly, len(out))
 			out = append(out, sealedPart{device: n})
@@ -229,12 +222,14 @@ func (m *MDMS) readDay(ctx context.Context, x *slice, of []sealedSpan, verdicts 
 		p := &out[at]
 		q := store.BlockQuery{Device: p.device, Channel: x.channel, From: x.day, To: x.day + 1}
 		k, found := &of[p.device], false
-		if err := m.o.Store.Blocks(ctx, q, func(b *store.Block) (err error) {
+		if err := m.o.Store.Blocks(ctx, q, func(b *store.Block) error {
 			found = true
-			if p.part, err = x.ofBlock(b, k.begin, k.end, verdicts[p.device]); err != nil {
+			sum, err := x.ofBlock(b, k.begin, k.end, verdicts[p.device])
+			p.blockPart = sum.pack()
+			raw = append(raw, sealedPart{p.device, packPart(store.PartOf(b))})
+			if err != nil {
 				return err
 			}
-			raw = append(raw, sealedPart{p.device, ofDay(b)})
 			return nil
 		}); err != nil {
 			return nil, nil, false, err
@@ -247,7 +242,7 @@ func (m *MDMS) readDay(ctx context.Context, x *slice, of []sealedSpan, verdicts 
 	defer s.mu.Unlock()
 	for i := range raw {
 		if p := &raw[i]; d.parts[p.device].values == partUnknown {
-			d.parts[p.device] = p.pack()
+			d.parts[p.device] = p.blockPart
 		}
 	}
 	for _, n := range none {
@@ -259,7 +254,7 @@ func (m *MDMS) readDay(ctx context.Context, x *slice, of []sealedSpan, verdicts 
 		for _, at := range singly {
 			p := &out[at]
 			if k, v := &of[p.device], verdicts[p.device]; v != nil && k.begin <= x.lo && k.end >= x.hi {
-				d.judged[p.device] = judgedPart{v.Version, p.part}
+				d.judged[p.device] = judgedPart{v.Version, p.blockPart}
 			}
 		}
 	}

@@ -166,7 +166,6 @@ func (m *MDMS) enterReading(d *device, x *entry) error {
 		m.power += int64(r.Power) - int64(d.Registers.Power)
 		d.Registers = cim.Registers{Time: r.Time, Import: r.Import, Export: r.Export, Power: r.Power, Voltage: r.Voltage}
 	}
-	first := d.imp.from
 	m.guessLength(d, r.Time)
 	if d.exp == nil && r.Export != 0 && !d.registered() {
 		m.export(d) // its registration, which would say so, got lost or comes later
@@ -185,7 +184,7 @@ func (m *MDMS) enterReading(d *device, x *entry) error {
 			return err
 		}
 	}
-	m.noteExpected(d, first)
+	m.noteExpected(d)
 	if aligned && r.Flags&flagsOfInterest != 0 {
 		m.noteFlags(d, r)
 	}
@@ -195,20 +194,25 @@ func (m *MDMS) enterReading(d *device, x *entry) error {
 	return nil
 }
 
-// beginTogether has the export register expected since when the import register is, or both since at: the store keeps one beginning.
+// beginTogether has the export register expected since when the import register is, or both since at.
 func (m *MDMS) beginTogether(d *device, at uint32) error {
 	if d.imp.from == 0 {
 		if err := m.ledger.expect(&d.imp, at); err != nil {
 			return err
 		}
-		m.noteExpected(d, 0)
+		m.noteExpected(d)
 	}
 	return m.ledger.expect(d.exp, d.imp.from)
 }
 
-func (m *MDMS) noteExpected(d *device, before uint32) {
-	if d.imp.from != before {
-		d.Expected = d.imp.from
+// noteExpected keeps since when something is expected of a device, if that has changed.
+func (m *MDMS) noteExpected(d *device) {
+	feeding := uint32(0)
+	if d.exp != nil && d.exp.from != d.imp.from {
+		feeding = d.exp.from
+	}
+	if d.Expected != d.imp.from || d.Feeding != feeding {
+		d.Expected, d.Feeding = d.imp.from, feeding
 		m.markDirty(d)
 	}
 }
@@ -235,12 +239,11 @@ func (m *MDMS) enterProfile(d *device, x *entry) error {
 		d.Interval = p.Slot
 		m.assumeLength(d)
 	}
-	first := d.imp.from
 	filled, err := m.ledger.profile(s, &p, x.now)
 	if err != nil {
 		return err
 	}
-	m.noteExpected(d, first)
+	m.noteExpected(d)
 	if m.outbox.wanted[api.EventProfile] {
 		m.outbox.profile(d, &p, x.Received)
 	}
@@ -278,7 +281,6 @@ func (m *MDMS) enterLocation(d *device, x *entry) error {
 	if first {
 		m.firstWord(d, from)
 	}
-	expected := d.imp.from
 	for _, s := range []*series{&d.imp, d.exp} {
 		if s == nil {
 			continue
@@ -291,7 +293,7 @@ func (m *MDMS) enterLocation(d *device, x *entry) error {
 		}
 		s.guessed = false
 	}
-	m.noteExpected(d, expected)
+	m.noteExpected(d)
 	m.commands.Wake(&d.EndDevice)
 	m.firmware.OnLocation(&d.EndDevice)
 	m.wake(d, x.now, l.Sequence != before)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/mdms/registry"
 	"github.com/wattbus/wattbus/internal/mdms/vee"
 	"github.com/wattbus/wattbus/internal/store"
 )
@@ -34,6 +35,7 @@ func (m *MDMS) queryExplain(ctx context.Context, q api.ExplainQuery) (api.Explan
 		return api.Explanation{}, api.NotFound("meter %s has no channel %v", q.ID, ch)
 	}
 	a := s.snapshot(day, day)
+	a.rolls = m.rolls(q.ID, uint32(at), registry.Now)
 	m.mu.RUnlock()
 	if err := a.load(ctx, m.o.Store, day, day); err != nil {
 		return api.Explanation{}, err
@@ -126,7 +128,7 @@ func (x *explainer) block(b *store.Block, raws map[uint32]uint32) {
 		v.ReadingQuality = vee.QualityMissing
 	}
 	if reg := r.reckon()[i]; reg.known {
-		v.Register = &reg.value
+		v.Register = x.a.dial(reg.value)
 	}
 	x.out.Versions = append(x.out.Versions, v)
 }
@@ -152,7 +154,7 @@ func (x *explainer) open(r *dayRow, i int) {
 		v.ReadingQuality, v.Text = vee.QualityMissing, "The meter said that it holds no value."
 	}
 	if reg, ok := r.register(i); ok {
-		v.Register = &reg
+		v.Register = x.a.dial(reg)
 	}
 	v.Text += " The day is not sealed yet."
 	x.out.Versions = append(x.out.Versions, v)

@@ -231,6 +231,11 @@ func (m *MDMS) packed(ctx context.Context, x *exportMeter, ch cim.Channel, acc *
 	}
 	iv = slices.DeleteFunc(iv, func(v billing.Interval) bool { return v.End <= x.from || v.Start >= x.to })
 	regs = slices.DeleteFunc(regs, func(r billing.Register) bool { return r.At < x.from || r.At > x.to })
+	for i := range regs {
+		if x.modulus != 0 { // see account.dial
+			regs[i].Wh %= x.modulus
+		}
+	}
 	for _, r := range x.ends[ch] { // what was read at the exchange stands for what follows from intervals
 		i, there := slices.BinarySearchFunc(regs, r.At, func(a billing.Register, at int64) int { return int(a.At - at) })
 		if there {

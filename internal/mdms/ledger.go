@@ -26,16 +26,16 @@ const (
 // Before complete every interval is stored or given up. Behind it, days are whole (sealed in a block: one bit each), have a
 // row in RAM, or have nothing at all.
 type series struct {
-	device   uint32
-	channel  cim.Channel
-	length   uint16 // minutes of its intervals now
-	from     uint32 // start of the first interval that is expected; 0: none yet
-	complete uint32
-	oldest   uint32 // start of the oldest interval that the device still has
-	begin    uint32 // nothing before this is expected, as the registry says; 0: it says nothing
-	until    uint32 // nothing from here on is expected; 0: it goes on
-	whole    uint64 // bit i: day DayOf(complete)+i is sealed
 	rows     []*dayRow
+	from     uint32 // start of the first interval that is expected; 0: none yet
+	until    uint32 // nothing from here on is expected; 0: it goes on
+	complete uint32
+	device   uint32
+	whole    uint64 // bit i: day DayOf(complete)+i is sealed
+	length   uint16 // minutes of its intervals now
+	channel  cim.Channel
+	oldest   uint32    // start of the oldest interval that the device still has
+	begin    uint32    // nothing before this is expected, as the registry says; 0: it says nothing
 	lost     []lostDay // given up, by day
 	closed   cim.Day   // whole days without a value are judged up to here
 	guessed  bool      // the length is: the meter has not registered

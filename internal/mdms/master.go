@@ -402,10 +402,7 @@ func (m *MDMS) takePlace(d *device) {
 	if !d.heard() {
 		m.placeUnheard(d, m.o.Clock.Unix())
 	}
-	if d.Expected != d.imp.from {
-		d.Expected = d.imp.from
-		m.markDirty(d)
-	}
+	m.noteExpected(d)
 }
 
 // GridOf returns where a meter hangs in the grid, for the outage engine and whoever else groups meters by it.

@@ -57,7 +57,7 @@ func (m *MDMS) enterMeasurement(d *device, x *entry) error {
 		}
 		d.Registers = cim.Registers{Time: at, Import: r.Import, Export: r.Export, Power: r.Power, Voltage: r.Voltage}
 	}
-	first, aligned := d.imp.from, false
+	aligned := false
 	if p.Has&cim.HasImport != 0 {
 		if aligned, err = m.enterRegister(d, &d.imp, r.Time, r.Import, x.now); err != nil {
 			return err
@@ -75,7 +75,7 @@ func (m *MDMS) enterMeasurement(d *device, x *entry) error {
 			return err
 		}
 	}
-	m.noteExpected(d, first)
+	m.noteExpected(d)
 	if aligned && r.Flags&flagsOfInterest != 0 {
 		m.noteFlags(d, r)
 	}

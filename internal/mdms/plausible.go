@@ -24,10 +24,11 @@ func (d *device) jump(r record.Reading) string {
 		return ""
 	}
 	most := record.MaxEnergy(r.Time-was.Time) + record.MaxEnergy(jumpMargin)
+	imports, exports := d.imp.from != 0 || was.Import != 0, d.exp != nil || was.Export != 0 // what it never told does not grow
 	switch {
-	case r.Import > was.Import && r.Import-was.Import > most:
+	case imports && r.Import > was.Import && r.Import-was.Import > most:
 		return fmt.Sprintf("import register from %d to %d Wh in %d s", was.Import, r.Import, r.Time-was.Time)
-	case r.Export > was.Export && r.Export-was.Export > most:
+	case exports && r.Export > was.Export && r.Export-was.Export > most:
 		return fmt.Sprintf("export register from %d to %d Wh in %d s", was.Export, r.Export, r.Time-was.Time)
 	}
 	return ""

@@ -1,6 +1,7 @@
 package mdms
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/mdms/registry"
 	"github.com/wattbus/wattbus/internal/mdms/vee"
 	"github.com/wattbus/wattbus/internal/store"
 )
@@ -19,6 +21,22 @@ type account struct {
 	rows     map[cim.Day]*dayRow
 	verdicts map[cim.Day]*store.Verdict
 	asKnown  uint32 // what the books said then, and nothing that lies in RAM; 0: now
+	rolls    uint64 // where the meter's registers begin again at 0, Wh; 0: nowhere, as far as the registry knows
+}
+
+// dial is what a register stands at. One that is reckoned from an earlier one and the intervals since knows of no roll-over; the meter
+// cannot show it.
+func (a *account) dial(register uint64) *uint64 {
+	if a.rolls != 0 {
+		register %= a.rolls
+	}
+	return &register
+}
+
+// rolls is where a meter's registers begin again at 0, as the registry knew at a time.
+func (m *MDMS) rolls(id string, at, known uint32) uint64 {
+	a, _ := m.registry.Meter(id, at, known)
+	return dialModulus(a.Dials)
 }
 
 // snapshot copies what lies in RAM of the days [from, to]. m.mu is held.
@@ -192,7 +210,7 @@ func (m *MDMS) accounts(q api.ReadingQuery, asKnown uint32) (imp, exp *account, 
 	}
 	now := m.o.Clock.Unix()
 	end = d.imp.finished(now)
-	begin := d.imp.from
+	begin := d.from()
 	if begin == 0 {
 		begin = end
 	}
@@ -227,6 +245,7 @@ func (m *MDMS) accounts(q api.ReadingQuery, asKnown uint32) (imp, exp *account, 
 		for _, a := range []*account{imp, exp} {
 			if a != nil {
 				a.asKnown = asKnown
+				a.rolls = m.rolls(q.ID, to-1, cmp.Or(asKnown, registry.Now))
 			}
 		}
 		return imp, exp, from, to, end, nil
@@ -299,7 +318,7 @@ func appendDay(items []api.Reading, imp, exp *account, day cim.Day, from, to, en
 		if imp.asKnown != 0 {
 			expected = i > max(int(r.first), k.First) && i <= int(r.last) && r.at(i) <= end
 		}
-		if k.Wh[i-1] == cim.NoValue && !expected {
+		if k.Wh[i-1] == cim.NoValue && !expected && (e == nil || ek.Wh[i-1] == cim.NoValue) {
 			continue
 		}
 		it := r.reading(i)
@@ -311,7 +330,7 @@ func appendDay(items []api.Reading, imp, exp *account, day cim.Day, from, to, en
 			it.Lost = true
 		}
 		if regs[i].known {
-			it.Register = &regs[i].value
+			it.Register = imp.dial(regs[i].value)
 		}
 		if e != nil {
 			it.Export = wattHours(ek.Wh[i-1])

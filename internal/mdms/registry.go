@@ -14,18 +14,21 @@ import (
 
 // device is a device with its account. The EndDevice stays where it is: the engines keep pointers to it.
 type device struct {
+	// Questions about all meters look at this alone, mostly.
+	imp      series
+	exp      *series // of a device with an export register
+	place    place   // in the grid
+	measures bool    // it is no concentrator
+
 	cim.EndDevice
-	imp    series
-	exp    *series // of a device with an export register
-	dirty  bool    // in MDMS.dirty: goes into the next commit
-	stale  bool    // in MDMS.stale: goes into some commit soon
+	dirty  bool // in MDMS.dirty: goes into the next commit
+	stale  bool // in MDMS.stale: goes into some commit soon
 	link   cim.Link
 	path   string // as of the last look at link
 	hung   string // path of the last move that was recorded
 	parent string // interned path of the messages
 
-	place place         // in the grid
-	span  registry.Span // in which it is expected to measure, as the registry says
+	span registry.Span // in which it is expected to measure, as the registry says
 
 	retired bool // it never comes back: a tombstone
 
@@ -33,7 +36,7 @@ type device struct {
 	told    [2]told         // by channel: the last register of a measurement
 }
 
-func (d *device) meters() bool { return d.Kind != topic.Concentrator }
+func (d *device) meters() bool { return d.measures }
 
 // registered reports whether the device ever sent a location. One that did not speaks a format of its own, which knows no load
 // profile to be asked for.
@@ -65,10 +68,27 @@ func (d *device) each(f func(*series)) {
 // complete is the watermark that the store keeps.
 func (d *device) complete() uint32 {
 	c := d.imp.complete
-	if d.exp != nil {
-		c = min(c, d.exp.complete)
+	if d.exp != nil && (d.imp.from == 0 || d.exp.complete < c) { // some meters measure what is fed in alone
+		c = d.exp.complete
 	}
 	return c
+}
+
+// from is the start of the first interval that is expected of the device, 0 if none is.
+func (d *device) from() uint32 {
+	if d.imp.from == 0 && d.exp != nil {
+		return d.exp.from
+	}
+	return d.imp.from
+}
+
+// within counts the expected intervals of a span, and those of them that are missing, over all accounts.
+func (d *device) within(from, to, now uint32) (expected, missing int64) {
+	d.each(func(s *series) {
+		n, lacks := s.within(from, to, now)
+		expected, missing = expected+n, missing+lacks
+	})
+	return expected, missing
 }
 
 // length is the length of the meter's intervals, minutes.
@@ -90,12 +110,19 @@ func (m *MDMS) setLength(d *device, at, now uint32) {
 }
 
 func (m *MDMS) add(e cim.EndDevice) *device {
-	d := &device{EndDevice: e, link: e.Link.State, path: e.Path}
+	d := &device{EndDevice: e, link: e.Link.State, path: e.Path, measures: e.Kind != topic.Concentrator}
 	d.imp = series{device: e.Ordinal, length: d.length(), guessed: !d.registered()}
 	if d.hung = e.Path; d.exports() || d.Exporting != 0 {
 		d.series(cim.Export)
 	}
-	d.each(func(s *series) { s.from, s.complete, s.oldest = e.Expected, max(e.Complete, e.Expected), e.Oldest })
+	d.each(func(s *series) {
+		if s.from, s.oldest = e.Expected, e.Oldest; s.channel == cim.Export && e.Feeding != 0 {
+			s.from = e.Feeding
+		}
+		if s.from != 0 || e.Feeding == 0 {
+			s.complete = max(e.Complete, s.from)
+		}
+	})
 	m.devices = append(m.devices, d)
 	m.columns = append(m.columns, column{})
 	m.byID[d.ID] = d

@@ -26,7 +26,9 @@ func (l *ledger) restore(ctx context.Context, st store.Store, now uint32, all []
 	const end = cim.Day(math.MaxUint32)
 	base := end
 	for _, s := range all {
-		base = min(base, s.base())
+		if s.complete != 0 { // nothing is expected of concentrators
+			base = min(base, s.base())
+		}
 	}
 	old := cim.Day(0)
 	if today := cim.DayOf(now); today > giveUpDays {

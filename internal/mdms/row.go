@@ -23,13 +23,17 @@ import (
 //	          |-------|---------------|-------|
 //	cell      0   1    2 joined   3       4
 type dayRow struct {
+	// Questions about all meters look at this line of memory alone.
+	day    cim.Day
+	length uint16 // minutes of a slot
+	first  uint16 // slots before this one are not expected
+	last   uint16 // nor are those from this one on
+	want   uint16 // intervals that are expected
+	have   uint16 // of these, with a value
+	cells  []cell
+	marks  []mark
+
 	s         *series
-	day       cim.Day
-	length    uint16 // minutes of a slot
-	first     uint16 // slots before this one are not expected
-	last      uint16 // nor are those from this one on
-	want      uint16 // intervals that are expected
-	have      uint16 // of these, with a value
 	version   uint32 // of its newest block, 0: none
 	ref       uint64 // registers are kept as differences to this one
 	hasRef    bool
@@ -38,8 +42,6 @@ type dayRow struct {
 	chunked   bool    // counted in tally.open: some of it lies in chunks
 	lost      bool    // given up: written even without a value
 	came      arrival // of all values, while arrivals is nil: nearly all rows have only values that came in time
-	cells     []cell
-	marks     []mark
 	arrivals  []arrival
 	near      []uint16     // see seenAt
 	far       []uint32     // the same, where some came much later

@@ -52,7 +52,7 @@ func (m *MDMS) scan(ctx context.Context, x *slice, list []*device, f func(d *dev
 		return err
 	}
 	for i := range all {
-		if p := &all[i]; p.part != (part{}) && !f(m.devices[p.device], p.part) {
+		if p := &all[i]; p.blockPart != (blockPart{}) && !f(m.devices[p.device], p.part()) {
 			return nil
 		}
 	}
@@ -119,36 +119,75 @@ func (m *MDMS) scanRows(x *slice, list []*device, now uint32, verdicts map[uint3
 	return sealed, true, nil
 }
 
-// rows looks at some devices: it appends what they measured, where their day is in RAM, and calls seal for those whose day is sealed.
+// glance is a device that is about to be looked at.
+type glance struct {
+	d     *device
+	s     *series
+	r     *dayRow // of the day; nil: none in RAM
+	ahead uint32
+}
+
+// atOnce is how many devices are looked at side by side.
+const atOnce = 64
+
+// rows looks at some devices: it appends what they measured, where their day is in RAM, and calls seal for those whose day is sealed. What
+// a device measured lies behind four pointers, each to somewhere else in memory. One device after the other, the processor would
+// wait for all of them; so each step is made for many, and what they wait for comes at the same time.
 func (x *slice) rows(found []scanned, list []*device, now uint32, verdicts map[uint32]*store.Verdict, seal func(*device, sealedSpan)) (_ []scanned, err error) {
-	for _, d := range list {
-		s := &d.imp
-		if x.channel == cim.Export {
-			s = d.exp
+	var buf [atOnce]glance
+	for some := range slices.Chunk(list, atOnce) {
+		few := buf[:0]
+		for _, d := range some {
+			s := &d.imp
+			if x.channel == cim.Export {
+				s = d.exp
+			}
+			if s != nil && (len(s.rows) > 0 || s.from != 0 && s.from < x.hi) && x.chooses(d) {
+				few = append(few, glance{d: d, s: s})
+			}
 		}
-		if s == nil || !x.chooses(d) {
-			continue
+		for i := range few {
+			if g := &few[i]; len(g.s.rows) > 0 {
+				g.r = g.s.rows[len(g.s.rows)-1]
+			}
 		}
-		var p part
-		switch r := s.find(x.day); {
-		case r != nil:
-			p, err = x.of(r, s.finished(now), verdicts[d.Ordinal])
-		case s.from == 0 || x.hi <= s.from:
-			continue
-		case s.sealed(x.day):
-			seal(d, sealedSpan{s, s.from, s.finished(now)})
-			continue
-		default:
-			p, err = x.ofNone(s, now, verdicts[d.Ordinal])
+		for i := range few {
+			if g := &few[i]; g.r != nil && g.r.day != x.day {
+				g.r = g.s.find(x.day)
+			}
 		}
-		if err != nil {
-			return found, err
+		for i := range few {
+			if g := &few[i]; g.r != nil {
+				_, last := x.cells(g.r)
+				g.ahead = g.r.cells[last].wh + uint32(g.r.marks[last])
+			}
 		}
-		if p != (part{}) {
-			found = append(found, scanned{d, p.pack()})
+		for i := range few {
+			if found, err = x.row(found, &few[i], now, verdicts, seal); err != nil {
+				return found, err
+			}
 		}
 	}
 	return found, nil
+}
+
+// row looks at one device.
+func (x *slice) row(found []scanned, g *glance, now uint32, verdicts map[uint32]*store.Verdict, seal func(*device, sealedSpan)) (_ []scanned, err error) {
+	var p part
+	s := g.s
+	switch {
+	case g.r != nil:
+		p, err = x.of(g.r, s.finished(now), verdicts[s.device])
+	case s.from == 0 || x.hi <= s.from:
+	case s.sealed(x.day):
+		seal(g.d, sealedSpan{s, s.from, s.finished(now)})
+	default:
+		p, err = x.ofNone(s, now, verdicts[s.device])
+	}
+	if err == nil && p != (part{}) {
+		found = append(found, scanned{g.d, p.pack()})
+	}
+	return found, err
 }
 
 // telling are the verdicts of the slice's day that say more than that all is validated, by device.
@@ -182,7 +221,7 @@ func (m *MDMS) readLacking(ctx context.Context, x *slice, of []sealedSpan) (out 
 		q := store.BlockQuery{Device: n, Channel: x.channel, From: x.day, To: x.day + 1}
 		if err := m.o.Store.Blocks(ctx, q, func(b *store.Block) error {
 			p, err := x.ofBlock(b, of[n].begin, of[n].end, nil)
-			out = append(out, sealedPart{n, p})
+			out = append(out, sealedPart{n, p.pack()})
 			return err
 		}); err != nil {
 			return nil, false, err
@@ -193,7 +232,7 @@ func (m *MDMS) readLacking(ctx context.Context, x *slice, of []sealedSpan) (out 
 
 type sealedPart struct {
 	device uint32
-	part
+	blockPart
 }
 
 // readSealed reads the day's blocks, in as many parts at once as there are processors.
@@ -222,11 +261,16 @@ func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdic
 			if from >= to {
 				return
 			}
-			errs[i] = m.o.Store.DayBlocks(ctx, x.day, x.channel, uint64(from), uint64(to), func(b *store.Block) error {
+			lists[i] = make([]sealedPart, 0, to-from)
+			q := store.DayQuery{Day: x.day, Channel: x.channel, From: uint64(from), To: uint64(to)}
+			if sums == nil {
+				q.Within = store.Within{From: x.lo - x.day.Start(), To: x.hi - x.day.Start()}
+			}
+			errs[i] = m.o.Store.DayBlocks(ctx, q, func(b *store.Block) error {
 				k := &of[b.Device]
-				var all part
+				var all blockPart
 				if sums != nil {
-					all = ofDay(b)
+					all = packPart(store.PartOf(b))
 					filled[i] = append(filled[i], sealedPart{b.Device, all})
 				}
 				if k.s == nil {
@@ -239,7 +283,7 @@ func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdic
 					return nil
 				}
 				p, err := x.ofBlock(b, k.begin, k.end, v)
-				lists[i] = append(lists[i], sealedPart{b.Device, p})
+				lists[i] = append(lists[i], sealedPart{b.Device, p.pack()})
 				k.s = nil
 				return err
 			})
@@ -273,7 +317,7 @@ func estimatedDays(x *slice, of []sealedSpan, verdicts map[uint32]*store.Verdict
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, sealedPart{device, p})
+		out = append(out, sealedPart{device, p.pack()})
 	}
 	if len(out) > n {
 		slices.SortFunc(out, func(a, b sealedPart) int { return cmp.Compare(a.device, b.device) })

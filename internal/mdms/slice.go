@@ -99,6 +99,12 @@ func (p *part) add(wh uint32, q cim.Quality) {
 	}
 }
 
+// cells are the cells of a row that lie in the slice: those behind the first, up to the last.
+func (x *slice) cells(r *dayRow) (first, last int) {
+	step, start := r.step(), r.day.Start()
+	return int((x.lo - start) / step), int((x.hi - start) / step)
+}
+
 // of adds up a row's part of the slice, of which intervals up to end are expected, with a verdict on top or nil. An interval that is
 // longer than the slice counts where it ends.
 func (x *slice) of(r *dayRow, end uint32, v *store.Verdict) (p part, err error) {
@@ -109,9 +115,7 @@ func (x *slice) of(r *dayRow, end uint32, v *store.Verdict) (p part, err error) 
 			return p, err
 		}
 	}
-	step := r.step()
-	first := int((x.lo - r.day.Start()) / step)
-	last := int((x.hi - r.day.Start()) / step)
+	first, last := x.cells(r)
 	for i := first + 1; i <= last; i++ {
 		wh, q := r.cells[i].wh, r.quality(i)
 		if v != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"strings"
 	"syscall"
@@ -219,6 +220,10 @@ func BenchmarkSlot(b *testing.B) {
 		d := m.add(cim.EndDevice{Ordinal: uint32(i), Kind: topic.Meter, ID: fmt.Sprintf("M%07d", i), Path: fmt.Sprintf("C%d/C%d", i/20000, i/500), Expected: day.Start()})
 		d.place.feeder = m.grid.number(fmt.Sprintf("F%d", i/2000))
 		m.noteColumn(d)
+	}
+	// Rows are made as readings come, so they do not lie in memory as the devices do.
+	for _, i := range rand.New(rand.NewPCG(1, 1)).Perm(n) {
+		d := m.devices[i]
 		r := newRow(&d.imp, day, 30)
 		for k := 1; k <= 40; k++ {
 			if i%50 != 0 || k != 39 {
@@ -263,10 +268,22 @@ func BenchmarkSlot(b *testing.B) {
 
 // BenchmarkSealedDay asks 200,000 meters about a day of 96 quarter hours that lies in the store.
 func BenchmarkSealedDay(b *testing.B) {
+	b.Run("sqlite", func(b *testing.B) {
+		sealedDay(b, func(ctx context.Context) (store.Store, error) {
+			return sqlite.Open(ctx, sqlite.Options{Path: b.TempDir() + "/wattbus.db"})
+		})
+	})
+	b.Run("postgres", func(b *testing.B) {
+		_, open := onPostgres(b)
+		sealedDay(b, open)
+	})
+}
+
+func sealedDay(b *testing.B, open func(context.Context) (store.Store, error)) {
 	const n, slots = 200_000, 96
 	day := cim.DayOf(t0)
 	m := bare(b, clock.New(time.Unix(int64((day+2).Start()), 0), 1))
-	st, err := sqlite.Open(b.Context(), sqlite.Options{Path: b.TempDir() + "/wattbus.db"})
+	st, err := open(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}

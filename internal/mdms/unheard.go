@@ -56,7 +56,7 @@ func (m *MDMS) firstWord(d *device, oldest uint32) {
 		return
 	}
 	m.ledger.begin(s, from)
-	m.noteExpected(d, 0)
+	m.noteExpected(d)
 }
 
 // begin moves the first expected interval ahead.

@@ -237,6 +237,27 @@ type BlockQuery struct {
 	All      bool    // every version, by ascending day and version, not only the newest
 }
 
+// DayQuery selects blocks of one day and channel.
+type DayQuery struct {
+	Day      cim.Day
+	Channel  cim.Channel
+	From, To uint64 // devices with ordinals in [From, To)
+	Within   Within
+}
+
+// Within is a part of a day, [From, To), in seconds since its start, of which alone blocks are wanted: f is told nothing of intervals
+// that do not end in it, nor of Recorded, Missing, registers and arrivals, which is a lot less to unpack. Zero: all of the block.
+type Within struct{ From, To uint32 }
+
+// Unpack is UnpackBlock of what is wanted.
+func (w Within) Unpack(b *Block, p []byte) error {
+	if w == (Within{}) || b.Length == 0 {
+		return UnpackBlock(b, p)
+	}
+	step := uint32(b.Length) * 60
+	return UnpackSlots(b, p, int(w.From/step), int(w.To/step))
+}
+
 // Store is what the centre keeps. All methods are safe for concurrent use; whatever returned nil survives a power cut.
 type Store interface {
 	// PutLocations keeps the locations, replacing those of the same kind and id.
@@ -281,9 +302,8 @@ type Store interface {
 	Edits(ctx context.Context, before uint64, limit int, open bool) ([]Edit, error)
 	// RuleSet returns one rule set, or ErrNotFound.
 	RuleSet(ctx context.Context, id string) (RuleSet, error)
-	// DayBlocks calls f with the newest version of every block of one day and channel, of the devices with ordinals in [from, to),
-	// by ascending device. The block is f's until it returns.
-	DayBlocks(ctx context.Context, day cim.Day, ch cim.Channel, from, to uint64, f func(*Block) error) error
+	// DayBlocks calls f with the newest version of every block of the query, by ascending device. The block is f's until it returns.
+	DayBlocks(ctx context.Context, q DayQuery, f func(*Block) error) error
 	// DayTally returns what the newest versions of the day's blocks add up to, nil for a day that was sealed before there were
 	// tallies.
 	DayTally(ctx context.Context, day cim.Day, ch cim.Channel) (*Tally, error)
@@ -360,8 +380,6 @@ type Store interface {
 
 	// Size returns the bytes on disk and the number of intervals in blocks and in chunks.
 	Size(ctx context.Context) (Size, error)
-	// Maintain tidies up what need not be done within a commit; call it now and then when there is little to do.
-	Maintain(ctx context.Context) error
 	Close() error
 }
 

@@ -57,7 +57,7 @@ func ReadTally(ctx context.Context, s Store, day cim.Day, ch cim.Channel) (*Tall
 			if i == parts-1 {
 				to = maxDevice
 			}
-			errs[i] = s.DayBlocks(ctx, day, ch, uint64(i)*step, to, func(b *Block) error { sums[i].Add(b); return nil })
+			errs[i] = s.DayBlocks(ctx, DayQuery{Day: day, Channel: ch, From: uint64(i) * step, To: to}, func(b *Block) error { sums[i].Add(b); return nil })
 		})
 	}
 	wg.Wait()

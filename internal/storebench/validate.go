@@ -32,7 +32,7 @@ func (b *bench) validate(ctx context.Context) error {
 		}
 		for at := 0; at < b.Meters; at += verdictRows {
 			// Read in pieces, as the MDMS has them: a commit inside of a long read would be kept in the write-ahead log.
-			if err := b.Store.DayBlocks(ctx, b.today.day, cim.Import, uint64(at), uint64(min(at+verdictRows, b.Meters)), func(k *store.Block) error {
+			if err := b.Store.DayBlocks(ctx, store.DayQuery{Day: b.today.day, From: uint64(at), To: uint64(min(at+verdictRows, b.Meters))}, func(k *store.Block) error {
 				v, err := verdict(rules, k, &p, &histories[int(k.Device)%len(histories)])
 				if v.Doc != nil {
 					doubted++

@@ -96,7 +96,7 @@ func (s *Store) Sequence(ctx context.Context, stream string) (uint64, error) {
 
 const deviceColumns = `ordinal, kind, id, path, sequence, firmware, interval, capabilities, flags, oldest, expected, first_seen,
 	last_seen, complete, link, link_since, power, power_since, breaker, breaker_since, reg_time, reg_import, reg_export, reg_power,
-	reg_voltage, sleep_from, sleep_every, recorded, exporting`
+	reg_voltage, sleep_from, sleep_every, recorded, exporting, feeding`
 
 // upsertDevice inserts a device or replaces all that is known of it.
 func upsertDevice() string {
@@ -122,7 +122,7 @@ func (s *Store) putDevices(ctx context.Context, tx pgx.Tx, ds []cim.EndDevice) e
 			b.Queue(query, d.Ordinal, d.Kind, d.ID, d.Path, d.Sequence, d.Firmware, d.Interval, d.Capabilities, d.Flags, d.Oldest, d.Expected,
 				d.FirstSeen, d.LastSeen, d.Complete, int16(d.Link.State), d.Link.Since, int16(d.Power.State), d.Power.Since,
 				int16(d.Breaker.State), d.Breaker.Since, d.Registers.Time, int64(d.Registers.Import), int64(d.Registers.Export),
-				d.Registers.Power, d.Registers.Voltage, d.SleepFrom, d.SleepEvery, d.Recorded, d.Exporting)
+				d.Registers.Power, d.Registers.Voltage, d.SleepFrom, d.SleepEvery, d.Recorded, d.Exporting, d.Feeding)
 		}
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 			return fmt.Errorf("store %s: devices: %w", s.name, err)

@@ -7,13 +7,12 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/store"
 )
 
 // DayBlocks implements store.Store. It reads the index in its order; of the versions of a device the last counts.
-func (s *Store) DayBlocks(ctx context.Context, day cim.Day, ch cim.Channel, from, to uint64, f func(*store.Block) error) error {
-	b := store.Block{Day: day, Channel: ch}
+func (s *Store) DayBlocks(ctx context.Context, q store.DayQuery, f func(*store.Block) error) error {
+	b := store.Block{Day: q.Day, Channel: q.Channel}
 	var next store.Block
 	var data, kept []byte
 	var raw pgtype.DriverBytes
@@ -21,7 +20,7 @@ func (s *Store) DayBlocks(ctx context.Context, day cim.Day, ch cim.Channel, from
 		if data == nil {
 			return nil
 		}
-		if err := store.UnpackBlock(&b, data); err != nil {
+		if err := q.Within.Unpack(&b, data); err != nil {
 			return fmt.Errorf("store %s: device %d on %v: %w", s.name, b.Device, b.Day, err)
 		}
 		return f(&b)
@@ -40,7 +39,7 @@ func (s *Store) DayBlocks(ctx context.Context, day cim.Day, ch cim.Channel, from
 		data = kept
 		return nil
 	}, `SELECT device, version, length, recorded, missing, data FROM block WHERE day = $1 AND channel = $2 AND device >= $3 AND device < $4
-		ORDER BY device, version`, dayArg(day), int16(ch), int64(from), int64(to))
+		ORDER BY device, version`, dayArg(q.Day), int16(q.Channel), int64(q.From), int64(q.To))
 	if err != nil {
 		return err
 	}

@@ -183,13 +183,3 @@ func (s *Store) Size(ctx context.Context) (store.Size, error) {
 	}
 	return z, nil
 }
-
-// Maintain refreshes the statistics of the query planner; the rest is autovacuum's.
-func (s *Store) Maintain(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := s.write.Exec(ctx, `ANALYZE chunk, block, device`); err != nil {
-		return fmt.Errorf("store %s: analyze: %w", s.name, err)
-	}
-	return nil
-}

@@ -53,7 +53,7 @@ func (s *Store) Devices(ctx context.Context, f func(cim.EndDevice) error) error 
 		if err := r.Scan(&d.Ordinal, &d.Kind, &d.ID, &d.Path, &d.Sequence, &d.Firmware, &d.Interval, &d.Capabilities, &d.Flags,
 			&d.Oldest, &d.Expected, &d.FirstSeen, &d.LastSeen, &d.Complete, &link, &d.Link.Since, &power, &d.Power.Since,
 			&breaker, &d.Breaker.Since, &d.Registers.Time, &imp, &exp, &d.Registers.Power, &d.Registers.Voltage, &d.SleepFrom, &d.SleepEvery,
-			&d.Recorded, &d.Exporting); err != nil {
+			&d.Recorded, &d.Exporting, &d.Feeding); err != nil {
 			return err
 		}
 		d.Link.State, d.Power.State, d.Breaker.State = cim.Link(link), cim.Supply(power), cim.Breaker(breaker)

@@ -12,7 +12,7 @@ import (
 
 const deviceColumns = `ordinal, kind, id, path, sequence, firmware, interval, capabilities, flags, oldest, expected, first_seen,
 	last_seen, complete, link, link_since, power, power_since, breaker, breaker_since, reg_time, reg_import, reg_export, reg_power,
-	reg_voltage, sleep_from, sleep_every, recorded, exporting`
+	reg_voltage, sleep_from, sleep_every, recorded, exporting, feeding`
 
 // statements are those of a commit, prepared once on the writing connection.
 type statements struct {
@@ -23,7 +23,7 @@ func (s *statements) each() map[string]**sql.Stmt {
 	return map[string]**sql.Stmt{
 		`INSERT INTO stream (name, sequence) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence`: &s.sequence,
 		`INSERT OR REPLACE INTO device (` + deviceColumns + `)
-			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`: &s.device,
+			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`: &s.device,
 		`INSERT INTO chunk (day, recorded, intervals, data) VALUES (?, ?, ?, ?)`: &s.chunk,
 		`INSERT OR IGNORE INTO block (day, channel, device, version, length, recorded, missing, data)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?)`: &s.block,
@@ -150,7 +150,7 @@ func (s *Store) putDevices(ctx context.Context, tx *sql.Tx, ds []cim.EndDevice) 
 		if _, err := st.ExecContext(ctx, d.Ordinal, d.Kind, d.ID, d.Path, d.Sequence, d.Firmware, d.Interval, d.Capabilities, d.Flags,
 			d.Oldest, d.Expected, d.FirstSeen, d.LastSeen, d.Complete, d.Link.State, d.Link.Since, d.Power.State, d.Power.Since,
 			d.Breaker.State, d.Breaker.Since, d.Registers.Time, int64(d.Registers.Import), int64(d.Registers.Export),
-			d.Registers.Power, d.Registers.Voltage, d.SleepFrom, d.SleepEvery, d.Recorded, d.Exporting); err != nil {
+			d.Registers.Power, d.Registers.Voltage, d.SleepFrom, d.SleepEvery, d.Recorded, d.Exporting, d.Feeding); err != nil {
 			return fmt.Errorf("store %s: device %s: %w", s.path, d.ID, err)
 		}
 	}

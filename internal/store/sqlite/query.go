@@ -44,7 +44,7 @@ func (s *Store) Devices(ctx context.Context, f func(cim.EndDevice) error) error 
 		if err := r.Scan(&d.Ordinal, &d.Kind, &d.ID, &d.Path, &d.Sequence, &d.Firmware, &d.Interval, &d.Capabilities, &d.Flags,
 			&d.Oldest, &d.Expected, &d.FirstSeen, &d.LastSeen, &d.Complete, &d.Link.State, &d.Link.Since, &d.Power.State, &d.Power.Since,
 			&d.Breaker.State, &d.Breaker.Since, &d.Registers.Time, &imp, &exp, &d.Registers.Power, &d.Registers.Voltage, &d.SleepFrom, &d.SleepEvery,
-			&d.Recorded, &d.Exporting); err != nil {
+			&d.Recorded, &d.Exporting, &d.Feeding); err != nil {
 			return err
 		}
 		d.Registers.Import, d.Registers.Export = uint64(imp), uint64(exp)

@@ -154,15 +154,3 @@ func (s *Store) Size(ctx context.Context) (store.Size, error) {
 	}
 	return z, nil
 }
-
-// Maintain refreshes the statistics of the query planner and folds the write-ahead log into the database.
-func (s *Store) Maintain(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, q := range []string{`PRAGMA optimize`, `PRAGMA wal_checkpoint(PASSIVE)`} {
-		if _, err := s.write.ExecContext(ctx, q); err != nil {
-			return fmt.Errorf("store %s: %s: %w", s.path, q, err)
-		}
-	}
-	return nil
-}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -19,7 +20,7 @@ func tallies(t *testing.T, b *bench) {
 			dev, day := rnd.Uint32N(30), cim.Day(100+rnd.Uint32N(2))
 			key := [2]uint32{dev, uint32(day)}
 			versions[key]++
-			k := store.Block{Device: dev, Day: day, Length: []uint16{60, 30, 15}[rnd.IntN(3)], Version: versions[key], Recorded: 5}
+			k := store.Block{Device: dev, Day: day, Length: []uint16{60, 30, 15}[rnd.IntN(3)], Version: versions[key], Recorded: 5, Missing: 3}
 			for range 1440 / int(k.Length) {
 				switch rnd.IntN(8) {
 				case 0:
@@ -49,6 +50,7 @@ func tallies(t *testing.T, b *bench) {
 			t.Fatalf("%+v", s)
 		}
 	}
+	slotsHold(t, b, 100)
 	for _, day := range []cim.Day{99, 100, 101} {
 		if !partsHold(t, b, day) {
 			t.Fatalf("%v: not all parts are kept", day)
@@ -80,11 +82,46 @@ func partsHold(t *testing.T, b *bench, day cim.Day) (all bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.DayBlocks(t.Context(), day, cim.Import, 0, 1<<32, func(k *store.Block) error { read[k.Device] = store.PartOf(k); return nil }); err != nil {
+	if err := b.DayBlocks(t.Context(), store.DayQuery{Day: day, To: 1 << 32}, func(k *store.Block) error { read[k.Device] = store.PartOf(k); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if all {
 		same(t, day.String()+" by device", kept, read)
 	}
 	return all
+}
+
+// slotsHold compares blocks of which only a part of the day is read with the same part of the whole ones.
+func slotsHold(t *testing.T, b *bench, day cim.Day) {
+	t.Helper()
+	for _, w := range []store.Within{{}, {From: 0, To: 1800}, {From: 39_600, To: 43_200}, {From: 43_200, To: 44_100}, {From: 85_500, To: 86_400}} {
+		want := map[uint32][]uint32{}
+		cut := func(k *store.Block) []uint32 {
+			step := uint32(k.Length) * 60
+			from, to := w.From/step, w.To/step
+			if w == (store.Within{}) {
+				to = uint32(len(k.Wh))
+			}
+			out := []uint32{k.Version}
+			for i := from; i < to; i++ {
+				out = append(out, k.Wh[i], uint32(k.Quality[i]))
+			}
+			return out
+		}
+		q := store.DayQuery{Day: day, From: 3, To: 25}
+		if err := b.DayBlocks(t.Context(), q, func(k *store.Block) error {
+			if want[k.Device] = cut(k); k.Recorded != 5 || k.Missing != 3 {
+				t.Fatalf("%+v", k)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		got := map[uint32][]uint32{}
+		q.Within = w
+		if err := b.DayBlocks(t.Context(), q, func(k *store.Block) error { got[k.Device] = cut(k); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		same(t, fmt.Sprintf("%v within %+v", day, w), got, want)
+	}
 }
