@@ -56,7 +56,7 @@ Absolute times depend on the machine; look at the ratios, the CPU seconds per mi
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return b.run(cmd.Context()) },
 	}
-	cmd.AddCommand(newBenchBroker(a), newBenchServe(a), newBenchAttack(), newBenchNarrowband(a), newBenchVEE(a), newBenchStore(a), newBenchOutage(a), newBenchCommands(a), newBenchConsole(a))
+	cmd.AddCommand(newBenchBroker(a), newBenchServe(a), newBenchAttack(), newBenchReadings(), newBenchNarrowband(a), newBenchVEE(a), newBenchStore(a), newBenchOutage(a), newBenchCommands(a), newBenchConsole(a))
 	b.output.flag(cmd.Flags())
 	f := cmd.Flags()
 	f.IntVar(&b.meters, "meters", 10_000, "meters behind the link")

@@ -14,6 +14,7 @@ import (
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/apiclient"
 	"github.com/wattbus/wattbus/internal/child"
+	"github.com/wattbus/wattbus/internal/dataset"
 	"github.com/wattbus/wattbus/internal/fleet"
 )
 
@@ -55,7 +56,7 @@ type commandRun struct {
 	Sent     float64            `json:"sentMsP99,omitempty"`
 	Answered float64            `json:"answeredMsP99,omitempty"`
 	Told     float64            `json:"toldMsP99,omitempty"`
-	Readings float64            `json:"readingsPerSecond,omitempty"` // that flowed meanwhile, acknowledged
+	Readings float64            `json:"readingsPerSecond,omitempty"` // that were stored meanwhile
 	CPU      map[string]float64 `json:"cpuSeconds"`
 	tiers    []string
 }
@@ -355,43 +356,80 @@ func (b *commandBench) switching(ctx context.Context, what, typ string, over <-c
 	return nil
 }
 
-// switchLoaded does the same while readings flow over the same concentrators.
-func (b *commandBench) switchLoaded(ctx context.Context) error {
+// switchLoaded does the same while readings flow over the same concentrators. They come from a process of their own: in this one the asker
+// would wait for them, too.
+func (b *commandBench) switchLoaded(ctx context.Context) (err error) {
 	if b.rate == 0 {
 		return nil
 	}
-	flowing := make(chan struct{})
-	l, err := fleet.NewLoad(fleet.LoadOptions{URL: "mqtt://" + b.leaf, Dataset: b.set, Concentrators: loadLinks, Meters: b.load / loadLinks,
-		Readings: b.rounds() * b.load, Rate: float64(b.rate), Inflight: 16_384, Registered: func() { close(flowing) }})
+	l, err := child.Self(ctx, "load", "bench", "readings", "--url", "mqtt://"+b.leaf, "--meters", fmt.Sprint(b.load), "--rate", fmt.Sprint(b.rate), "--rounds", fmt.Sprint(b.rounds()))
 	if err != nil {
 		return err
 	}
-	loading, stop := context.WithCancel(ctx)
-	defer stop()
-	over := make(chan struct{})
-	go func() {
-		_, err = l.Run(loading)
-		close(over)
-	}()
-	defer func() { stop(); <-over }()
-	select {
-	case <-flowing:
-	case <-over:
+	defer func() { err = errors.Join(err, l.Stop()) }()
+	stored := func() (n int64, at time.Time, err error) {
+		t, err := b.client.Totals(ctx)
+		return t.Completeness.Received, time.Now(), err
+	}
+	if err := child.Until(ctx, 60*time.Second, "readings to flow", func() error {
+		n, _, err := stored()
+		if err == nil && n < int64(b.load) {
+			err = fmt.Errorf("%d are stored", n)
+		}
+		return err
+	}); err != nil {
 		return err
 	}
 	select { // until it flows evenly
 	case <-time.After(3 * time.Second):
 	case <-ctx.Done():
 	}
-	from, at := l.Acked(), time.Now()
-	switched := b.switching(ctx, "breaker commands while readings flow", api.CommandReconnect, over, func() float64 {
-		return float64(l.Acked()-from) / time.Since(at).Seconds()
-	})
-	stop()
-	if <-over; err != nil && !errors.Is(err, context.Canceled) {
-		return errors.Join(switched, err)
+	over := make(chan struct{})
+	end := time.AfterFunc(loadLasts-5*time.Second, func() { close(over) })
+	defer end.Stop()
+	from, at, err := stored()
+	if err != nil {
+		return err
 	}
-	return switched
+	return b.switching(ctx, "breaker commands while readings flow", api.CommandReconnect, over, func() float64 {
+		n, now, err := stored()
+		if err != nil {
+			return 0
+		}
+		return float64(n-from) / now.Sub(at).Seconds()
+	})
+}
+
+// newBenchReadings is the load of the benchmark of commands, in a process of its own.
+func newBenchReadings() *cobra.Command {
+	o := fleet.LoadOptions{Concentrators: loadLinks, Inflight: 16_384}
+	var meters, rounds int
+	cmd := &cobra.Command{
+		Use:    "readings",
+		Short:  "Send readings for a benchmark",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if o.Dataset, err = dataset.Load(); err != nil {
+				return err
+			}
+			o.Meters, o.Readings = meters/loadLinks, rounds*meters
+			l, err := fleet.NewLoad(o)
+			if err != nil {
+				return err
+			}
+			if _, err = l.Run(cmd.Context()); errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.URL, "url", "", "where to")
+	f.IntVar(&meters, "meters", 20_000, "meters that they are of")
+	f.IntVar(&rounds, "rounds", 1, "readings of each")
+	f.Float64Var(&o.Rate, "rate", 0, "readings a second")
+	return cmd
 }
 
 var commandRunColumns = []column[commandRun]{

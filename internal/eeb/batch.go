@@ -22,6 +22,7 @@ type batch struct {
 	seen      []store.SealWindow       // the same, once nothing more comes in
 	counts    [uplinkTypes]int
 	bytes     int64 // what it counts for in uncommitted
+	urgent    bool  // somebody waits for what is in it
 }
 
 // answer is what a device wants to hear in its own format.
@@ -66,7 +67,7 @@ func (b *batch) reset() {
 	b.acks = b.acks[:0]
 	b.locations, b.dead, b.replies, b.answers, b.windows, b.seen = nil, nil, nil, nil, nil, nil
 	b.counts = [uplinkTypes]int{}
-	b.bytes = 0
+	b.bytes, b.urgent = 0, false
 }
 
 func (b *batch) location(l store.Location) {

@@ -48,7 +48,7 @@ func (e *EEB) commit(ctx, work context.Context) error {
 		}
 		last = time.Now()
 		// A trickle is committed at once, message by message; under load it pays to wait for more.
-		eager = b.size() < enough/4
+		eager = b.size() < trickle
 		b.data = b.entries.Take(nil)
 		f := flight{b: b, began: last}
 		if len(b.data) > 0 {
@@ -96,7 +96,7 @@ func (e *EEB) next(ctx context.Context, last time.Time, eager bool) *batch {
 			b = e.full[0]
 			e.full = e.full[1:]
 			e.room.Broadcast()
-		case gathered && (eager || e.closing || e.open.size() >= enough || time.Since(last) >= e.o.Linger):
+		case gathered && (eager || e.open.urgent || e.closing || e.open.size() >= enough || time.Since(last) >= e.o.Linger):
 			b = e.open
 			e.seals.settle(b)
 			e.open, e.free = e.free, nil

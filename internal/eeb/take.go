@@ -16,7 +16,8 @@ import (
 
 const (
 	overhead    = 96        // bytes that a message counts for beyond topic and payload
-	enough      = 256       // messages that are worth a commit of their own
+	enough      = 1024      // messages that are worth a commit of their own
+	trickle     = 64        // of fewer each is committed at once
 	deadTopic   = 1 << 10   // longest topic kept in a dead letter
 	deadPayload = 16 << 10  // longest payload
 	fullBatches = 1 << 12   // sealed batches, beyond which takers wait; MaxUncommitted comes first but for empty messages
@@ -91,7 +92,7 @@ func (e *EEB) filled(before int) {
 		if e.open == nil {
 			e.open = &batch{}
 		}
-	} else if before > 0 && (before >= enough || n < enough) {
+	} else if !e.open.urgent && before > 0 && (before >= enough || n < enough) {
 		return
 	}
 	select {
@@ -234,6 +235,9 @@ func (e *EEB) put(u *uplink, client string, now time.Time) {
 	}
 	for i := range u.others {
 		e.put(&u.others[i], client, now)
+	}
+	if u.kind == record.TypeResult { // of a command: it goes on at once, with the readings that came before it
+		e.open.urgent = true
 	}
 	if u.answer != nil {
 		e.open.answers = append(e.open.answers, answer{u.answerTopic(), u.answer})

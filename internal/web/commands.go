@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -229,7 +230,10 @@ func (s *Server) awaitCommand(ctx context.Context, id string, wait time.Duration
 				pause = min(2*pause, time.Second)
 				heard = true
 			case <-st.out.ready:
-				heard = st.heard(quoted)
+				var told *api.Command
+				if told, heard = st.heard(id, quoted); told != nil {
+					return *told, nil
+				}
 			}
 		}
 	}
@@ -250,17 +254,30 @@ func (s *Server) followCommands(meter string) *stream {
 	return st
 }
 
-// heard empties the outbox and reports whether something in it holds the text.
-func (st *stream) heard(text []byte) bool {
+// heard empties the outbox and reports whether something in it tells of a command, whose id as JSON is quoted. told is the command if
+// that is the end of it, and the event holds all that there is.
+func (st *stream) heard(id string, quoted []byte) (told *api.Command, found bool) {
 	var batch [16]message
-	found := false
 	for {
 		n, _, _ := st.out.take(batch[:])
 		for _, m := range batch[:n] {
-			found = found || bytes.Contains(m.data, text)
+			if !bytes.Contains(m.data, quoted) {
+				continue
+			}
+			found = true
+			var ev api.Event
+			var cmd api.Command
+			if json.Unmarshal(m.data, &ev) == nil && json.Unmarshal(ev.Data, &cmd) == nil && cmd.ID == id && api.Finished(cmd.State) && wholeInEvent(&cmd) {
+				told = &cmd
+			}
 		}
 		if n == 0 {
-			return found
+			return told, found
 		}
 	}
+}
+
+// wholeInEvent reports whether the event of a command's end holds all that is to be told of it: readings and lists of meters are left out.
+func wholeInEvent(c *api.Command) bool {
+	return c.Target.Meter != "" && c.Type != api.CommandRead && c.Type != api.CommandProfile
 }
