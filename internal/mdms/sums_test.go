@@ -257,6 +257,7 @@ func BenchmarkSlot(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			begin := cpuTime(b)
 			for range b.N {
+				m.added = kept[addedKey, *addedUp]{} // answers that are kept are not what is measured
 				if err := c.f(); err != nil {
 					b.Fatal(err)
 				}
@@ -339,6 +340,7 @@ func sealedDay(b *testing.B, open func(context.Context) (store.Store, error)) {
 		b.Run(name, func(b *testing.B) {
 			begin := cpuTime(b)
 			for range b.N {
+				m.added = kept[addedKey, *addedUp]{}
 				if err := f(); err != nil {
 					b.Fatal(err)
 				}
