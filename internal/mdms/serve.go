@@ -63,7 +63,6 @@ func (m *MDMS) serve() (stop func(), err error) {
 	add(bus.Serve(b, api.QueryGroupPut, m.putGroup))
 	add(bus.Serve(b, api.QueryQuarantines, m.queryQuarantines))
 	add(bus.Serve(b, api.QueryBudgets, m.queryBudgets))
-	add(bus.Serve(b, api.QueryBudgets, m.queryBudgets))
 	add(bus.Serve(b, api.QueryQuarantineRelease, m.releaseQuarantine))
 	add(bus.Serve(b, api.QueryAudit, m.queryAudit))
 	add(bus.Serve(b, api.QueryAuditHead, m.queryAuditHead))
