@@ -95,12 +95,7 @@ var (
 	usagePointNames = things(func(s *asked, c *apiclient.Client, begun string) ([]api.UsagePoint, error) {
 		return c.UsagePoints(s.ctx, api.UsagePointQuery{Q: begun}, most)
 	}, func(u api.UsagePoint) (string, string) { return u.ID, strings.TrimSpace(u.Meter + " " + u.Transformer) })
-	commandNames = things(func(s *asked, c *apiclient.Client, _ string) ([]api.Command, error) {
-		return c.Commands(s.ctx, false, most)
-	},
-		func(k api.Command) (string, string) {
-			return k.ID, k.Type + " " + targetText(k.Target) + ", " + k.State
-		})
+	commandNames = commandsOf(false)
 	waitingNames = things(func(s *asked, c *apiclient.Client, _ string) ([]api.Command, error) {
 		return c.Commands(s.ctx, true, most)
 	},
@@ -110,12 +105,7 @@ var (
 			}
 			return k.ID, k.Type + " " + targetText(k.Target)
 		})
-	openNames = things(func(s *asked, c *apiclient.Client, _ string) ([]api.Command, error) {
-		return c.Commands(s.ctx, true, most)
-	},
-		func(k api.Command) (string, string) {
-			return k.ID, k.Type + " " + targetText(k.Target) + ", " + k.State
-		})
+	openNames   = commandsOf(true)
 	outageNames = things(func(s *asked, c *apiclient.Client, _ string) ([]api.Outage, error) {
 		return c.OutagesOf(s.ctx, api.OutageQuery{}, most)
 	},
@@ -149,6 +139,16 @@ var (
 	targetNames = things(func(s *asked, c *apiclient.Client, _ string) ([]api.TargetStatus, error) { return c.Targets(s.ctx) },
 		func(t api.TargetStatus) (string, string) { return t.Name, t.Type + ", " + t.State })
 )
+
+// commandsOf are the latest commands, or those that are open.
+func commandsOf(open bool) completion {
+	return things(func(s *asked, c *apiclient.Client, _ string) ([]api.Command, error) {
+		return c.Commands(s.ctx, open, most)
+	},
+		func(k api.Command) (string, string) {
+			return k.ID, k.Type + " " + targetText(k.Target) + ", " + k.State
+		})
+}
 
 // gridNamesOf the grid, by the sums of the last slot.
 func gridNamesOf(by string) completion {
