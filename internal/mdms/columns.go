@@ -17,36 +17,17 @@ type column struct {
 // noteColumn takes over what a device is chosen by, after a change. m.mu is held.
 func (m *MDMS) noteColumn(d *device) {
 	c := &m.columns[d.Ordinal]
-	if p := d.EndDevice.Path; m.hang.text(c.path) != p {
+	if p := d.EndDevice.Path; m.hang.value(c.path) != p {
 		c.path = m.hang.number(p)
 	}
 	c.spot = m.spots.number(d.place)
 	c.state, c.listed = outage.Number(&d.EndDevice), d.meters() && !d.retired
 }
 
-// spots are the places in the grid at which meters hang.
-type spots struct {
-	all []place
-	of  map[place]uint32
-}
-
-func (s *spots) number(p place) uint32 {
-	n, ok := s.of[p]
-	if !ok {
-		if s.of == nil {
-			s.of = map[place]uint32{}
-		}
-		n = uint32(len(s.all))
-		s.all = append(s.all, p)
-		s.of[p] = n
-	}
-	return n
-}
-
 // below are the paths, by number, that lie below one or are it. m.mu is held.
 func (m *MDMS) below(path string) []bool {
-	out := make([]bool, len(m.hang.names))
-	for n, p := range m.hang.names {
+	out := make([]bool, len(m.hang.all))
+	for n, p := range m.hang.all {
 		out[n] = topic.Contains(path, p)
 	}
 	return out

@@ -66,17 +66,12 @@ func (m *MDMS) queryCompleteBy(_ context.Context, q api.CompleteByQuery) (api.Co
 
 // countBy counts. The caller does not hold m.mu.
 func (m *MDMS) countBy(by string, from, to, now uint32) []api.KeyCounts {
-	var of [8][]api.KeyCounts // by the number of the key
+	var of [maxWalkers][]api.KeyCounts // by the number of the key
 	number, name := m.numberOf(by)
 	m.walk(func(w int, part []*device) {
 		for _, d := range part {
-			if !d.meters() || d.from() == 0 {
+			if !d.countsIn(from, to, now) {
 				continue
-			}
-			if d.retired { // counts for the time in which it was expected
-				if expected, _ := d.within(from, to, now); expected == 0 {
-					continue
-				}
 			}
 			k := int(number(d))
 			if n := len(of[w]); k >= n {
@@ -184,7 +179,7 @@ func (s *series) holes(until uint32, f func(lo, hi uint32, n int64, gone bool)) 
 
 // missingByAge counts by ages, and what is lost. The caller does not hold m.mu.
 func (m *MDMS) missingByAge(from, to, now uint32) []api.KeyCounts {
-	var of [8][len(ages) + 1]struct{ meters, missing int64 }
+	var of [maxWalkers][len(ages) + 1]struct{ meters, missing int64 }
 	m.walk(func(w int, part []*device) {
 		had := [len(ages) + 1]uint32{} // the last device that was counted, plus one
 		x := &of[w]

@@ -142,18 +142,13 @@ func (m *MDMS) sumHours(by string, from, to, now, step uint32) (*hourSums, error
 		cells    int
 		expected expectedSteps
 	}
-	var of [8]worker
+	var of [maxWalkers]worker
 	number, name := m.numberOf(by)
 	m.walk(func(w int, part []*device) {
 		x := &of[w]
 		for _, d := range part {
-			if !d.meters() || d.from() == 0 || x.cells > maxHourCells {
+			if x.cells > maxHourCells || !d.countsIn(from, to, now) {
 				continue
-			}
-			if d.retired { // counts for the time in which it was expected
-				if expected, _ := d.within(from, to, now); expected == 0 {
-					continue
-				}
 			}
 			k := int(number(d))
 			if k >= len(x.sums) {
@@ -212,7 +207,7 @@ func tooManyHours(by string, steps int) error {
 
 // numberOf returns what a device is counted under as a number, and what that stands for. m.mu is held when they are called.
 func (m *MDMS) numberOf(by string) (number func(*device) uint32, name func(uint32) string) {
-	grid := func(n uint32) string { return m.grid.names[n] }
+	grid := func(n uint32) string { return m.grid.all[n] }
 	switch by {
 	case "substation":
 		return func(d *device) uint32 { return d.place.substation }, grid
@@ -221,7 +216,7 @@ func (m *MDMS) numberOf(by string) (number func(*device) uint32, name func(uint3
 	case "transformer":
 		return func(d *device) uint32 { return d.place.transformer }, grid
 	}
-	return func(d *device) uint32 { return m.columns[d.Ordinal].path }, m.hang.text
+	return func(d *device) uint32 { return m.columns[d.Ordinal].path }, m.hang.value
 }
 
 // checkBy says what is wrong with what is to be counted by.

@@ -227,10 +227,7 @@ func (m *MDMS) readDay(ctx context.Context, x *slice, of []sealedSpan, verdicts 
 			sum, err := x.ofBlock(b, k.begin, k.end, verdicts[p.device])
 			p.blockPart = sum.pack()
 			raw = append(raw, sealedPart{p.device, packPart(store.PartOf(b))})
-			if err != nil {
-				return err
-			}
-			return nil
+			return err
 		}); err != nil {
 			return nil, nil, false, err
 		}

@@ -335,33 +335,7 @@ func (m *MDMS) retireMeter(ctx context.Context, q api.MeterRetirement) (api.Reti
 	return api.Retired{ID: q.ID, Life: "retired", Time: unix(at)}, nil
 }
 
-// grid names of devices are kept once.
-type gridNames struct {
-	names []string
-	of    map[string]uint32
-}
-
-func (g *gridNames) text(n uint32) string {
-	if int(n) < len(g.names) {
-		return g.names[n]
-	}
-	return ""
-}
-
-func (g *gridNames) number(s string) uint32 {
-	if g.of == nil {
-		g.of, g.names = map[string]uint32{"": 0}, []string{""}
-	}
-	n, ok := g.of[s]
-	if !ok {
-		n = uint32(len(g.names))
-		g.names = append(g.names, s)
-		g.of[s] = n
-	}
-	return n
-}
-
-// place is where a device hangs in the grid, as numbers of gridNames.
+// place is where a device hangs in the grid, as numbers of MDMS.grid.
 type place struct{ substation, feeder, transformer uint32 }
 
 // placesChanged takes over what the registry says of every device: where it hangs, and when it is expected to measure.

@@ -34,10 +34,10 @@ type MDMS struct {
 	// mu guards everything below. The loop alone changes it; questions read under it. It is not held during a commit, so a
 	// question may see what is about to be committed.
 	mu       sync.RWMutex
-	devices  []*device // by ordinal
-	columns  []column  // by ordinal
-	hang     gridNames // paths of columns
-	spots    spots     // places of columns
+	devices  []*device       // by ordinal
+	columns  []column        // by ordinal
+	hang     numbers[string] // paths of columns
+	spots    numbers[place]  // places of columns
 	byID     map[string]*device
 	ids      index
 	dirty    []*device // go into the next commit
@@ -51,7 +51,7 @@ type MDMS struct {
 	registry *registry.Registry
 	subs     subMeters
 	imports  imports
-	grid     gridNames
+	grid     numbers[string]
 	position map[string]uint64 // per stream, committed
 	lastID   uint64
 	moves    uint64   // of meters, in this run
@@ -113,6 +113,7 @@ func New(o Options) (*MDMS, error) {
 
 func build(o Options) (*MDMS, error) {
 	m := &MDMS{o: o, log: o.Logger, work: make(chan *work), byID: map[string]*device{}, outbox: newOutbox(o.Bus, o.Clock), position: map[string]uint64{}, sender: sender{in: make(chan store.Out, outQueue)}}
+	m.hang, m.spots, m.grid = newNumbers[string](), newNumbers[place](), newNumbers[string]()
 	m.ledger = newLedger(m.loadSurely)
 	m.ledger.setDeadlines(o.Deadlines)
 	m.judge = newJudge(o.VEE.Rules)

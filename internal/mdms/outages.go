@@ -417,11 +417,3 @@ func (m *MDMS) queryMaintenance(ctx context.Context, q api.MaintenanceQuery) (ap
 	}
 	return out, nil
 }
-
-// name is that of a number.
-func (g *gridNames) name(n uint32) string {
-	if int(n) < len(g.names) {
-		return g.names[n]
-	}
-	return ""
-}

@@ -31,11 +31,11 @@ func (m *MDMS) placeOf(q *api.SumQuery, x *slice) error {
 			continue
 		}
 		var names []string
-		seen := make([]bool, len(m.grid.names))
+		seen := make([]bool, len(m.grid.all))
 		for _, d := range m.devices {
 			if n := p.of(d.place); n != 0 && !seen[n] {
 				seen[n] = true
-				names = append(names, m.grid.names[n])
+				names = append(names, m.grid.all[n])
 			}
 		}
 		return unknownPlace(p.kind, p.name, names)

@@ -91,6 +91,18 @@ func (d *device) within(from, to, now uint32) (expected, missing int64) {
 	return expected, missing
 }
 
+// countsIn reports whether a device counts as a meter in a span: one that is retired, where something was expected of it.
+func (d *device) countsIn(from, to, now uint32) bool {
+	if !d.meters() || d.from() == 0 {
+		return false
+	}
+	if !d.retired {
+		return true
+	}
+	expected, _ := d.within(from, to, now)
+	return expected > 0
+}
+
 // length is the length of the meter's intervals, minutes.
 func (d *device) length() uint16 {
 	if d.Interval == 0 || d.Interval > 1440 || 1440%d.Interval != 0 {

@@ -251,7 +251,7 @@ func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdic
 		}
 		sums = d
 	}
-	parts := min(max(runtime.GOMAXPROCS(0), 1), 8, len(of))
+	parts := min(max(runtime.GOMAXPROCS(0), 1), maxWalkers, len(of))
 	lists, filled, errs := make([][]sealedPart, parts), make([][]sealedPart, parts), make([]error, parts)
 	step := (len(of) + parts - 1) / parts
 	var wg sync.WaitGroup

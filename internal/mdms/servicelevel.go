@@ -87,7 +87,7 @@ func (m *MDMS) queryServiceLevel(_ context.Context, q api.Span) (api.ServiceLeve
 
 // firstExpected is when the first expected interval of all begins; now where none is expected. The caller does not hold m.mu.
 func (m *MDMS) firstExpected(now uint32) uint32 {
-	var of [8]uint32
+	var of [maxWalkers]uint32
 	for w := range of {
 		of[w] = now
 	}
@@ -121,7 +121,7 @@ func (m *MDMS) serviceDays(first, last cim.Day, now uint32) *levels {
 		passed[k] = l.deadlines[k].passed(now)
 	}
 	type lacks struct{ missing, pending int64 }
-	var of [8]struct {
+	var of [maxWalkers]struct {
 		lacks []lacks // by day and deadline
 		begin uint32
 	}

@@ -122,13 +122,13 @@ func (m *MDMS) querySums(ctx context.Context, q api.SumQuery) (api.Sums, error) 
 			addSum(&out.Total, s)
 			if q.By == "path" {
 				p := *s
-				p.Key = m.hang.text(uint32(n))
+				p.Key = m.hang.value(uint32(n))
 				all = append(all, p)
 			}
 		}
 	}
 	if number != nil || x.path == "" && q.By != "path" {
-		total, places := api.Sum{}, make([]api.Sum, max(len(m.grid.names), 1))
+		total, places := api.Sum{}, make([]api.Sum, len(m.grid.all))
 		for n := range added.spots {
 			s := &added.spots[n]
 			if s.Meters == 0 || !x.place.takes(m.spots.all[n]) {
@@ -142,7 +142,7 @@ func (m *MDMS) querySums(ctx context.Context, q api.SumQuery) (api.Sums, error) 
 		out.Total = total
 		for n, s := range places {
 			if s.Meters > 0 {
-				s.Key = m.grid.names[n]
+				s.Key = m.grid.all[n]
 				all = append(all, s)
 			}
 		}
@@ -215,7 +215,7 @@ func (m *MDMS) queryMissing(ctx context.Context, q api.SumQuery) (api.Page[api.M
 		}
 		lost := min(s.gone(x.lo, min(x.hi, s.finished(m.o.Clock.Unix()))), l.n)
 		out.Items = append(out.Items, api.MissingMeter{ID: l.d.ID, Lost: lost, Path: l.d.EndDevice.Path, UsagePoint: m.GridOf(l.d.ID).UsagePoint,
-			Feeder: m.grid.names[l.d.place.feeder], Transformer: m.grid.names[l.d.place.transformer], State: outage.State(&l.d.EndDevice), Missing: l.n})
+			Feeder: m.grid.all[l.d.place.feeder], Transformer: m.grid.all[l.d.place.transformer], State: outage.State(&l.d.EndDevice), Missing: l.n})
 	}
 	return out, nil
 }
@@ -266,7 +266,7 @@ func (m *MDMS) queryTop(ctx context.Context, q api.SumQuery) (api.Page[api.TopMe
 		}
 		u := best[i]
 		out.Items = append(out.Items, api.TopMeter{ID: u.d.ID, Path: u.d.EndDevice.Path, UsagePoint: m.GridOf(u.d.ID).UsagePoint,
-			Feeder: m.grid.names[u.d.place.feeder], Transformer: m.grid.names[u.d.place.transformer], Wh: u.p.wh, Missing: u.p.missing, Estimated: u.p.estimated, Edited: u.p.edited})
+			Feeder: m.grid.all[u.d.place.feeder], Transformer: m.grid.all[u.d.place.transformer], Wh: u.p.wh, Missing: u.p.missing, Estimated: u.p.estimated, Edited: u.p.edited})
 	}
 	return out, nil
 }

@@ -59,8 +59,8 @@ func (m *MDMS) protected(d *cim.EndDevice) bool {
 
 // feederOf names the feeder that a meter hangs on, "" where the registry does not say. m.mu is held.
 func (m *MDMS) feederOf(d *cim.EndDevice) string {
-	if x := m.byID[d.ID]; x != nil && int(x.place.feeder) < len(m.grid.names) {
-		return m.grid.names[x.place.feeder]
+	if x := m.byID[d.ID]; x != nil && int(x.place.feeder) < len(m.grid.all) {
+		return m.grid.all[x.place.feeder]
 	}
 	return ""
 }

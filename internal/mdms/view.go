@@ -126,7 +126,7 @@ func (m *MDMS) missing() (meters int, intervals int64) {
 		intervals int64
 		_         [48]byte // another's is in another line of the cache
 	}
-	var of [8]found
+	var of [maxWalkers]found
 	m.walk(func(w int, part []*device) {
 		for _, d := range part {
 			if n := m.missingOf(d, now); n > 0 {

@@ -10,10 +10,13 @@ import (
 const (
 	walkAtOnce = 10_000 // devices that one goroutine is for, at least: most of a walk goes by waiting for memory
 	walkPart   = 2048   // devices that are looked at under one lock: well below a millisecond
+	maxWalkers = 8      // goroutines of one walk
 )
 
 // walkers is how many goroutines walk over so many devices.
-func walkers(devices int) int { return min(max(runtime.GOMAXPROCS(0), 1), 8, devices/walkAtOnce+1) }
+func walkers(devices int) int {
+	return min(max(runtime.GOMAXPROCS(0), 1), maxWalkers, devices/walkAtOnce+1)
+}
 
 // walk calls f with all devices, part by part, on as many goroutines as walkers says; w is which of them, from 0. m.mu is held for
 // reading over each part and let go in between, so that no commit waits for a million devices: what is found is no picture of one
