@@ -130,6 +130,7 @@ func (b *Bus) Close() error {
 
 func (b *Bus) shut() {
 	close(b.done)
+	b.interest.close()
 	if b.w != nil {
 		b.w.stop()
 	}

@@ -129,6 +129,28 @@ func TestEventInterest(t *testing.T) {
 	calls.Range(func(k, _ any) bool { t.Errorf("a probe reached a subscriber: %v", k); return true })
 }
 
+// TestInterestEnds: nothing of a question whether somebody listens outlives the bus.
+func TestInterestEnds(t *testing.T) {
+	b := open(t, nil)
+	x := b.Interest("meter", "reading")
+	eventually(t, "the server is asked", func() bool {
+		x.Somebody()
+		b.interest.mu.Lock()
+		defer b.interest.mu.Unlock()
+		return x.age != nil
+	})
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if x.age.Stop() {
+		t.Error("a timer was left running")
+	}
+	x.fresh.Store(false)
+	if x.Somebody() {
+		t.Error("somebody listens to a bus that is closed")
+	}
+}
+
 type sum struct{ A, B int }
 
 func TestRequest(t *testing.T) {

@@ -72,6 +72,7 @@ type interest struct {
 	filters map[string]int // subscriptions of this process
 	version int
 	known   map[eventType]*Interest
+	closed  bool // nothing is asked any more
 }
 
 type eventType struct{ kind, name string }
@@ -93,6 +94,27 @@ func (i *interest) add(filter string, n int) {
 	}
 }
 
+// ask asks the server whether another program listens, unless the bus closes.
+func (i *interest) ask(x *Interest) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.closed {
+		x.bus.work.Go(x.probe)
+	}
+}
+
+// close is called before the bus waits for its work: no question is put after it, and no answer ages.
+func (i *interest) close() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.closed = true
+	for _, x := range i.known {
+		if x.age != nil {
+			x.age.Stop()
+		}
+	}
+}
+
 // local is called with i.mu held.
 func (i *interest) local(subject string) bool {
 	for f := range i.filters {
@@ -110,6 +132,7 @@ type Interest struct {
 	local   atomic.Bool
 	far     atomic.Bool // another program does, as the server last said
 	fresh   atomic.Bool // it said so less than interestAge ago, or is being asked
+	age     *time.Timer // ends fresh; used with bus.interest.mu held
 }
 
 // Interest returns what knows of the events of a kind and name, for those who ask often.
@@ -138,11 +161,7 @@ func (x *Interest) Somebody() bool {
 		return true
 	}
 	if !x.fresh.Load() && x.fresh.CompareAndSwap(false, true) {
-		select {
-		case <-x.bus.done:
-		default:
-			x.bus.work.Go(x.probe)
-		}
+		x.bus.interest.ask(x)
 	}
 	return x.far.Load()
 }
@@ -163,5 +182,11 @@ func (x *Interest) probe() {
 		return
 	}
 	x.far.Store(err == nil || errors.Is(err, nats.ErrTimeout))
-	time.AfterFunc(interestAge, func() { x.fresh.Store(false) })
+	switch {
+	case i.closed:
+	case x.age == nil:
+		x.age = time.AfterFunc(interestAge, func() { x.fresh.Store(false) })
+	default:
+		x.age.Reset(interestAge)
+	}
 }
