@@ -143,7 +143,9 @@ func (c *compiler) list(fs []field, depth int) (ops []op, length int) {
 			}
 		}
 		o := c.field(f, depth)
-		o.at = int32(at)
+		if o.at = int32(at); o.quick > quickSkip {
+			o.place()
+		}
 		c.sumRange(&o, f, ops, fixed)
 		ops = append(ops, o)
 		if o.size >= 0 {
@@ -214,31 +216,10 @@ func (c *compiler) field(f *field, depth int) op {
 		c.bits(f, &o)
 		c.meansRight(f, &o)
 	}
-	o.quick = o.quickest(len(f.None) > 0 || f.Min != "" || f.Max != "")
-	return o
-}
-
-// quickest finds out whether a field can be read without a look at what most do without.
-func (o *op) quickest(more bool) quick {
-	oneWord := o.size == 1 || o.size == 2 || o.size == 4 || o.size == 8
-	switch {
-	case more || o.slot >= 0 || !oneWord:
-	case o.kind == kindUnsigned && o.more.value != nil && o.to == toNothing:
-		o.want = word(o.more.value, o.little)
-		return quickConst
-	case o.more.value != nil:
-	case o.kind == kindUnsigned && o.to == toNothing:
-		return quickSkip
-	case o.kind == kindUnsigned && o.to.quantity() != "":
-		return quickNumber
-	case o.kind == kindSigned && o.to.quantity() != "":
-		return quickSigned
-	case o.kind == kindTime && o.more.form == formEpoch && o.size == 4 && o.to == toTime:
-		return quickTime
-	case o.kind == kindBits:
-		return quickBits
+	if o.quick = o.quickest(); o.quick == quickConst {
+		o.want = word(m.value, o.little)
 	}
-	return quickNot
+	return o
 }
 
 func (c *compiler) width(f *field, o *op, width int) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -243,6 +244,47 @@ func TestRefused(t *testing.T) {
 	} {
 		if _, err := l.Encode([]byte(doc)); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", doc, err, want)
+		}
+	}
+}
+
+// TestQuick: what is read at once says what it says when it is read as other fields are, wherever it stands and wherever the message ends.
+func TestQuick(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for _, what := range []string{
+		"type: unsigned, unit: Wh, is: import", "type: unsigned, unit: kWh, is: export", "type: unsigned, unit: V, is: voltage, scale: '0.1'", "type: unsigned, unit: W, is: power",
+		"type: signed, unit: W, is: power", "type: signed, unit: kW, is: power-export", "type: signed, unit: Wh, is: import", "type: unsigned, value: 7",
+		"type: bits, bits: [{bit: 7, name: a, is: tamper}, {bit: 0, name: b, is: power-lost, event: 9}]", "type: time, form: epoch"} {
+		for width := 1; width <= 8; width++ {
+			if strings.Contains(what, "epoch") && width != 4 {
+				continue
+			}
+			for before := range 10 {
+				order := []string{"big", "little"}[rnd.IntN(2)]
+				fields := fmt.Sprintf("  - {name: x, offset: %d, width: %d, order: %s, %s}\n  - {name: end, type: filler, width: %d}\n", before, width, order, what, 1+rnd.IntN(9))
+				quick, other := layout(t, fields), layout(t, fields)
+				for i := range other.ops {
+					if other.ops[i].kind != kindFiller && other.ops[i].quick == quickNot {
+						t.Fatalf("%s is not quick", fields)
+					}
+					other.ops[i].quick = quickNot
+				}
+				b := make([]byte, before+width+9)
+				for n := range b {
+					b[n] = byte(rnd.IntN(256) * rnd.IntN(2)) // with many zeros, so that large fields hold small numbers, too
+				}
+				if rnd.IntN(2) == 0 { // what a constant has to be
+					clear(b[before : before+width])
+					b[before+width-1] = 7
+				}
+				for n := range len(b) + 1 {
+					var q, o cim.MeterReading
+					qerr, oerr := quick.Read(b[:n], &q), other.Read(b[:n], &o)
+					if fmt.Sprint(qerr) != fmt.Sprint(oerr) || qerr == nil && !equal(&q, &o) {
+						t.Fatalf("%s%x: %+v, %v, want %+v, %v", fields, b[:n], q, qerr, o, oerr)
+					}
+				}
+			}
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package descriptor
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/cim"
@@ -70,6 +72,9 @@ type op struct {
 	to     target
 	quick  quick // how a field that needs no look at more is read at once
 	slot   int8  // where its value is kept for repeats, variants and times of blocks; -1: nowhere
+	left   uint8 // of a quick field: bits by which its window is shifted to the left, and then to the right
+	right  uint8
+	window int32 // of a quick field: offset of eight octets with the field in them, from where the part begins
 	at     int32 // offset from where the part of fixed length begins
 	size   int32 // octets
 	num    uint64
@@ -78,18 +83,79 @@ type op struct {
 	more   *more
 }
 
-// quick says how a field of one machine word without sentinel, range or slot is read: most fields of most messages.
+// quick says how a field of at most eight octets without sentinel, range or slot is read: most fields of most messages.
 type quick uint8
 
 const (
-	quickNot    quick = iota
-	quickSkip         // it means nothing to the centre
-	quickConst        // it has to be op.want
-	quickNumber       // unsigned, of an energy, power or voltage
-	quickSigned       // the same, signed
-	quickTime         // seconds since the epoch
-	quickBits
+	quickNot     quick = iota
+	quickSkip          // it means nothing to the centre
+	quickConst         // a number that has to be op.want
+	quickTime          // seconds since the epoch
+	quickBits          // flags
+	quickImport        // register in Wh
+	quickExport        // the same
+	quickPower         // signed, in W
+	quickVoltage       // up to two octets, in 0.1 V
+	quickNumber        // of another energy, power or voltage, or of another unit
+	quickSigned        // the same, signed
 )
+
+// quickest finds out whether a field can be read without a look at what most do without.
+func (o *op) quickest() quick {
+	m := o.more
+	if o.size > 8 || o.slot >= 0 || len(m.none) > 0 || m.hasMin || m.hasMax {
+		return quickNot
+	}
+	measured, kept := o.to.quantity() != "", o.num|o.den == 1 // as the centre keeps it
+	switch {
+	case o.kind == kindUnsigned && m.value != nil && o.to == toNothing:
+		return quickConst
+	case m.value != nil:
+	case o.kind == kindTime && m.form == formEpoch && o.size == 4 && o.to == toTime:
+		return quickTime
+	case o.kind == kindBits:
+		return quickBits
+	case o.kind == kindSigned && kept && o.to == toPower:
+		return quickPower
+	case o.kind == kindSigned && measured:
+		return quickSigned
+	case o.kind != kindUnsigned:
+	case o.to == toNothing:
+		return quickSkip
+	case kept && o.to == toImport:
+		return quickImport
+	case kept && o.to == toExport:
+		return quickExport
+	case kept && o.to == toVoltage && o.size <= 2:
+		return quickVoltage
+	case measured:
+		return quickNumber
+	}
+	return quickNot
+}
+
+// place finds out how a quick field is read at its offset: eight octets are as quickly read as one, wherever they lie. They end with the field,
+// or stand at the beginning of its part.
+func (o *op) place() {
+	o.window = max(o.at+o.size-8, 0)
+	before := uint8(8 * (o.at - o.window))
+	o.right = uint8(64 - 8*o.size)
+	if o.left = before; o.little {
+		o.left = o.right - before
+	}
+}
+
+// word is the value of a quick field, out of its window.
+func (o *op) word(window []byte) uint64 {
+	v := binary.BigEndian.Uint64(window)
+	if o.little {
+		v = bits.ReverseBytes64(v)
+	}
+	return v << (o.left & 63) >> (o.right & 63)
+}
+
+// signed is a value in two's complement.
+func (o *op) signed(v uint64) int64 { return int64(v<<(o.right&63)) >> (o.right & 63) }
 
 // more is what most fields do without.
 type more struct {

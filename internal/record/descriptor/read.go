@@ -2,7 +2,6 @@ package descriptor
 
 import (
 	"bytes"
-	"encoding/binary"
 	"math"
 	"math/bits"
 
@@ -62,27 +61,51 @@ func (s *reader) run(ops []op, base int) (int, error) {
 				return 0, format.At(o.more.name, at, format.ErrLength, "the message ends at %d, want %d octets from here", len(s.b), o.size)
 			}
 		}
-		if o.quick != quickNot {
-			if o.quick == quickSkip {
-				continue
+		how, v := o.quick, uint64(0)
+		if how > quickSkip {
+			if w := base + int(o.window); w+8 <= len(s.b) {
+				v = o.word(s.b[w:])
+			} else {
+				how = quickNot // the message ends too soon for it
 			}
-			if err := s.quick(o, at); err != nil {
-				return 0, err
-			}
-			continue
 		}
 		var err error
-		switch {
-		case o.kind == kindFiller:
-		case o.kind == kindRepeat:
-			if end, err = s.repeat(o, at); o.size < 0 {
+		switch how {
+		case quickSkip:
+		case quickConst:
+			if v != o.want {
+				err = s.field(o, at, s.b[at:end])
+			}
+		case quickTime:
+			s.m.Time = uint32(v)
+		case quickBits:
+			if v != 0 {
+				s.flags(o.more.bits, v)
+			}
+		case quickImport:
+			s.m.Import = v
+			s.m.Has |= cim.HasImport
+		case quickExport:
+			s.m.Export = v
+			s.m.Has |= cim.HasExport
+		case quickPower:
+			if x := o.signed(v); -math.MaxInt32 <= x && x <= math.MaxInt32 {
+				s.m.Power += int32(x)
+				s.m.Has |= cim.HasPower
+			} else {
+				err = s.signed(o, at, x)
+			}
+		case quickVoltage:
+			s.m.Voltage = uint16(v)
+			s.m.Has |= cim.HasVoltage
+		case quickNumber:
+			err = s.set(o, at, v, false)
+		case quickSigned:
+			err = s.signed(o, at, o.signed(v))
+		default:
+			if end, err = s.other(o, at, end); o.size < 0 {
 				base = end
 			}
-		case o.kind == kindVariants:
-			end, err = s.variant(o, at)
-			base = end
-		default:
-			err = s.field(o, at, s.b[at:end])
 		}
 		if err != nil {
 			return 0, err
@@ -91,66 +114,20 @@ func (s *reader) run(ops []op, base int) (int, error) {
 	return end, nil
 }
 
-// quick reads a field of one word at once.
-func (s *reader) quick(o *op, at int) error {
-	var v uint64
-	switch b := s.b[at:]; {
-	case o.size == 1:
-		v = uint64(b[0])
-	case o.size == 2 && !o.little:
-		v = uint64(binary.BigEndian.Uint16(b))
-	case o.size == 4 && !o.little:
-		v = uint64(binary.BigEndian.Uint32(b))
-	case o.size == 8 && !o.little:
-		v = binary.BigEndian.Uint64(b)
-	case o.size == 2:
-		v = uint64(binary.LittleEndian.Uint16(b))
-	case o.size == 4:
-		v = uint64(binary.LittleEndian.Uint32(b))
-	default:
-		v = binary.LittleEndian.Uint64(b)
+// other reads a field that is not quick, or a part of the message, and returns where it ends.
+func (s *reader) other(o *op, at, end int) (int, error) {
+	switch o.kind {
+	case kindFiller:
+		return end, nil
+	case kindRepeat:
+		return s.repeat(o, at)
+	case kindVariants:
+		return s.variant(o, at)
 	}
-	switch o.quick {
-	case quickConst:
-		if v != o.want {
-			return format.At(o.more.name, at, format.ErrValue, "0x%0*x, want 0x%0*x", 2*o.size, v, 2*o.size, o.want)
-		}
-		return nil
-	case quickTime:
-		s.m.Time = uint32(v)
-		return nil
-	case quickBits:
-		if v != 0 {
-			for _, x := range o.more.bits {
-				if v>>x.bit&1 != 0 {
-					s.bit(x)
-				}
-			}
-		}
-		return nil
-	case quickSigned:
-		shift := 64 - 8*uint(o.size)
-		if x := int64(v<<shift) >> shift; x < 0 {
-			return s.set(o, at, uint64(-x), true)
-		}
-	}
-	if o.num|o.den != 1 {
-		return s.set(o, at, v, false)
-	}
-	switch o.to {
-	case toImport:
-		s.m.Import = v
-		s.m.Has |= cim.HasImport
-		return nil
-	case toExport:
-		s.m.Export = v
-		s.m.Has |= cim.HasExport
-		return nil
-	}
-	return s.store(o, at, v, false)
+	return end, s.field(o, at, s.b[at:end])
 }
 
-// field reads any other field.
+// field reads a field with a value.
 func (s *reader) field(o *op, at int, b []byte) error {
 	m := o.more
 	for _, none := range m.none {
@@ -199,11 +176,7 @@ func (s *reader) field(o *op, at int, b []byte) error {
 		s.slots[o.slot] = v
 	}
 	if o.kind == kindBits {
-		for _, x := range m.bits {
-			if v>>x.bit&1 != 0 {
-				s.bit(x)
-			}
-		}
+		s.flags(m.bits, v)
 		return nil
 	}
 	if o.to == toNothing {
@@ -235,13 +208,20 @@ func (o *op) within(at int, v uint64, negative bool) error {
 	return nil
 }
 
-func (s *reader) bit(x bitOp) {
-	s.m.Flags |= x.flag
-	if x.supply != 0 {
-		s.r.Supply = append(s.r.Supply, x.supply)
-	}
-	if x.event != 0 {
-		s.r.Events = append(s.r.Events, cim.EndDeviceEvent{Code: x.event})
+// flags keeps what the bits that are set mean.
+func (s *reader) flags(all []bitOp, v uint64) {
+	for i := range all {
+		x := &all[i]
+		if v>>x.bit&1 == 0 {
+			continue
+		}
+		s.m.Flags |= x.flag
+		if x.supply != 0 {
+			s.r.Supply = append(s.r.Supply, x.supply)
+		}
+		if x.event != 0 {
+			s.r.Events = append(s.r.Events, cim.EndDeviceEvent{Code: x.event})
+		}
 	}
 }
 
@@ -257,6 +237,11 @@ func (s *reader) float(o *op, at int, f float64) error {
 		return format.At(o.more.name, at, format.ErrValue, "%v is too large", f)
 	}
 	return s.store(o, at, uint64(math.Abs(f)), f < 0)
+}
+
+// signed keeps what a number in two's complement means.
+func (s *reader) signed(o *op, at int, x int64) error {
+	return s.set(o, at, uint64(max(x, -x)), x < 0)
 }
 
 // set scales a number and keeps what it means.
