@@ -63,9 +63,15 @@ func (r *rabbit) start() {
 	r.p.expect(r.t, "Server startup complete")
 }
 
-func (r *rabbit) client(args ...string) *program {
+func (r *rabbit) client(what, address string, args ...string) *program {
 	r.t.Helper()
-	return start(r.t, exec.Command("/usr/bin/python3", append([]string{"testdata/amqp_client.py"}, args...)...))
+	return start(r.t, exec.Command("/usr/bin/python3", append([]string{"testdata/amqp_client.py", what, "amqp://" + r.addr, address}, args...)...))
+}
+
+// ask starts a program that sends requests with these bodies, each behind its kind, one after the other, and prints the answers.
+func (r *rabbit) ask(address, token, key string, bodies ...string) *program {
+	r.t.Helper()
+	return r.client("request", address, append([]string{token, key}, bodies...)...)
 }
 
 // TestAMQP: a program that speaks AMQP 1.0 takes 10,000 readings from a durable queue of RabbitMQ, those of a meter in order, and
@@ -90,7 +96,7 @@ func TestAMQP(t *testing.T) {
 	}
 	next := func() { check(p.expect(t, line)) }
 	subscribe := func() {
-		p = rmq.client("subscribe", "amqp://"+rmq.addr, "/queue/readings")
+		p = rmq.client("subscribe", "/queue/readings")
 		p.expect(t, "^ready$")
 	}
 	subscribe()
@@ -114,6 +120,7 @@ func TestAMQP(t *testing.T) {
 	t.Logf("%d readings, %d of them came again", readings, l.twice)
 
 	const body = `{"target":{"meter":"M1"},"type":"disconnect","expiresIn":60}`
+	const answer = `^answer (\S+) (\S+) (.*)$` // to which request, state or status, JSON
 	for _, tc := range []struct {
 		token, key   string
 		times        int
@@ -122,9 +129,9 @@ func TestAMQP(t *testing.T) {
 		{"operator", "order-4711", 2, api.CommandDone, `"breaker":"open"`},
 		{"viewer", "", 1, "403", "needs the right"},
 	} {
-		p := rmq.client("request", "amqp://"+rmq.addr, "/queue/wattbus.commands", tc.token, tc.key, body, fmt.Sprint(tc.times))
+		p := rmq.ask("/queue/wattbus.commands", tc.token, tc.key, slices.Repeat([]string{"text:" + body}, tc.times)...)
 		for n := range tc.times {
-			if got := p.expect(t, `^answer (\S+) (\S+) (.*)$`); got[1] != fmt.Sprintf("order-%d", n) || got[2] != tc.status || !strings.Contains(got[3], tc.want) {
+			if got := p.expect(t, answer); got[1] != fmt.Sprintf("order-%d", n) || got[2] != tc.status || !strings.Contains(got[3], tc.want) {
 				t.Errorf("%q", got[0])
 			}
 		}
@@ -141,13 +148,13 @@ func TestAMQP(t *testing.T) {
 		{"list:ping", "the message's body is a list, want JSON"},
 		{"none:", "the message has 0 bytes"},
 	}
-	args := []string{"malformed", "amqp://" + rmq.addr, "/queue/wattbus.commands", "operator"}
+	var bodies []string
 	for _, m := range malformed {
-		args = append(args, m.body)
+		bodies = append(bodies, m.body)
 	}
-	p = rmq.client(args...)
-	for _, m := range malformed {
-		if got := p.expect(t, `^answer (\S+) (.*)$`); got[1] != "400" && got[1] != "404" {
+	p = rmq.ask("/queue/wattbus.commands", "operator", "", bodies...)
+	for i, m := range malformed {
+		if got := p.expect(t, answer); got[1] != fmt.Sprintf("order-%d", i) || got[2] != "400" && got[2] != "404" {
 			t.Errorf("%s: %q", m.body, got[0])
 		}
 	}
@@ -167,7 +174,7 @@ func TestAMQP(t *testing.T) {
 	}
 
 	w := newWhole(t, fmt.Sprintf("targets:\n- {name: mq, type: amqp, url: 'amqp://%s', address: '/topic/whole.{name}', events: [command], commands: {address: /queue/wattbus.whole}}\n", rmq.addr))
-	p = rmq.client("request", "amqp://"+rmq.addr, "/queue/wattbus.whole", w.token, "whole", body, "1")
-	got := p.expect(t, `^answer (\S+) (\S+) (.*)$`)
+	p = rmq.ask("/queue/wattbus.whole", w.token, "whole", "text:"+body)
+	got := p.expect(t, answer)
 	w.opens(got[2], got[3])
 }
