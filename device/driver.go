@@ -12,6 +12,9 @@ import (
 // MaxRegister is the highest register, Wh: 2^53 - 1, what numbers in JSON hold exactly. The centre refuses what is above.
 const MaxRegister = record.MaxRegister
 
+// ErrUnsupported is what a driver returns for what its hardware cannot do at all.
+var ErrUnsupported = meter.ErrUnsupported
+
 // Driver is a meter's hardware. Its methods, those of [Switch] and [Profile] too, are called one at a time, on one goroutine. They
 // may take their time, but have to return when ctx ends: 30 s after the call began, or at once when [Device.PowerLost] is called.
 type Driver interface {
@@ -49,8 +52,9 @@ func (b Breaker) String() string { return record.Breaker(b).String() }
 // Switch is a [Driver] with a breaker.
 type Switch interface {
 	Driver
-	// SetBreaker moves the breaker and returns when it has moved. It is called at most once for a command, whatever is repeated or
-	// restarted.
+	// SetBreaker moves the breaker and returns when it has moved, or [ErrUnsupported], wrapped or not, for a position that it does not
+	// have, such as Ready: the centre then hears that the device does not support the command. It is called at most once for a command,
+	// whatever is repeated or restarted.
 	SetBreaker(ctx context.Context, to Breaker) error
 	// Breaker tells where the breaker is: as the contacts are, not as they were told to be. The centre hears that a command was carried
 	// out only if this says so. It is asked after SetBreaker, at the start, with each reading and after [Device.BreakerMoved].

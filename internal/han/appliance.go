@@ -67,7 +67,7 @@ func (s Switchable) SetBreaker(ctx context.Context, to device.Breaker) error {
 		status = statusOn
 	case device.Open:
 	default:
-		return fmt.Errorf("%s %s: can be switched on and off, not to %s", s.class.name, s.object, to)
+		return fmt.Errorf("%s %s: can be switched on and off, not to %s: %w", s.class.name, s.object, to, device.ErrUnsupported)
 	}
 	if err := s.net.Set(ctx, s.at(), s.object, epcStatus, status); err != nil {
 		return err

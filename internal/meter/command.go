@@ -7,12 +7,6 @@ import (
 	"github.com/wattbus/wattbus/internal/record"
 )
 
-// DetailValue is the detail of a refusal: a parameter is outside of what the meter can do. 1 and 2 are the contract's.
-const DetailValue = 3
-
-// DetailUnfinished is the detail of a failed switch during which the meter died: the breaker is not where it was to go.
-const DetailUnfinished = 4
-
 // maxSpan bounds the span of one load profile, seconds: 400 days.
 const maxSpan = 400 * 86400
 
@@ -102,7 +96,7 @@ func (m *core) command(at uint32, c record.Command, bad error) effects {
 	case errors.Is(bad, record.ErrOpcode):
 		e.Outcome = record.NotSupported
 	case bad != nil:
-		e.Outcome, e.Detail = record.Refused, DetailValue
+		e.Outcome, e.Detail = record.Refused, record.DetailValue
 	case (c.Opcode == record.OpDisconnect || c.Opcode == record.OpReconnect) && m.caps&record.CapBreaker == 0:
 		e.Outcome = record.NotSupported
 	case (switches(c.Opcode) || c.Opcode == record.OpFirmwareActivate) && c.Expiry == 0:
@@ -122,7 +116,7 @@ func (m *core) command(at uint32, c record.Command, bad error) effects {
 	case c.Opcode == record.OpRead || c.Opcode == record.OpProfile:
 		fx.task.e = e // nothing is lost if it is asked for again
 	default: // what is remembered before it happens cannot happen twice
-		e.Outcome, e.Detail = record.Failed, DetailUnfinished
+		e.Outcome, e.Detail = record.Failed, record.DetailUnfinished
 		fx.task.e = *m.finish(e)
 	}
 	return fx
@@ -137,6 +131,8 @@ func (m *core) done(t *task, err error, position record.Breaker) effects {
 	switch {
 	case e.Opcode == record.OpProfile:
 		m.count(&e)
+	case errors.Is(err, ErrUnsupported):
+		e.Outcome, e.Detail = record.NotSupported, 0
 	case err != nil:
 		e.Outcome, e.Detail = record.Failed, 0
 	case e.Opcode == record.OpRead:
@@ -184,18 +180,18 @@ func (m *core) execute(c record.Command, e *Executed) (fx effects) {
 		case 1:
 			fx.task = m.trigger(RemoteArm, e)
 		default:
-			e.Outcome, e.Detail = record.Refused, DetailValue
+			e.Outcome, e.Detail = record.Refused, record.DetailValue
 		}
 	case record.OpSetInterval:
 		if !validInterval(c.A) {
-			e.Outcome, e.Detail = record.Refused, DetailValue
+			e.Outcome, e.Detail = record.Refused, record.DetailValue
 			break
 		}
 		m.setInterval(uint16(c.A))
 		fx.timing = true
 	case record.OpSetClock:
 		if !validClock(c.A) {
-			e.Outcome, e.Detail = record.Refused, DetailValue
+			e.Outcome, e.Detail = record.Refused, record.DetailValue
 			break
 		}
 		m.setClock(c.A)
@@ -267,7 +263,7 @@ func (m *core) profile(c record.Command, e *Executed) {
 	}
 	parts := uint64(to-from)/uint64(slot)/record.ProfileValues + 1
 	if to-from > maxSpan || parts*uint64(len(channels)) > 0xFFFF {
-		e.Outcome, e.Detail = record.Refused, DetailValue
+		e.Outcome, e.Detail = record.Refused, record.DetailValue
 		return
 	}
 	e.From, e.To = alignUp(from, slot), alignUp(to, slot)

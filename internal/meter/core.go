@@ -137,10 +137,10 @@ func newCore(c config, st State, kept bool, at uint32) *core {
 func (m *core) resume(p record.Breaker) {
 	for i := len(m.st.Executed) - 1; i >= 0; i-- {
 		e := m.st.Executed[i]
-		if !switches(e.Opcode) || e.Outcome == record.Refused || e.Outcome == record.Expired {
+		if !switches(e.Opcode) || e.Outcome == record.Refused || e.Outcome == record.Expired || e.Outcome == record.NotSupported {
 			continue // it moved nothing
 		}
-		if e.Outcome == record.Failed && e.Detail == DetailUnfinished && (e.Opcode == record.OpDisconnect) == (p == record.BreakerOpen) {
+		if e.Outcome == record.Failed && e.Detail == record.DetailUnfinished && (e.Opcode == record.OpDisconnect) == (p == record.BreakerOpen) {
 			e.Outcome, e.Detail, e.Breaker = record.Done, 0, p
 			m.st.remember(e)
 			m.executed++

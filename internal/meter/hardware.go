@@ -20,7 +20,8 @@ type Hardware struct {
 	Register func(ctx context.Context, c record.Channel, at time.Time) (uint64, bool, error)
 	// Oldest is from when on Register knows something.
 	Oldest func(ctx context.Context) (time.Time, error)
-	// Switch moves the breaker; Position tells where it is, and is asked after Switch, when the power comes and with each reading.
+	// Switch moves the breaker, or returns ErrUnsupported for a position that it does not have; Position tells where it is, and is
+	// asked after Switch, when the power comes and with each reading.
 	Switch   func(ctx context.Context, to record.Breaker) error
 	Position func(ctx context.Context) (record.Breaker, error)
 	// Samples keeps what was measured over restarts; nil: in memory only.
@@ -45,6 +46,9 @@ const (
 	// measureAgain is when to try again after the hardware failed.
 	measureAgain = 5 * time.Second
 )
+
+// ErrUnsupported is what hardware returns for what it cannot do at all: the centre hears that, and not that it failed.
+var ErrUnsupported = errors.New("the hardware cannot do that")
 
 // errPosition is returned for a breaker that is not where it was moved to.
 var errPosition = errors.New("the breaker did not move")
@@ -85,15 +89,17 @@ func (a *Agent) withHardware(ctx context.Context, what string, f func(ctx contex
 	a.mu.Lock()
 	a.interrupt = nil
 	a.mu.Unlock()
-	if err != nil {
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, ErrUnsupported) {
 		a.count.hardware.Add(1)
 		if now := time.Now(); a.hardwareTold.IsZero() || now.Sub(a.hardwareTold) > time.Minute {
 			a.hardwareTold = now
 			a.o.Logger.Warn("the meter's driver failed", "meter", a.o.ID, "what", what, "error", err)
 		}
-		return fmt.Errorf("%s: %w", what, err)
 	}
-	return nil
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // oldest asks the hardware from when on its own memory holds something, seconds of the meter's clock; 0: nothing.

@@ -3,6 +3,7 @@ package meter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -21,6 +22,7 @@ type bench struct {
 	hang     bool // until ctx ends
 	reads    int
 	position record.Breaker
+	unarmed  bool // it cannot be armed
 	moves    []record.Breaker
 	known    map[int64]uint64
 	asked    int
@@ -55,8 +57,11 @@ func (b *bench) hardware() *Hardware {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.moves = append(b.moves, to)
-			if b.hang {
+			switch {
+			case b.hang:
 				return hang(ctx)
+			case b.unarmed && to == record.BreakerReady:
+				return fmt.Errorf("on and off only: %w", ErrUnsupported)
 			}
 			b.position = to
 			return nil
@@ -213,6 +218,29 @@ func TestSwitchIsNotRepeatedAfterADeath(t *testing.T) {
 			t.Errorf("moved %v: %+v, %+v, %v", moved, fx, fx.answer, err)
 		}
 	}
+}
+
+// A breaker that cannot be armed says so, and that is no failure of the hardware; where nothing is to be armed it is asked for nothing.
+func TestCannotBeArmed(t *testing.T) {
+	b := &bench{position: record.BreakerOpen, unarmed: true}
+	inBubble(t, withBench(b), func(t *testing.T, a *Agent, l *fakeLink) {
+		for i, c := range []struct {
+			at   record.Breaker
+			want record.Outcome
+		}{{record.BreakerOpen, record.NotSupported}, {record.BreakerClosed, record.Done}} {
+			b.set(func() { b.position = c.at })
+			a.LookAtBreaker()
+			synctest.Wait()
+			l.deliver("cmd", record.Command{ID: uint64(1 + i), Opcode: record.OpReconnect, A: 1, Expiry: t0 + 3600}.Append(nil))
+			synctest.Wait()
+			if rs := l.results(t); len(rs) != i+1 || rs[i].Outcome != c.want || rs[i].Detail != 0 || rs[i].Breaker != c.at {
+				t.Errorf("%s: %+v", c.at, rs)
+			}
+		}
+		if n := a.Stats().Hardware; n != 0 || len(b.moves) != 1 {
+			t.Errorf("%d failures of the hardware, moved %v", n, b.moves)
+		}
+	})
 }
 
 // A person closes the armed breaker: the centre hears of it.

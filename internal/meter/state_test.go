@@ -106,7 +106,7 @@ func TestEndIsKept(t *testing.T) {
 		}
 		m.saved()
 	}
-	m.finish(Executed{ID: 1, Opcode: record.OpDisconnect, Outcome: record.Failed, Detail: DetailUnfinished})
+	m.finish(Executed{ID: 1, Opcode: record.OpDisconnect, Outcome: record.Failed, Detail: record.DetailUnfinished})
 	m.finish(Executed{ID: 2, Opcode: record.OpPing})
 	save()
 	m.finish(Executed{ID: 1, Opcode: record.OpDisconnect, Outcome: record.Done})
@@ -120,7 +120,7 @@ func TestEndIsKept(t *testing.T) {
 		}
 	}
 	// The power went while the breaker moved, and a ping had come behind: where it stands when the power is back tells.
-	m.finish(Executed{ID: 3, Opcode: record.OpReconnect, Outcome: record.Failed, Detail: DetailUnfinished})
+	m.finish(Executed{ID: 3, Opcode: record.OpReconnect, Outcome: record.Failed, Detail: record.DetailUnfinished})
 	m.finish(Executed{ID: 4, Opcode: record.OpPing})
 	save()
 	m.resume(record.BreakerClosed)

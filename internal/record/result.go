@@ -27,13 +27,15 @@ func (o Outcome) String() string {
 	return fmt.Sprintf("outcome %d", uint8(o))
 }
 
-// The details of outcome Refused.
+// The details of outcome Refused, and one of Failed.
 const (
-	DetailClock    = 1 // the device's clock is not synchronised
-	DetailNoExpiry = 2 // a breaker command needs an expiry
-	DetailSpent    = 5 // it may have been carried out before: what the device remembers does not reach back so far
-	DetailMode     = 6 // the breaker's control mode has no such transition
-	DetailImage    = 7 // the device does not hold this image, or not all of it
+	DetailClock      = 1 // the device's clock is not synchronised
+	DetailNoExpiry   = 2 // a breaker command needs an expiry
+	DetailValue      = 3 // a parameter is outside of what the device can do
+	DetailUnfinished = 4 // of Failed: the device died while it switched, and the breaker is not where it was to go
+	DetailSpent      = 5 // it may have been carried out before: what the device remembers does not reach back so far
+	DetailMode       = 6 // the breaker's control mode has no such transition
+	DetailImage      = 7 // the device does not hold this image, or not all of it
 )
 
 // Breaker is the state of a breaker.

@@ -159,7 +159,10 @@ func TestOutcomes(t *testing.T) {
 		{record.Refused, record.DetailClock, api.CommandRefused, "clock"},
 		{record.Refused, record.DetailNoExpiry, api.CommandRefused, "expiry"},
 		{record.Refused, 77, api.CommandRefused, "detail 77"},
+		{record.Refused, record.DetailValue, api.CommandRefused, "parameter"},
 		{record.Failed, 3, api.CommandFailed, "detail 3"},
+		{record.Failed, 0, api.CommandFailed, "tried"},
+		{record.Failed, record.DetailUnfinished, api.CommandFailed, "power"},
 		{record.Expired, 0, api.CommandExpired, "expired"},
 		{record.NotSupported, 0, api.CommandRefused, "support"},
 	} {
@@ -180,6 +183,20 @@ func TestOutcomes(t *testing.T) {
 				t.Errorf("result %+v, want outcome %q and a reason with %q", r, tc.outcome, tc.reason)
 			}
 		}
+	}
+}
+
+// TestCannotBeArmed: a device with a breaker that does not support a reconnection cannot arm it.
+func TestCannotBeArmed(t *testing.T) {
+	w := newWorld("M1")
+	req := on("M1", api.CommandReconnect)
+	req.Params.Arm = true
+	id := w.create(t, req)
+	w.commit()
+	w.e.OnResult(w.devices["M1"], record.Result{Command: id, Opcode: record.OpReconnect, Outcome: record.NotSupported, Breaker: record.BreakerOpen})
+	w.wantState(t, id, api.CommandRefused)
+	if r := w.get(t, id).Result; !strings.Contains(r.Reason, "armed") {
+		t.Errorf("reason %q", r.Reason)
 	}
 }
 

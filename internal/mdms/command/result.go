@@ -211,6 +211,8 @@ func result(r *record.Result) *api.CommandResult {
 		out.Breaker = r.Breaker.String()
 	}
 	switch {
+	case r.Outcome == record.NotSupported && r.Opcode == record.OpReconnect && r.Breaker != record.BreakerNone:
+		out.Reason = "its breaker can be closed from here, but not armed"
 	case r.Outcome == record.NotSupported:
 		out.Reason = "the device does not support it"
 	case r.Outcome == record.Expired:
@@ -225,6 +227,12 @@ func result(r *record.Result) *api.CommandResult {
 		out.Reason = "the breaker's control mode has no such transition"
 	case r.Outcome == record.Refused && r.Detail == record.DetailImage:
 		out.Reason = "the meter does not hold this image as a whole"
+	case r.Outcome == record.Refused && r.Detail == record.DetailValue:
+		out.Reason = "a parameter is outside of what the device can do"
+	case r.Outcome == record.Failed && r.Detail == record.DetailUnfinished:
+		out.Reason = "the device lost its power or was restarted meanwhile, and the breaker is not where it was to go"
+	case r.Outcome == record.Failed && r.Detail == 0:
+		out.Reason = "the device tried and could not: its own log tells why"
 	case r.Outcome == record.Refused || r.Outcome == record.Failed:
 		out.Reason = fmt.Sprintf("detail %d", r.Detail)
 	}
