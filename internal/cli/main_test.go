@@ -81,6 +81,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"fleet", "--concentrator", "mqtt://127.0.0.1:1", "--meters", "2", "--key-file", os.DevNull}, "holds no key of any of the 2 meters, such as M1000317; see --make-keys"},
 		{[]string{"outages", "cause", "7", "flood"}, `category "flood", want one of equipment, lightning, planned`},
 		{[]string{"outages", "indices", "--baseline-to", "2018"}, `flag --baseline-to: value "2018" is not an RFC 3339 time`},
+		{[]string{"up", "--operator-budget", "many"}, "flag --operator-budget: "},
 		{[]string{"up", "--nonsense"}, "unknown flag: --nonsense"},
 		{[]string{"up", "--metres", "3"}, "unknown flag: --metres; did you mean --meters?"},
 		{[]string{"read"}, "accepts 1 arg(s), received 0"},

@@ -8,9 +8,8 @@ import (
 	"github.com/wattbus/wattbus/internal/mdms/firmware"
 )
 
-// safetyFlags bound what one person can do to the breakers of many. Where they are not offered the defaults hold.
+// safetyFlags bound what one person can do to the breakers of many.
 type safetyFlags struct {
-	offered     bool
 	approveFrom int
 	texts       [4]string           // budgets: of all, of each operator, of each feeder, of reconnections
 	parsed      [4][]command.Budget // the same
@@ -26,7 +25,6 @@ var budgetFlags = [...]struct{ name, help string }{
 }
 
 func (s *safetyFlags) flags(f *pflag.FlagSet) {
-	s.offered = true
 	f.IntVar(&s.approveFrom, "approve-from", command.DefaultApproveFrom,
 		"from how many meters on, disconnected by one person within an hour, another person has to approve it; 1: always, 0: never")
 	f.IntVar(&s.firmware, "firmware-rate", firmware.DefaultTotalRate, "bytes a second that roll-outs of firmware send in all, 1000 at least")
@@ -39,7 +37,7 @@ func (s *safetyFlags) check() (err error) {
 	if s.approveFrom < 0 {
 		return usagef("flag --approve-from: %d, want a number of meters, or 0 for never", s.approveFrom)
 	}
-	if s.offered && s.firmware < 1000 {
+	if s.firmware < 1000 {
 		return usagef("flag --firmware-rate: %d, want at least 1000 bytes a second", s.firmware)
 	}
 	for i, text := range s.texts {
@@ -55,7 +53,7 @@ func (s *safetyFlags) check() (err error) {
 
 func (s *safetyFlags) safety() mdms.Safety {
 	out := mdms.Safety{ApproveFrom: s.approveFrom, Budgets: s.parsed[0], Operators: s.parsed[1], Feeders: s.parsed[2], Reconnects: s.parsed[3]}
-	if s.offered && out.ApproveFrom == 0 {
+	if out.ApproveFrom == 0 {
 		out.ApproveFrom = -1
 	}
 	return out

@@ -98,6 +98,7 @@ meters measure what validation will not believe. Each is told when it happens, a
 	f.StringVar(&o.token, "token", "", "bearer token that the API wants, for everything; beyond loopback this or --tokens is needed")
 	f.StringVar(&o.tokens, "tokens", "", "file of the API's tokens, each with a name and rights; see wattbus token")
 	f.StringVar(&o.veeRules, "vee-rules", "", "rule set of validation and estimation, YAML (docs/vee.md; default: the built-in one)")
+	o.safety.flags(f)
 	f.BoolVar(&o.doors.insecure, "insecure", false, "listen beyond loopback without encryption")
 	f.BoolVar(&sealed, "sealed", false, "all messages between meters and centre are sealed from end to end")
 	f.IntVar(&r.meters, "meters", 494, "number of meters; beyond 494 households are used again")
