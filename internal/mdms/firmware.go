@@ -1,6 +1,7 @@
 package mdms
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -18,6 +19,7 @@ import (
 	"github.com/wattbus/wattbus/internal/mdms/firmware"
 	"github.com/wattbus/wattbus/internal/record"
 	"github.com/wattbus/wattbus/internal/store"
+	"github.com/wattbus/wattbus/internal/topic"
 )
 
 const (
@@ -35,7 +37,6 @@ func (m *MDMS) newFirmware() *firmware.Engine {
 			m.countDown("firmware", err)
 			return err
 		},
-		Resolve: func(t api.Target) ([]*cim.EndDevice, error) { return m.commands.Resolve(t) },
 		Device: func(n uint32) (*cim.EndDevice, bool) {
 			if int(n) >= len(m.devices) {
 				return nil, false
@@ -112,9 +113,7 @@ func (m *MDMS) serveFirmware(add func(func(), error)) {
 	add(bus.Serve(b, api.QueryImage, m.queryImage))
 	add(bus.Serve(b, api.QueryImages, m.queryImages))
 	add(bus.Serve(b, api.QueryImageDelete, m.deleteImage))
-	add(bus.Serve(b, api.QueryRollOutCreate, func(ctx context.Context, q api.RollOutRequest) (api.RollOut, error) {
-		return change(ctx, m, func() (api.RollOut, error) { return m.firmware.Create(q) })
-	}))
+	add(bus.Serve(b, api.QueryRollOutCreate, m.createRollOut))
 	add(bus.Serve(b, api.QueryRollOutDo, m.doRollOut))
 	add(bus.Serve(b, api.QueryRollOut, m.queryRollOut))
 	add(bus.Serve(b, api.QueryRollOuts, m.queryRollOuts))
@@ -263,29 +262,55 @@ func (m *MDMS) deleteImage(ctx context.Context, q api.ImageDelete) (api.Image, e
 	})
 }
 
-// doRollOut changes a roll-out. Behind one that was cancelled the meters are told to drop what they have.
-func (m *MDMS) doRollOut(ctx context.Context, a api.RollOutAction) (api.RollOut, error) {
-	id, err := firmware.ParseID(a.ID)
+// createRollOut begins a roll-out. Who it is for is listed outside of the loop, which then takes in some of the meters in each turn.
+func (m *MDMS) createRollOut(ctx context.Context, q api.RollOutRequest) (api.RollOut, error) {
+	devices, err := m.rollOutDevices(q.Target)
 	if err != nil {
 		return api.RollOut{}, err
 	}
+	l := firmware.NewList(devices, q.First)
+	return change(ctx, m, func() (api.RollOut, error) { return m.firmware.Create(q, l) })
+}
+
+// rollOutDevices finds the meters of a target. Those below a path, which may be all there are, are read off the columns.
+func (m *MDMS) rollOutDevices(t api.Target) ([]*cim.EndDevice, error) {
+	if t.Path == "" || command.CheckTarget(t) != nil || topic.CheckPath(t.Path) != nil {
+		m.mu.Lock() // the index may have to be put in order
+		defer m.mu.Unlock()
+		return m.commands.Resolve(t)
+	}
+	var out []*cim.EndDevice
+	m.mu.RLock()
+	below := m.below(t.Path)
+	for n := range m.columns {
+		if c := &m.columns[n]; c.listed && below[c.path] {
+			out = append(out, &m.devices[n].EndDevice)
+		}
+	}
+	m.mu.RUnlock()
+	out = slices.DeleteFunc(out, func(d *cim.EndDevice) bool { return d.Kind != topic.Meter }) // which never changes
+	if len(out) == 0 {
+		return nil, command.NobodyBelow(t.Path)
+	}
+	return out, nil
+}
+
+// doRollOut changes a roll-out.
+func (m *MDMS) doRollOut(ctx context.Context, a api.RollOutAction) (api.RollOut, error) {
 	if _, err := m.queryRollOut(ctx, api.ByID{ID: a.ID}); err != nil {
 		return api.RollOut{}, err
 	}
-	return change(ctx, m, func() (api.RollOut, error) {
-		r, err := m.firmware.Do(a)
-		if err != nil || r.State != api.RollOutCancelled {
-			return r, err
+	return change(ctx, m, func() (api.RollOut, error) { return m.firmware.Do(a) })
+}
+
+// dropImages tells the meters of roll-outs that were cancelled to drop what they have, as long as the offers of the image last.
+func (m *MDMS) dropImages(ds []firmware.Drop) {
+	for _, d := range ds {
+		lasts := min(max(time.Until(d.Expires), dropLeast), command.MaxExpiry)
+		if _, err := m.commands.Create(api.CommandRequest{Type: api.CommandFirmwareDrop, Target: api.Target{Meters: d.Meters}, Params: api.Params{Image: d.Image}, ExpiresIn: int(lasts / time.Second), By: d.By}); err != nil {
+			m.log.Warn("meters not told to drop an image", "roll_out", d.RollOut, "meters", len(d.Meters), "error", err)
 		}
-		// As long as the offers of the image last: who hears of neither gives it up by itself.
-		lasts := min(max(time.Until(r.Expires), dropLeast), command.MaxExpiry)
-		for some := range slices.Chunk(m.firmware.Reached(id), command.MaxListed) {
-			if _, err := m.commands.Create(api.CommandRequest{Type: api.CommandFirmwareDrop, Target: api.Target{Meters: some}, Params: api.Params{Image: r.Image}, ExpiresIn: int(lasts / time.Second), By: a.By}); err != nil {
-				m.log.Warn("meters not told to drop an image", "roll_out", r.ID, "meters", len(some), "error", err)
-			}
-		}
-		return r, nil
-	})
+	}
 }
 
 func (m *MDMS) queryRollOut(ctx context.Context, q api.ByID) (api.RollOut, error) {
@@ -350,6 +375,20 @@ func (m *MDMS) queryRollOuts(ctx context.Context, q api.RollOutQuery) (api.Page[
 	return out, nil
 }
 
+// rollOutMembers lists the meters of a roll-out that has not ended, by ordinal, part by part: no commit waits for a million of them.
+func (m *MDMS) rollOutMembers(id uint64) (all []store.RollOutMember, here bool) {
+	for from := 0; from == len(all); from += walkPart {
+		m.mu.RLock()
+		all, here = m.firmware.Members(all, id, from, walkPart)
+		m.mu.RUnlock()
+		if !here { // it has just ended
+			return nil, false
+		}
+	}
+	slices.SortFunc(all, func(a, b store.RollOutMember) int { return cmp.Compare(a.Device, b.Device) })
+	return all, true
+}
+
 func (m *MDMS) queryRollOutMeters(ctx context.Context, q api.RollOutMeterQuery) (api.Page[api.RollOutMeter], error) {
 	out := api.Page[api.RollOutMeter]{Items: []api.RollOutMeter{}}
 	limit, err := page(q.Paging, maxPage)
@@ -375,9 +414,7 @@ func (m *MDMS) queryRollOutMeters(ctx context.Context, q api.RollOutMeterQuery) 
 	if _, err := m.queryRollOut(ctx, api.ByID{ID: q.ID}); err != nil {
 		return out, err
 	}
-	m.mu.RLock()
-	all, here := m.firmware.Members(id)
-	m.mu.RUnlock()
+	all, here := m.rollOutMembers(id)
 	if !here {
 		if err := m.o.Store.RollOutMembers(ctx, id, func(k store.RollOutMember) error { all = append(all, k); return nil }); err != nil {
 			return out, err

@@ -379,6 +379,8 @@ func (m *MDMS) watch(now uint32) time.Time {
 
 // handOut takes what the engines have to be kept and told.
 func (m *MDMS) handOut() {
+	fc := m.firmware.Changed()
+	m.dropImages(fc.Drops)
 	cc := m.commands.Changed()
 	m.pending.Commands = append(m.pending.Commands, cc.Commands...)
 	for _, g := range cc.Groups {
@@ -387,7 +389,6 @@ func (m *MDMS) handOut() {
 	m.trail = append(m.trail, cc.Audit...)
 	m.pending.Allowances = append(m.pending.Allowances, cc.Allowances...)
 	m.outbox.later(cc.Events)
-	fc := m.firmware.Changed()
 	m.pending.RollOuts = append(m.pending.RollOuts, fc.RollOuts...)
 	m.pending.RollOutMembers = append(m.pending.RollOutMembers, fc.Members...)
 	m.trail = append(m.trail, fc.Audit...)

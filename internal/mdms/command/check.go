@@ -173,7 +173,7 @@ func (e *Engine) checkTarget(p *plan) error {
 			}
 		}
 		if len(p.devices) == 0 {
-			return &api.Problem{Title: "Not found", Status: 404, Field: "target.path", Detail: fmt.Sprintf("no meter is known below %q", t.Path)}
+			return NobodyBelow(t.Path)
 		}
 	default:
 		p.bulk = true

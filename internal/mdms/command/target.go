@@ -35,6 +35,11 @@ func (e *Engine) Resolve(t api.Target) ([]*cim.EndDevice, error) {
 	return p.devices, nil
 }
 
+// NobodyBelow is the problem of a path without meters.
+func NobodyBelow(path string) error {
+	return &api.Problem{Title: "Not found", Status: 404, Field: "target.path", Detail: fmt.Sprintf("no meter is known below %q", path)}
+}
+
 // addressed reports whether one message reaches the whole target: a path or a group has a topic.
 func (p *plan) addressed() bool { return p.req.Target.Path != "" || p.req.Target.Group != nil }
 

@@ -37,7 +37,6 @@ type Options struct {
 	NewID     func() uint64                                // of roll-outs: never 0, growing
 	RequestID func() uint64                                // of questions to meters, whose results are no command's
 	Send      func(Down) error                             // towards the EEB; an error is repeated like a lost message
-	Resolve   func(api.Target) ([]*cim.EndDevice, error)   // the meters of a target; errors are *api.Problem
 	Device    func(ordinal uint32) (*cim.EndDevice, bool)  // the same pointer for the same device, always
 	Reach     func(path string) int                        // how many devices hear what goes to all below a concentrator
 	Image     func(id record.ImageID) (record.Image, bool) // with its data; false if it is not kept
@@ -79,6 +78,7 @@ const (
 	resendWindow  = 256       // blocks that a state tells about
 	historyMost   = 100       // transitions kept with a roll-out
 	membersAtOnce = 1000      // that Changed hands out: a roll-out to a million meters holds up no commit
+	stepMembers   = 4000      // that one Tick takes in, lets go or ends, for the same reason
 	never         = 1<<63 - 1 // of member.due
 )
 
@@ -133,7 +133,8 @@ type member struct {
 	window  [resendWindow / 64]uint64
 	state   state
 	reason  record.ImageReason
-	tries   uint8 // of the offer or question
+	part    uint16 // blocks that it has while it receives, as rollOut.parts counts them
+	tries   uint8  // of the offer or question
 	fails   uint8
 	known   bool // what it has: first and window are its own words
 	asked   bool // and has not answered since
@@ -165,6 +166,13 @@ type rollOut struct {
 	lasts    time.Duration // from the approval on
 
 	members []member         // never grows: pointers into it are kept
+	listed  []byte           // their ordinals, see engineDoc.Meters; nil once each was kept by itself
+	taken   int              // of members, from the first on: those that the engine knows
+	upto    int              // those that may have their offers
+	begun   int              // of these: those that are planned
+	endedBy string           // who cancelled it
+	ended   int              // of members, once it has ended: those that have ended with it
+	parts   int              // blocks that the members have that receive
 	lanes   map[string]*lane // by path
 	order   []*lane
 	counts  [states]int
@@ -180,6 +188,17 @@ type rollOut struct {
 	more         bool      // of these some are to be handed out without waiting for the next look at the roll-out
 	listing      bool      // not all meters were handed out yet: the document lists them
 }
+
+// busy reports whether some of its meters are still to be taken in, let go or ended.
+func (r *rollOut) busy() bool {
+	if !r.open() {
+		return r.ended < len(r.members)
+	}
+	return r.taken < len(r.members) || r.goes() && r.begun < r.upto
+}
+
+// goes reports whether offers may be planned.
+func (r *rollOut) goes() bool { return r.kept && r.doc.State == api.RollOutRunning }
 
 func (r *rollOut) open() bool {
 	return r.doc.State == api.RollOutPending || r.doc.State == api.RollOutRunning || r.doc.State == api.RollOutPaused
@@ -203,6 +222,7 @@ type Engine struct {
 	order  []*rollOut
 	of     map[*cim.EndDevice][]*member // unfinished ones
 	total  bucket
+	drops  []Drop
 	events uint64
 	trail  []audit.Entry
 	stats  Stats

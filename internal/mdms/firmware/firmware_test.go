@@ -50,6 +50,7 @@ type world struct {
 
 	kept    map[uint64]store.RollOut
 	members map[uint32]store.RollOutMember
+	drops   map[string]int // meters that were told to drop it, how often
 	events  int
 	trail   []audit.Entry
 	bytes   map[string]int // by concentrator
@@ -68,7 +69,7 @@ func (w *world) device(n uint32) (*cim.EndDevice, bool) {
 
 func newWorld(t *testing.T, loss float64, meters int) *world {
 	w := &world{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), r: rand.New(rand.NewPCG(1, uint64(meters))), loss: loss, by: map[string]*peer{},
-		kept: map[uint64]store.RollOut{}, members: map[uint32]store.RollOutMember{}, bytes: map[string]int{}}
+		kept: map[uint64]store.RollOut{}, members: map[uint32]store.RollOutMember{}, drops: map[string]int{}, bytes: map[string]int{}}
 	var err error
 	if w.img, err = record.SignImage(ed25519.NewKeyFromSeed(make([]byte, 32)), record.Manifest{Version: 0x01020003, Model: "ACE-1"}, bytes.Repeat([]byte("0123456789abcdef"), 40*64)); err != nil {
 		t.Fatal(err)
@@ -79,12 +80,6 @@ func newWorld(t *testing.T, loss float64, meters int) *world {
 		w.by[p.dev.ID] = p
 	}
 	w.o = Options{Clock: w, Wall: func() time.Time { return w.now }, NewID: w.newID, RequestID: func() uint64 { return w.newID() | 1<<63 }, Send: w.send, Device: w.device, ApproveFrom: -1,
-		Resolve: func(api.Target) (out []*cim.EndDevice, _ error) {
-			for _, p := range w.peers {
-				out = append(out, p.dev)
-			}
-			return out, nil
-		},
 		Reach: func(path string) (n int) {
 			for _, p := range w.peers {
 				if topic.Contains(path, p.dev.Path) {
@@ -212,16 +207,24 @@ func (w *world) run(most time.Duration, done func() bool) {
 }
 
 func (w *world) turn() {
-	c := w.e.Changed()
+	w.keep(w.e.Changed())
+	w.e.Tick(w.now)
+}
+
+func (w *world) keep(c Changes) {
 	for _, r := range c.RollOuts {
 		w.kept[r.ID] = r
 	}
 	for _, m := range c.Members {
 		w.members[m.Device] = m
 	}
+	for _, d := range c.Drops {
+		for _, m := range d.Meters {
+			w.drops[m]++
+		}
+	}
 	w.events += len(c.Events)
 	w.trail = append(w.trail, c.Audit...)
-	w.e.Tick(w.now)
 }
 
 func (w *world) restart() {
@@ -247,13 +250,22 @@ func (w *world) restart() {
 	}
 }
 
+// list is all meters.
+func (w *world) list(first float64) *List {
+	var all []*cim.EndDevice
+	for _, p := range w.peers {
+		all = append(all, p.dev)
+	}
+	return NewList(all, first)
+}
+
 func (w *world) create(edit func(*api.RollOutRequest)) api.RollOut {
 	w.t.Helper()
 	q := api.RollOutRequest{Image: w.img.ID.String(), Target: api.Target{Path: "C1"}, By: "alice", BlockSize: 512, Rate: 100_000}
 	if edit != nil {
 		edit(&q)
 	}
-	r, err := w.e.Create(q)
+	r, err := w.e.Create(q, w.list(q.First))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -420,18 +432,17 @@ func TestDecisions(t *testing.T) {
 		}
 		w.turn()
 	}
-	if _, err := w.e.Create(api.RollOutRequest{Image: w.img.ID.String(), Target: api.Target{Path: "C1"}}); status(err) != 409 {
+	if _, err := w.e.Create(api.RollOutRequest{Image: w.img.ID.String(), Target: api.Target{Path: "C1"}}, w.list(0)); status(err) != 409 {
 		t.Errorf("a second one to the same meters: %v", err)
 	}
 	w.run(time.Minute, func() bool { return w.many+w.singles > 0 })
 	if _, err := w.e.Do(api.RollOutAction{ID: r.ID, Action: "cancel", By: "alice"}); err != nil {
 		t.Fatal(err)
 	}
-	id, _ := ParseID(r.ID)
-	if got := w.e.Reached(id); len(got) == 0 {
+	w.turn()
+	if len(w.drops) == 0 {
 		t.Error("nobody is told to drop it")
 	}
-	w.turn()
 	if got := w.doc(r.ID); got.State != api.RollOutCancelled || got.Progress.States[api.UpdateCancelled]+got.Progress.States[api.UpdateActivated] != 5 {
 		t.Errorf("%s, %+v", got.State, got.Progress)
 	}
@@ -450,7 +461,7 @@ func TestDecisions(t *testing.T) {
 	} {
 		q := api.RollOutRequest{Image: w.img.ID.String(), Target: api.Target{Path: "C1"}}
 		edit(&q)
-		if _, err := w.e.Create(q); status(err) != 400 && status(err) != 404 {
+		if _, err := w.e.Create(q, w.list(q.First)); status(err) != 400 && status(err) != 404 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/bits"
 	"slices"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 type Changes struct {
 	RollOuts []store.RollOut
 	Members  []store.RollOutMember
+	Drops    []Drop        // commands for the same commit
 	Events   []api.Event   // of type firmware, to be published after the commit
 	Audit    []audit.Entry // for the same commit
 }
@@ -35,6 +35,7 @@ type engineDoc struct {
 	Activate uint32        `json:"activate,omitempty"`
 	Lasts    time.Duration `json:"lasts,omitempty"`
 	Widened  bool          `json:"widened,omitempty"`
+	EndedBy  string        `json:"endedBy,omitempty"`
 	// Meters are all of them, until each was kept by itself: the differences of their ordinals, ascending, as varints.
 	Meters []byte `json:"meters,omitempty"`
 }
@@ -63,11 +64,11 @@ func (e *Engine) touchMember(m *member) {
 // find it asks anew. One that has ended stays open in the store until all of its meters are there as they ended.
 func (e *Engine) Changed() Changes {
 	now := e.o.Wall()
-	out := Changes{Audit: e.trail}
-	e.trail = nil
+	out := Changes{Audit: e.trail, Drops: e.drops}
+	e.trail, e.drops = nil, nil
 	left := membersAtOnce
 	for _, r := range slices.Clone(e.order) {
-		due := r.dirty && (!r.kept || !r.open() || !now.Before(r.stored.Add(keepEvery)))
+		due := r.dirty && (!r.kept || !now.Before(r.stored.Add(keepEvery)))
 		if !due && !r.more {
 			continue
 		}
@@ -78,11 +79,14 @@ func (e *Engine) Changed() Changes {
 		}
 		r.dirtyMembers = r.dirtyMembers[n:]
 		left -= n
-		if r.more = len(r.dirtyMembers) > 0; !r.more {
+		if len(r.dirtyMembers) == 0 {
 			r.dirtyMembers = nil
 		}
+		r.more = len(r.dirtyMembers) > 0 || r.open() && r.taken < len(r.members) || !r.open() && r.ended < len(r.members)
 		whole := !r.more && (r.listing || !r.open()) // with the last of its meters
-		r.listing = r.listing && r.more
+		if r.listing = r.listing && r.more; !r.listing {
+			r.listed = nil
+		}
 		if due || whole {
 			e.handOut(r, due, now, &out)
 		}
@@ -94,7 +98,7 @@ func (e *Engine) Changed() Changes {
 		if !r.kept {
 			r.kept = true
 			if r.doc.State == api.RollOutRunning {
-				e.start(r, now)
+				e.start(r)
 			}
 			r.kept = r.doc.State == api.RollOutRunning // one that is approved goes out once that is kept
 		}
@@ -106,9 +110,9 @@ func (e *Engine) Changed() Changes {
 func (e *Engine) handOut(r *rollOut, tell bool, now time.Time, out *Changes) {
 	r.dirty, r.stored = false, now
 	doc := e.view(r)
-	keep := kept{doc, engineDoc{Activate: r.activate, Lasts: r.lasts, Widened: r.widened}}
+	keep := kept{doc, engineDoc{Activate: r.activate, Lasts: r.lasts, Widened: r.widened, EndedBy: r.endedBy}}
 	if r.listing {
-		keep.Engine.Meters = r.ordinals()
+		keep.Engine.Meters = r.listed
 	}
 	whole, err := json.Marshal(keep)
 	if err == nil && tell {
@@ -127,11 +131,11 @@ func (e *Engine) handOut(r *rollOut, tell bool, now time.Time, out *Changes) {
 	out.RollOuts = append(out.RollOuts, store.RollOut{ID: r.id, Open: r.open() || r.more, Doc: whole})
 }
 
-// ordinals lists all meters of a roll-out in few bytes.
-func (r *rollOut) ordinals() []byte {
-	all := make([]uint32, len(r.members))
-	for i := range r.members {
-		all[i] = r.members[i].dev.Ordinal
+// ordinals lists meters in few bytes.
+func ordinals(devices []*cim.EndDevice) []byte {
+	all := make([]uint32, len(devices))
+	for i, dev := range devices {
+		all[i] = dev.Ordinal
 	}
 	slices.Sort(all)
 	var b []byte
@@ -174,7 +178,7 @@ func (e *Engine) view(r *rollOut) api.RollOut {
 	p.Total, p.States, p.Blocks, p.Bytes = len(r.members), map[string]int{}, r.sent, r.bytes
 	for st, n := range r.counts {
 		if n > 0 {
-			p.States[state(st).String()] = n
+			p.States[r.shown(state(st)).String()] += n
 		}
 	}
 	p.Reasons = nil
@@ -189,18 +193,7 @@ func (e *Engine) view(r *rollOut) api.RollOut {
 	if r.blocks == 0 || len(r.members) == 0 {
 		return doc
 	}
-	have := 0
-	for i := range r.members {
-		switch m := &r.members[i]; m.state {
-		case verified, activated:
-			have += r.blocks
-		case receiving:
-			have += int(m.first)
-			for _, w := range m.window {
-				have += bits.OnesCount64(w)
-			}
-		}
-	}
+	have := (r.counts[verified]+r.counts[activated])*r.blocks + r.parts
 	p.Received = float64(int(1000*float64(have)/float64(r.blocks)/float64(len(r.members)))) / 10
 	return doc
 }
@@ -222,18 +215,16 @@ func (e *Engine) All() map[uint64]api.RollOut {
 	return out
 }
 
-// Members lists the meters of a roll-out that has not ended, of one state or of all; false if it is not here.
-func (e *Engine) Members(id uint64) ([]store.RollOutMember, bool) {
+// Members appends the meters of a roll-out that has not ended, from one on and at most n, in no order; false if it is not here.
+func (e *Engine) Members(out []store.RollOutMember, id uint64, from, n int) ([]store.RollOutMember, bool) {
 	r := e.open[id]
 	if r == nil {
-		return nil, false
+		return out, false
 	}
-	out := make([]store.RollOutMember, len(r.members))
-	for i := range r.members {
+	for i := from; i < min(from+n, len(r.members)); i++ {
 		m := &r.members[i]
-		out[i] = store.RollOutMember{RollOut: id, Device: m.dev.Ordinal, State: uint8(m.state), Reason: uint8(m.reason), Changed: m.changed}
+		out = append(out, store.RollOutMember{RollOut: id, Device: m.dev.Ordinal, State: uint8(r.shown(m.state)), Reason: uint8(m.reason), Changed: m.changed})
 	}
-	slices.SortFunc(out, func(a, b store.RollOutMember) int { return int(int64(a.Device) - int64(b.Device)) })
 	return out, true
 }
 
@@ -255,7 +246,7 @@ func (e *Engine) Restore(open []store.RollOut, members func(rollOut uint64, f fu
 			continue
 		}
 		r := &rollOut{id: k.ID, doc: doc.RollOut, size: uint16(doc.BlockSize), rate: max(doc.Rate, 1), activate: doc.Engine.Activate, lasts: doc.Engine.Lasts,
-			deadline: doc.Expires, first: doc.Progress.First, widened: doc.Engine.Widened, kept: doc.State != api.RollOutPending, stored: now}
+			deadline: doc.Expires, first: doc.Progress.First, widened: doc.Engine.Widened, endedBy: doc.Engine.EndedBy, kept: doc.State != api.RollOutPending, stored: now}
 		r.doc.Progress = api.RollOutProgress{First: r.first}
 		if doc.State == api.RollOutDone { // and not all of its meters were kept as they ended: they are asked
 			r.doc.State = api.RollOutRunning
@@ -280,9 +271,10 @@ func (e *Engine) Restore(open []store.RollOut, members func(rollOut uint64, f fu
 		}); err != nil {
 			errs = append(errs, fmt.Errorf("open roll-out %d in the store: %w", k.ID, err))
 		}
-		e.enlist(r, devices)
+		r.enlist(newList(devices, r.first))
 		for i := range r.members {
 			m := &r.members[i]
+			m.r = r
 			was, there := of[m.dev]
 			if !there { // the centre died before it was kept
 				e.touchMember(m)
@@ -296,10 +288,17 @@ func (e *Engine) Restore(open []store.RollOut, members func(rollOut uint64, f fu
 				r.reasons[m.reason]++
 			}
 		}
-		e.take(r)
-		if !r.open() { // it ended, and not all of its meters were kept as they ended
-			r.dirty = true
-			e.endRest(r)
+		e.know(r)
+		for i := range r.members {
+			m := &r.members[i]
+			m.now = !m.state.finished() && m.state != waiting
+			if r.open() {
+				e.takeIn(m)
+			}
+		}
+		r.taken = len(r.members)
+		if !r.open() { // it ended, and not all of its meters were kept as they ended: the next Ticks go on with it
+			r.dirty, r.more = true, true
 			continue
 		}
 		v, err := record.ParseFirmwareVersion(r.doc.Version)
@@ -310,14 +309,13 @@ func (e *Engine) Restore(open []store.RollOut, members func(rollOut uint64, f fu
 			case err == nil && m.dev.Firmware == uint32(v):
 				e.arrived(m)
 			case m.state != waiting:
-				m.now = true
 				if m.state != verified || r.activate != record.ActivateNever {
 					e.plan(m, now) // as fast as the rates allow
 				}
 			}
 		}
 		if r.doc.State == api.RollOutRunning {
-			e.start(r, now)
+			e.start(r)
 		}
 		e.settle(r, now)
 	}

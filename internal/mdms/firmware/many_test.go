@@ -22,15 +22,7 @@ func TestManyMeters(t *testing.T) {
 	if len(c.RollOuts) != 1 || len(c.Members) != membersAtOnce {
 		t.Fatalf("%d documents and %d meters in the first step, want 1 and %d", len(c.RollOuts), len(c.Members), membersAtOnce)
 	}
-	keep := func(c Changes) {
-		for _, r := range c.RollOuts {
-			w.kept[r.ID] = r
-		}
-		for _, m := range c.Members {
-			w.members[m.Device] = m
-		}
-	}
-	keep(c)
+	w.keep(c)
 	w.restart()
 	if got := w.doc(r.ID); got.Progress.Total != meters || got.State != api.RollOutRunning {
 		t.Fatalf("after a restart: %s, %+v", got.State, got.Progress)
@@ -41,7 +33,7 @@ func TestManyMeters(t *testing.T) {
 		if len(c.Members) > membersAtOnce {
 			t.Fatalf("%d meters at once", len(c.Members))
 		}
-		keep(c)
+		w.keep(c)
 		if next := w.e.Tick(w.now); w.e.open[id].more && next.After(w.now) {
 			t.Fatalf("more is to be kept, and the next step is to come in %v", next.Sub(w.now))
 		}
@@ -56,20 +48,42 @@ func TestManyMeters(t *testing.T) {
 		t.Errorf("the document has %d bytes, then %d, and all meters are kept by themselves", large, n)
 	}
 
+	if _, err := w.e.Create(api.RollOutRequest{Image: r.Image}, w.list(0)); err == nil {
+		t.Error("a second one to the same meters")
+	}
 	w.now = w.now.Add(time.Minute)
+	w.turn()
+	asked := map[uint32]bool{}
+	for n, m := range w.members {
+		if state(m.State) == offered {
+			asked[n] = true
+		}
+	}
+	if len(asked) == 0 {
+		t.Error("nobody was offered it")
+	}
 	if _, err := w.e.Do(api.RollOutAction{ID: r.ID, Action: "cancel", By: "bob"}); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(w.e.Reached(id)); n != meters {
-		t.Errorf("%d meters are to drop it, want %d", n, meters)
+	if got := w.doc(r.ID); got.Progress.States[api.UpdateCancelled] != meters {
+		t.Errorf("%+v while its meters are ended in steps", got.Progress)
 	}
-	keep(w.e.Changed())
+	c = w.e.Changed()
+	if len(c.Drops) != 1 || len(c.Drops[0].Meters) != stepMembers || c.Drops[0].By != "bob" {
+		t.Errorf("%d commands to drop it in the first step", len(c.Drops))
+	}
+	w.keep(c)
 	if k := w.kept[id]; !k.Open {
 		t.Error("the store takes it for ended while meters of it are not")
 	}
 	w.restart()
 	for range 10 {
 		w.turn()
+	}
+	for i := range asked {
+		if p := w.peers[i]; w.drops[p.dev.ID] == 0 {
+			t.Errorf("%s was offered it and is not told to drop it", p.dev.ID)
+		}
 	}
 	var got store.RollOut = w.kept[id]
 	doc := w.doc(r.ID)

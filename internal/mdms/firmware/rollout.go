@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"math/bits"
 	"slices"
 	"strconv"
 	"time"
@@ -27,30 +28,24 @@ func ParseID(s string) (uint64, error) {
 	return id, nil
 }
 
-// Create accepts a roll-out. Nothing goes out before the next Changed. Errors are *api.Problem and name the field.
-func (e *Engine) Create(req api.RollOutRequest) (api.RollOut, error) {
+// Create accepts a roll-out to the meters of a list. Nothing goes out before the next Changed. Errors are *api.Problem and name the field.
+func (e *Engine) Create(req api.RollOutRequest, l *List) (api.RollOut, error) {
 	r, err := e.check(&req)
 	if err != nil {
 		return api.RollOut{}, err
 	}
-	devices, err := e.o.Resolve(req.Target)
-	if err != nil {
-		return api.RollOut{}, err
-	}
-	if err := e.room(devices); err != nil {
+	if err := e.room(l.members); err != nil {
 		return api.RollOut{}, err
 	}
 	now := e.o.Wall()
 	r.id = e.o.NewID()
 	r.doc.ID, r.doc.Created, r.doc.State = formatID(r.id), now.UTC(), api.RollOutRunning
 	r.doc.Expires = now.Add(r.lasts).UTC()
-	if first := int(math.Ceil(float64(len(devices)) * req.First / 100)); req.First > 0 && first < len(devices) {
-		r.first = first
-	}
+	r.first = l.first
 	r.doc.Progress.First = r.first
-	e.enlist(r, devices)
+	r.enlist(l)
 	r.doc.History = []api.Transition{{State: r.doc.State, Time: now.UTC()}}
-	if n := len(devices); e.o.ApproveFrom >= 0 && n >= e.o.ApproveFrom {
+	if n := len(r.members); e.o.ApproveFrom >= 0 && n >= e.o.ApproveFrom {
 		why := fmt.Sprintf("it is for %d meters, and from %d on another person has to approve that", n, e.o.ApproveFrom)
 		r.doc.State, r.doc.Approval = api.RollOutPending, &api.Approval{Why: why}
 		r.doc.Expires = now.Add(e.o.ApproveWithin).UTC()
@@ -58,15 +53,10 @@ func (e *Engine) Create(req api.RollOutRequest) (api.RollOut, error) {
 	}
 	r.deadline = r.doc.Expires
 	r.listing = true
-	e.take(r)
-	for i := range r.members {
-		m := &r.members[i]
-		e.touchMember(m) // each of them is kept with the roll-out
-		if record.FirmwareVersion(m.dev.Firmware) == r.image.Version {
-			e.end(m, activated, record.ImageFine)
-		}
-	}
-	e.note(r, "create", req.By, map[string]any{"image": req.Image, "version": r.doc.Version, "target": req.Target, "meters": len(devices), "state": r.doc.State,
+	e.know(r)
+	left := stepMembers
+	e.work(r, &left, now)
+	e.note(r, "create", req.By, map[string]any{"image": req.Image, "version": r.doc.Version, "target": req.Target, "meters": len(r.members), "state": r.doc.State,
 		"activateAt": req.ActivateAt, "onCommand": req.OnCommand, "first": req.First})
 	e.settle(r, now)
 	e.touch(r)
@@ -134,19 +124,31 @@ func (r *rollOut) setImage(img record.Image) {
 }
 
 // room refuses what would be too much, and meters that are in another roll-out: two would take turns in their memory for ever.
-func (e *Engine) room(devices []*cim.EndDevice) error {
+func (e *Engine) room(list []member) error {
 	if len(e.order) >= e.o.MaxOpen {
 		return &api.Problem{Title: "Too many roll-outs", Status: 429, Detail: fmt.Sprintf("%d have not ended, as many as are allowed: wait, or cancel one", len(e.order))}
 	}
-	if n := e.Stats().Members; n+len(devices) > e.o.MaxMembers {
-		return &api.Problem{Title: "Too many meters", Status: 429, Field: "target", Detail: fmt.Sprintf("with %d more, %d meters would be in roll-outs, want at most %d", len(devices), n+len(devices), e.o.MaxMembers)}
+	if n := e.Stats().Members; n+len(list) > e.o.MaxMembers {
+		return &api.Problem{Title: "Too many meters", Status: 429, Field: "target", Detail: fmt.Sprintf("with %d more, %d meters would be in roll-outs, want at most %d", len(list), n+len(list), e.o.MaxMembers)}
+	}
+	for _, r := range e.order {
+		if r.open() && r.taken < len(r.members) {
+			return api.Conflict("roll-out %d to %d meters is still being begun, so that nobody knows yet who is in it: try again in some seconds", r.id, len(r.members))
+		}
 	}
 	n, first := 0, ""
-	for _, dev := range devices {
-		if ms := e.of[dev]; len(ms) > 0 {
-			if n++; n == 1 {
-				first = fmt.Sprintf("%s, in roll-out %d", dev.ID, ms[0].r.id)
+	for i := range list {
+		if len(e.of) == 0 {
+			break
+		}
+		for _, m := range e.of[list[i].dev] {
+			if !m.r.open() { // about to be ended with it
+				continue
 			}
+			if n++; n == 1 {
+				first = fmt.Sprintf("%s, in roll-out %d", m.dev.ID, m.r.id)
+			}
+			break
 		}
 	}
 	if n > 0 {
@@ -155,8 +157,23 @@ func (e *Engine) room(devices []*cim.EndDevice) error {
 	return nil
 }
 
-// enlist makes the members, those of the first stage first: which ones these are follows from their ids, and is spread over all.
-func (e *Engine) enlist(r *rollOut, devices []*cim.EndDevice) {
+// List is who a roll-out is for. It is made without the engine: for a million meters that takes longer than a turn may.
+type List struct {
+	members []member // without their roll-out
+	listed  []byte
+	first   int
+}
+
+// NewList lists devices, those of a first stage of so many per cent first: which ones these are follows from their ids, and is spread over all.
+func NewList(devices []*cim.EndDevice, per float64) *List {
+	n := 0
+	if n = int(math.Ceil(float64(len(devices)) * per / 100)); !(per > 0 && n < len(devices)) {
+		n = 0
+	}
+	return newList(devices, n)
+}
+
+func newList(devices []*cim.EndDevice, first int) *List {
 	type keyed struct {
 		key uint64
 		dev *cim.EndDevice
@@ -170,41 +187,66 @@ func (e *Engine) enlist(r *rollOut, devices []*cim.EndDevice) {
 		keys[i] = keyed{(x ^ x>>33) * 0xff51afd7ed558ccd, dev}
 	}
 	slices.SortFunc(keys, func(a, b keyed) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.dev.ID, b.dev.ID)) })
-	r.members = make([]member, len(devices))
-	r.reasons = map[record.ImageReason]int{}
-	r.counts[waiting] = len(devices)
+	l := &List{members: make([]member, len(devices)), listed: ordinals(devices), first: first}
 	for i, k := range keys {
-		r.members[i] = member{r: r, dev: k.dev, due: never}
+		l.members[i] = member{dev: k.dev, due: never}
 	}
+	return l
 }
 
-// take makes a roll-out known to the engine, with those of its meters that have not ended.
-func (e *Engine) take(r *rollOut) {
+// enlist makes the devices of a list the members.
+func (r *rollOut) enlist(l *List) {
+	r.members, r.listed = l.members, l.listed
+	r.reasons = map[record.ImageReason]int{}
+	r.counts[waiting] = len(r.members)
+}
+
+// know makes a roll-out known to the engine; work takes in its meters.
+func (e *Engine) know(r *rollOut) {
 	e.open[r.id] = r
 	e.order = append(e.order, r)
 	r.lanes = map[string]*lane{}
-	for i := range r.members {
-		m := &r.members[i]
-		if !m.state.finished() {
-			e.of[m.dev] = append(e.of[m.dev], m)
-			e.place(m)
+}
+
+// takeIn makes a meter of a roll-out known to the engine, if it has not ended.
+func (e *Engine) takeIn(m *member) {
+	if !m.state.finished() {
+		e.of[m.dev] = append(e.of[m.dev], m)
+		e.place(m)
+	}
+}
+
+// work takes in, lets go, or ends at most *left of a roll-out's meters.
+func (e *Engine) work(r *rollOut, left *int, now time.Time) {
+	for ; r.open() && r.taken < len(r.members) && *left > 0; *left-- {
+		m := &r.members[r.taken]
+		m.r = r
+		r.taken++
+		e.touchMember(m) // each of them is kept with the roll-out
+		if record.FirmwareVersion(m.dev.Firmware) == r.image.Version {
+			e.set(m, activated, record.ImageFine)
+			continue
 		}
+		e.takeIn(m)
+	}
+	for ; r.open() && r.goes() && r.begun < min(r.upto, r.taken) && *left > 0; *left-- {
+		m := &r.members[r.begun]
+		r.begun++
+		if !m.now && !m.state.finished() {
+			m.now = true
+			e.plan(m, now)
+		}
+	}
+	if !r.open() && r.ended < len(r.members) && *left > 0 {
+		e.endSome(r, left)
 	}
 }
 
 // start lets the meters of the stage have their offers.
-func (e *Engine) start(r *rollOut, now time.Time) {
-	n := len(r.members)
+func (e *Engine) start(r *rollOut) {
+	r.upto = len(r.members)
 	if r.first > 0 && !r.widened {
-		n = r.first
-	}
-	for i := range r.members[:n] {
-		m := &r.members[i]
-		if m.now || m.state.finished() {
-			continue
-		}
-		m.now = true
-		e.plan(m, now)
+		r.upto = r.first
 	}
 }
 
@@ -223,6 +265,7 @@ func (e *Engine) set(m *member, s state, why record.ImageReason) {
 	r.counts[m.state]--
 	m.state, m.reason = s, why
 	r.counts[s]++
+	r.recount(m)
 	e.touchMember(m)
 	e.touch(r)
 }
@@ -267,31 +310,76 @@ func (e *Engine) settle(r *rollOut, now time.Time) {
 		return
 	}
 	e.step(r, api.RollOutRunning, now, fmt.Sprintf("the first %d meters are through, the others follow", r.first))
-	e.start(r, now)
+	e.start(r)
 }
 
-// conclude ends a roll-out; what has not ended of it ends with it.
+// conclude ends a roll-out; what has not ended of it ends with it, in steps. What comes from its meters meanwhile changes nothing.
 func (e *Engine) conclude(r *rollOut, state string, now time.Time, detail string) {
 	e.step(r, state, now, detail)
-	e.endRest(r)
 	e.note(r, "end", audit.Centre, map[string]any{"state": state, "states": e.view(r).Progress.States, "why": detail})
+	r.lanes, r.order = nil, nil
+	if r.finished() == len(r.members) {
+		r.ended = len(r.members)
+	}
+	left := stepMembers
+	e.work(r, &left, now)
 }
 
-// endRest ends the meters of a roll-out that has ended.
-func (e *Engine) endRest(r *rollOut) {
-	rest := cancelled
+// rest is what the meters become that have not ended when their roll-out has.
+func (r *rollOut) rest() state {
 	if r.doc.State == api.RollOutExpired {
-		rest = expired
+		return expired
 	}
-	r.lanes, r.order = nil, nil
-	for i := range r.members {
-		r.members[i].lane = nil
+	return cancelled
+}
+
+// shown is a meter's state as it is told: behind the end of a roll-out none is under way, although they are ended in steps.
+func (r *rollOut) shown(s state) state {
+	if r.open() || s.finished() {
+		return s
 	}
-	for i := range r.members {
-		if m := &r.members[i]; !m.state.finished() {
-			e.end(m, rest, record.ImageFine)
+	return r.rest()
+}
+
+// Drop is a command to meters that may hold the image of a roll-out which was cancelled, and do not run it: they are to drop it.
+type Drop struct {
+	RollOut, Image, By string
+	Expires            time.Time // of the offers: who hears of neither gives it up by itself
+	Meters             []string
+}
+
+// endSome ends some of the meters of a roll-out that has ended.
+func (e *Engine) endSome(r *rollOut, left *int) {
+	rest := r.rest()
+	var drop []string
+	for ; r.ended < len(r.members) && *left > 0; *left-- {
+		m := &r.members[r.ended]
+		m.r, m.lane = r, nil
+		r.ended++
+		if m.state.finished() {
+			continue
+		}
+		if m.now && rest == cancelled && m.dev.Kind == topic.Meter {
+			drop = append(drop, m.dev.ID)
+		}
+		e.end(m, rest, record.ImageFine)
+	}
+	if len(drop) > 0 {
+		e.drops = append(e.drops, Drop{RollOut: r.doc.ID, Image: r.doc.Image, By: r.endedBy, Expires: r.doc.Expires, Meters: drop})
+	}
+}
+
+// recount keeps how many blocks are there among those who receive.
+func (r *rollOut) recount(m *member) {
+	n := uint16(0)
+	if m.state == receiving {
+		n = m.first
+		for _, w := range m.window {
+			n += uint16(bits.OnesCount64(w))
 		}
 	}
+	r.parts += int(n) - int(m.part)
+	m.part = n
 }
 
 func (e *Engine) step(r *rollOut, state string, now time.Time, detail string) {
@@ -324,8 +412,9 @@ func (e *Engine) Do(a api.RollOutAction) (api.RollOut, error) {
 		e.step(r, api.RollOutPaused, now, said)
 	case a.Action == "resume" && was == api.RollOutPaused:
 		e.step(r, api.RollOutRunning, now, said)
-		e.start(r, now)
+		e.start(r)
 	case a.Action == "cancel":
+		r.endedBy = a.By
 		e.conclude(r, api.RollOutCancelled, now, "cancelled by "+cmp.Or(a.By, audit.Centre))
 	case a.Action == "approve" && was == api.RollOutPending:
 		if a.By == r.doc.By {
@@ -362,21 +451,6 @@ func (e *Engine) Uses(image string) string {
 		}
 	}
 	return ""
-}
-
-// Reached lists the meters of a roll-out that has just ended which may hold its image and do not run it: they are to drop it.
-func (e *Engine) Reached(id uint64) (meters []string) {
-	r := e.open[id]
-	if r == nil {
-		return nil
-	}
-	for i := range r.members {
-		m := &r.members[i]
-		if m.now && (m.state == cancelled || m.state == expired) && m.dev.Kind == topic.Meter {
-			meters = append(meters, m.dev.ID)
-		}
-	}
-	return meters
 }
 
 func (e *Engine) note(r *rollOut, action, actor string, detail any) {

@@ -114,8 +114,11 @@ func (e *Engine) Tick(now time.Time) (next time.Time) {
 		}
 	}
 	e.total.fill(now)
-	left := perTick
+	left, steps := perTick, stepMembers
 	for _, r := range slices.Clone(e.order) {
+		if e.work(r, &steps, now); r.busy() {
+			sooner(now)
+		}
 		if !r.open() {
 			continue
 		}

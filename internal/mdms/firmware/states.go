@@ -20,7 +20,7 @@ func (e *Engine) OnState(dev *cim.EndDevice, s *record.FirmwareState) {
 	}
 	now := e.o.Wall()
 	for _, m := range append([]*member(nil), e.of[dev]...) {
-		if m.r.doc.State == api.RollOutPending {
+		if m.r.doc.State == api.RollOutPending || !m.r.open() {
 			continue
 		}
 		e.place(m)
@@ -79,6 +79,7 @@ func (e *Engine) progress(m *member, s *record.FirmwareState, now time.Time) {
 			m.window[i/64] |= 1 << (i % 64)
 		}
 	}
+	m.r.recount(m)
 	e.touch(m.r)
 	if s.State == record.ImageReceiving {
 		m.known, m.due = true, never
@@ -125,6 +126,9 @@ func (e *Engine) OnLocation(dev *cim.EndDevice) {
 	}
 	now := e.o.Wall()
 	for _, m := range append([]*member(nil), e.of[dev]...) {
+		if !m.r.open() {
+			continue
+		}
 		e.place(m)
 		if v, err := record.ParseFirmwareVersion(m.r.doc.Version); err == nil && dev.Firmware == uint32(v) {
 			e.arrived(m)
@@ -146,7 +150,7 @@ func (e *Engine) OnResult(dev *cim.EndDevice, r *record.Result) {
 	}
 	now := e.o.Wall()
 	for _, m := range append([]*member(nil), e.of[dev]...) {
-		if m.state == offered {
+		if m.state == offered && m.r.open() {
 			e.end(m, refused, record.ImageUnsupported)
 			e.settle(m.r, now)
 		}
