@@ -33,10 +33,11 @@ func Self(ctx context.Context, name string, args ...string) (*Process, error) {
 	return Start(ctx, name, self, args...)
 }
 
-// Start starts a program. It is asked to end when ctx ends.
+// Start starts a program, in a group of its own together with those that it starts. It is asked to end when ctx ends.
 func Start(ctx context.Context, name, program string, args ...string) (*Process, error) {
 	c := &Process{name: name, cmd: exec.CommandContext(ctx, program, args...)}
 	c.cmd.Stderr = &c.out
+	c.cmd.SysProcAttr = attributes()
 	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(syscall.SIGTERM) }
 	c.cmd.WaitDelay = 10 * time.Second
 	if err := c.cmd.Start(); err != nil {
@@ -45,8 +46,9 @@ func Start(ctx context.Context, name, program string, args ...string) (*Process,
 	return c, nil
 }
 
-// Stop ends the process in order.
+// Stop ends the process in order. What is left then of those that it started is killed.
 func (c *Process) Stop() error {
+	defer func() { _ = c.signalGroup(syscall.SIGKILL) }()
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
@@ -58,12 +60,22 @@ func (c *Process) Stop() error {
 	return nil
 }
 
-// Kill ends the process at once, as if it had crashed, and waits for its end. Stop is not called after it.
+// Kill ends the process and those that it started at once, as if they had crashed, and waits for their end. Stop is not called after it.
 func (c *Process) Kill() error {
-	if err := c.cmd.Process.Kill(); err != nil {
+	if err := c.signalGroup(syscall.SIGKILL); err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
-	_ = c.cmd.Wait() // it says that it was killed
+	if err := c.cmd.Wait(); errors.Is(err, exec.ErrWaitDelay) { // any other says that it was killed
+		return fmt.Errorf("%s: one that it started is still there: %w", c.name, err)
+	}
+	return nil
+}
+
+// signalGroup tells all of the group; there may be nobody left.
+func (c *Process) signalGroup(s syscall.Signal) error {
+	if err := syscall.Kill(-c.cmd.Process.Pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
 	return nil
 }
 
