@@ -3,6 +3,7 @@ package eeb
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -15,6 +16,9 @@ const (
 	underWay = 4 // batches handed to the bus and not finished
 	minRetry = 50 * time.Millisecond
 	maxRetry = 2 * time.Second
+	pause    = 2 * time.Millisecond // without a message: nobody has more to send for now
+	few      = 128                  // messages; as long as it has fewer, a batch waits fewFor times as long
+	fewFor   = 3
 )
 
 type flight struct {
@@ -40,15 +44,14 @@ func (e *EEB) commit(ctx, work context.Context) error {
 		}
 	})
 	var last time.Time
-	eager := true
+	var rate trickle
 	for {
-		b := e.next(ctx, last, eager)
+		b := e.next(ctx, last, rate.low())
 		if b == nil {
 			break
 		}
 		last = time.Now()
-		// A trickle is committed at once, message by message; under load it pays to wait for more.
-		eager = b.size() < trickle
+		rate.add(b.size(), last)
 		b.data = b.entries.Take(nil)
 		f := flight{b: b, began: last}
 		if len(b.data) > 0 {
@@ -78,8 +81,28 @@ func (e *EEB) left() (n int) {
 	return n
 }
 
-// next waits for a batch: a full one, or what has gathered when it is enough, or Linger has passed since the last one was
-// taken. It returns nil when ctx has ended and nothing is left.
+// trickle measures how many messages come, over the last trickleSpan or so. Few are committed at once, each by itself: a batch costs bus
+// and MDMS the same whether it has one message or a hundred, and beyond some hundred a second that is what the centre is busy with.
+type trickle struct {
+	n  float64 // messages, older ones counting for less
+	at time.Time
+}
+
+const (
+	trickleSpan = 100 * time.Millisecond
+	trickleRate = 500 // messages a second, up to which each is committed at once
+)
+
+func (t *trickle) add(n int, now time.Time) {
+	t.n = t.n*math.Exp(-float64(now.Sub(t.at))/float64(trickleSpan)) + float64(n)
+	t.at = now
+}
+
+func (t *trickle) low() bool { return t.n < trickleRate*trickleSpan.Seconds() }
+
+// next waits for a batch: a full one, or what has gathered when nobody has waited for more (eager), it is enough, nothing came for a
+// moment (who waits for acknowledgements sends nothing more), or Linger has passed since the last one was taken, or some times that
+// while it has few. It returns nil when ctx has ended and nothing is left.
 func (e *EEB) next(ctx context.Context, last time.Time, eager bool) *batch {
 	var timer *time.Timer
 	defer func() {
@@ -91,12 +114,18 @@ func (e *EEB) next(ctx context.Context, last time.Time, eager bool) *batch {
 		e.mu.Lock()
 		var b *batch
 		gathered := !e.open.empty()
+		now := time.Now()
+		linger := e.o.Linger
+		if e.open.size() < few {
+			linger *= fewFor
+		}
+		left := min(linger-now.Sub(last), pause-now.Sub(e.entered))
 		switch {
 		case len(e.full) > 0:
 			b = e.full[0]
 			e.full = e.full[1:]
 			e.room.Broadcast()
-		case gathered && (eager || e.open.urgent || e.closing || e.open.size() >= enough || time.Since(last) >= e.o.Linger):
+		case gathered && (eager || e.open.urgent || e.closing || e.open.size() >= enough || left <= 0):
 			b = e.open
 			e.seals.settle(b)
 			e.open, e.free = e.free, nil
@@ -114,11 +143,10 @@ func (e *EEB) next(ctx context.Context, last time.Time, eager bool) *batch {
 		}
 		var due <-chan time.Time
 		if gathered {
-			wait := max(e.o.Linger-time.Since(last), 0)
 			if timer == nil {
-				timer = time.NewTimer(wait)
+				timer = time.NewTimer(left)
 			} else {
-				timer.Reset(wait)
+				timer.Reset(left)
 			}
 			due = timer.C
 		}

@@ -27,6 +27,7 @@ type EEB struct {
 	loaded      bool      // the table holds what the store kept
 	closing     bool      // nothing is taken any more
 	open        *batch    // being filled
+	entered     time.Time // when something came into it last
 	full        []*batch  // waiting for the committer
 	free        *batch    // to be filled again
 	uncommitted int64     // bytes of open, full and everything under way

@@ -52,7 +52,7 @@ type Options struct {
 	MaxBatchBytes  int           // of one batch; default 512 KiB
 	MaxUncommitted int64         // bytes taken and not committed; beyond, publishers are not read. Default 8 MiB
 	MaxDevices     int           // in the location table; messages of further ones are dead letters. Default 5,000,000
-	Linger         time.Duration // how long a batch waits for more under load; default 10 ms
+	Linger         time.Duration // how long a batch waits for more under load, three times that while it has few; default 10 ms
 	Grace          time.Duration // for what is taken to be committed when Run's ctx ends; default 10 s
 
 	// AckRate and AckBurst bound how many registrations of devices on one concentrator are acknowledged, per second and at once;

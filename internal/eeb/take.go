@@ -17,7 +17,6 @@ import (
 const (
 	overhead    = 96        // bytes that a message counts for beyond topic and payload
 	enough      = 1024      // messages that are worth a commit of their own
-	trickle     = 64        // of fewer each is committed at once
 	deadTopic   = 1 << 10   // longest topic kept in a dead letter
 	deadPayload = 16 << 10  // longest payload
 	fullBatches = 1 << 12   // sealed batches, beyond which takers wait; MaxUncommitted comes first but for empty messages
@@ -75,6 +74,7 @@ func (e *EEB) enter(client string, size int64, ack broker.Ack, wanted bool, us .
 	if wanted {
 		e.open.acks = append(e.open.acks, ack)
 	}
+	e.entered = now
 	size = max(size, int64(e.open.entries.Len()-length)) // paths in a batch may be longer than the batch
 	e.open.bytes += size
 	e.uncommitted += size
