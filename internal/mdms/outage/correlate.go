@@ -220,11 +220,13 @@ func (e *Engine) correlate(now uint32) {
 					g.touch(x.parent)
 					continue
 				}
+				calm := !x.whole && x.quiet()
+				x.whole = false
 				x.planned = e.plannedOut(x, now)
 				if e.inferTransformer(x, now) || x.signs.onset != 0 {
 					g.touch(x.parent)
 				}
-				if x.visit != e.visit {
+				if x.visit != e.visit && !(calm && x.quiet()) {
 					x.visit = e.visit
 					seen = append(seen, x)
 				}

@@ -48,6 +48,7 @@ type element struct {
 
 	substation string
 	dirty      bool
+	whole      bool    // of a dirty transformer: all its meters are judged anew, also where nothing goes on
 	visit      uint32  // Engine.visit of the last correlation that met it
 	asked      uint32  // when its sample was asked last
 	outage     *outage // its case
@@ -92,11 +93,25 @@ func (g *grid) at(p Place) *element {
 	return g.element(gridKey{levelTransformer, p.Substation, p.Feeder, p.Lateral, p.Transformer}, p.Transformer, up)
 }
 
+// touch has an element looked at anew, with all that hangs on it.
 func (g *grid) touch(x *element) {
+	if x != nil {
+		x.whole = true
+		g.look(x)
+	}
+}
+
+// look has a transformer looked at anew, and one of its meters judged. The others are judged, too, if something goes on there.
+func (g *grid) look(x *element) {
 	if x != nil && !x.dirty {
 		x.dirty = true
 		g.dirty[x.level] = append(g.dirty[x.level], x)
 	}
+}
+
+// quiet reports whether nothing goes on at a transformer: what one of its meters shows says nothing of another.
+func (x *element) quiet() bool {
+	return x.signs.onset == 0 && !x.out && !x.implied && !x.restoring && !x.planned && x.outage == nil && x.top() == nil
 }
 
 // leave takes a meter from its transformer. Elements that nothing hangs on stay: a network has as many as it has.

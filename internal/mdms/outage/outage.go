@@ -332,11 +332,9 @@ func (e *Engine) refresh(t *track, at uint32, what string, when uint32) {
 	e.touchTrack(t)
 }
 
-// touchTrack has a device's verdict looked at anew, and those of its neighbours.
+// touchTrack has a device's verdict looked at anew, and those of its neighbours where something goes on.
 func (e *Engine) touchTrack(t *track) {
-	if t.grid != nil {
-		e.grid.touch(t.grid)
-	}
+	e.grid.look(t.grid)
 	if !t.touched {
 		t.touched = true
 		e.touched = append(e.touched, t)
