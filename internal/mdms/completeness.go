@@ -19,12 +19,14 @@ const (
 )
 
 // queryCompleteness counts the intervals inside of a span, by UTC day. Where parts of days are sealed for very many meters
-// (maxEdgeReads), the span is widened to whole days; the answer says to what.
+// (maxEdgeReads), the span is widened to whole days; the answer says to what. It is kept for some seconds where it takes long (kept).
 func (m *MDMS) queryCompleteness(ctx context.Context, q api.Span) (api.Completeness, error) {
+	return m.complete.get(q, func() (api.Completeness, error) { return m.completeness(ctx, q) })
+}
+
+func (m *MDMS) completeness(ctx context.Context, q api.Span) (api.Completeness, error) {
 	out := api.Completeness{Days: []api.DayCounts{}, Meters: []api.MeterCounts{}}
-	m.mu.RLock()
 	c, err := m.countDays(q, &out)
-	m.mu.RUnlock()
 	if err != nil || c == nil {
 		return out, err
 	}
@@ -34,8 +36,8 @@ func (m *MDMS) queryCompleteness(ctx context.Context, q api.Span) (api.Completen
 		}
 		t := &c.days[e.day-c.first]
 		t.received, t.recovered, t.missing = e.received, e.recovered, e.missing
-		for d, n := range e.lacks {
-			c.lacks[d] += n
+		for n, lacks := range e.lacks {
+			c.lacks[n] += lacks
 		}
 	}
 	var sum dayCount
@@ -64,20 +66,20 @@ type census struct {
 	first    cim.Day
 	days     []dayCount // from first on
 	edges    []*edge    // days of which only a part is asked for; not in days yet
-	lacks    map[*device]int64
+	all      []*device  // by ordinal
+	lacks    []int64    // intervals that are missing, by ordinal
 }
 
 type dayCount struct{ received, recovered, missing int64 }
 
-// countDays counts whole days, and parts of days that lie in RAM. It returns nil where there is nothing to count. m.mu is held.
+// countDays counts whole days, and parts of days that lie in RAM. It returns nil where there is nothing to count. It walks over all
+// devices, some at a time, so a meter that is filled meanwhile may be counted as it was before. The caller does not hold m.mu.
 func (m *MDMS) countDays(q api.Span, out *api.Completeness) (*census, error) {
 	now := m.o.Clock.Unix()
-	begin := now
-	for _, d := range m.devices {
-		if from := d.from(); from != 0 {
-			begin = min(begin, from)
-		}
-	}
+	m.mu.RLock()
+	all := m.devices
+	m.mu.RUnlock()
+	begin := m.begin(all, now)
 	from, to, err := span(q.From, q.To, begin, now)
 	if err != nil {
 		return nil, err
@@ -88,20 +90,13 @@ func (m *MDMS) countDays(q api.Span, out *api.Completeness) (*census, error) {
 	if from >= to {
 		return nil, nil
 	}
-	c := &census{from: from, to: to, first: cim.DayOf(from), lacks: map[*device]int64{}}
+	c := &census{from: from, to: to, first: cim.DayOf(from), all: all, lacks: make([]int64, len(all))}
 	last := cim.DayOf(to - 1)
 	if last-c.first >= maxDays {
 		return nil, api.BadRequest("from", "the span has %d days, want at most %d", last-c.first+1, maxDays)
 	}
 	c.cut(begin, now)
-	reads := 0
-	for _, e := range c.edges {
-		for _, d := range m.devices {
-			d.each(func(s *series) { e.add(d, s, now) })
-		}
-		reads += len(e.sealed)
-	}
-	if reads > maxEdgeReads {
+	if !m.countEdges(c, now) {
 		c.from, c.to, c.edges = max(c.first.Start(), begin), min(last.Start()+dayLength, now), nil
 	}
 	out.From, out.To = unix(c.from), unix(c.to)
@@ -109,22 +104,76 @@ func (m *MDMS) countDays(q api.Span, out *api.Completeness) (*census, error) {
 	partial := func(day cim.Day) bool {
 		return slices.ContainsFunc(c.edges, func(e *edge) bool { return e.day == day })
 	}
-	for _, d := range m.devices {
-		d.each(func(s *series) {
-			s.eachMissing(s.finished(now), func(day cim.Day, n int) {
-				if day >= c.first && day <= last && !partial(day) {
-					c.days[day-c.first].missing += int64(n)
-					c.lacks[d] += int64(n)
-				}
-			})
-		})
+	var missing [maxWalkers][]int64 // by day
+	for w := range walkers(len(all)) {
+		missing[w] = make([]int64, len(c.days))
 	}
+	m.walkOver(all, func(w int, part []*device) {
+		for _, d := range part {
+			d.each(func(s *series) {
+				s.eachMissing(s.finished(now), func(day cim.Day, n int) {
+					if day >= c.first && day <= last && !partial(day) {
+						missing[w][day-c.first] += int64(n)
+						c.lacks[d.Ordinal] += int64(n)
+					}
+				})
+			})
+		}
+	})
+	m.mu.RLock()
+	defer m.mu.RUnlock()
 	for i := range c.days {
+		for _, of := range missing {
+			if of != nil {
+				c.days[i].missing += of[i]
+			}
+		}
 		if have := m.ledger.days[c.first+cim.Day(i)]; have != nil {
 			c.days[i].received, c.days[i].recovered = have.received, have.recovered
 		}
 	}
 	return c, nil
+}
+
+// begin is when the first interval of any device is expected, at most now.
+func (m *MDMS) begin(all []*device, now uint32) uint32 {
+	var of [maxWalkers]uint32
+	for w := range of {
+		of[w] = now
+	}
+	m.walkOver(all, func(w int, part []*device) {
+		for _, d := range part {
+			if from := d.from(); from != 0 {
+				of[w] = min(of[w], from)
+			}
+		}
+	})
+	return slices.Min(of[:])
+}
+
+// countEdges counts the parts of days. It reports whether what of them lies in the store is little enough to be read.
+func (m *MDMS) countEdges(c *census, now uint32) bool {
+	reads := 0
+	for _, e := range c.edges {
+		e.lacks = make([]int64, len(c.all))
+		var of [maxWalkers]edge
+		for w := range of {
+			of[w] = edge{day: e.day, lo: e.lo, hi: e.hi, lacks: e.lacks} // each device is one walker's
+		}
+		m.walkOver(c.all, func(w int, part []*device) {
+			for _, d := range part {
+				d.each(func(s *series) { of[w].add(d, s, now) })
+			}
+		})
+		for w := range of {
+			e.received += of[w].received
+			e.recovered += of[w].recovered
+			e.missing += of[w].missing
+			e.sealed = append(e.sealed, of[w].sealed...)
+		}
+		reads += len(e.sealed)
+	}
+	return reads <= maxEdgeReads
 }
 
 // cut finds the days of which only a part is asked for. What lies before begin and after now is never expected, so a span
@@ -162,15 +211,16 @@ func (m *MDMS) worst(c *census) []*bad {
 	}
 	worse := func(a, b lack) int { return cmp.Or(-cmp.Compare(a.n, b.n), byID(a.d, b.d)) }
 	var list []lack // of what came so far, cut to the worst now and then
-	least := int64(0)
-	for d, n := range c.lacks {
-		if n < least {
+	var least *lack // the last one after the cut
+	for i, n := range c.lacks {
+		x := lack{c.all[i], n}
+		if n == 0 || least != nil && worse(*least, x) < 0 {
 			continue
 		}
-		if list = append(list, lack{d, n}); len(list) >= 20*maxWorst {
+		if list = append(list, x); len(list) >= 20*maxWorst {
 			slices.SortFunc(list, worse)
 			list = list[:maxWorst]
-			least = list[maxWorst-1].n
+			least = &lack{list[maxWorst-1].d, list[maxWorst-1].n}
 		}
 	}
 	m.mu.RLock()

@@ -37,8 +37,8 @@ type edge struct {
 	day                          cim.Day
 	lo, hi                       uint32
 	received, recovered, missing int64
-	lacks                        map[*device]int64 // missing, by device
-	sealed                       []edgeAccount     // whose day lies in the store
+	lacks                        []int64       // missing, by ordinal
+	sealed                       []edgeAccount // whose day lies in the store
 }
 
 type edgeAccount struct {
@@ -48,7 +48,7 @@ type edgeAccount struct {
 }
 
 func newEdge(lo, hi uint32) *edge {
-	return &edge{day: cim.DayOf(lo), lo: lo, hi: hi, lacks: map[*device]int64{}}
+	return &edge{day: cim.DayOf(lo), lo: lo, hi: hi}
 }
 
 // add counts a series' part of the day, or notes that it has to be read. m.mu is held.
@@ -75,7 +75,7 @@ func (e *edge) count(d *device, r *dayRow, end uint32) {
 	e.recovered += recovered
 	if missing > 0 {
 		e.missing += missing
-		e.lacks[d] += missing
+		e.lacks[d.Ordinal] += missing
 	}
 }
 

@@ -66,6 +66,7 @@ type MDMS struct {
 	hours      kept[hourKey, *hourSums]
 	counted    kept[countKey, []api.KeyCounts]
 	added      kept[addedKey, *addedUp]
+	complete   kept[api.Span, api.Completeness]
 	judged     atomic.Uint64 // grows with each commit of verdicts or edits
 	scanned    sync.Pool     // of *[]scanned: a question about all meters would make megabytes of garbage
 	judge      *judge

@@ -167,6 +167,9 @@ func (m *MDMS) addUp(ctx context.Context, x *slice) (*addedUp, error) {
 	return out, err
 }
 
+// lackingAtOnce is how many meters are looked at for a page of those that lack something before it is seen whether it is full.
+const lackingAtOnce = 8 * walkPart
+
 func (m *MDMS) queryMissing(ctx context.Context, q api.SumQuery) (api.Page[api.MissingMeter], error) {
 	out := api.Page[api.MissingMeter]{Items: []api.MissingMeter{}}
 	limit, err := page(q.Paging, maxPage)
@@ -192,13 +195,23 @@ func (m *MDMS) queryMissing(ctx context.Context, q api.SumQuery) (api.Page[api.M
 		n int64
 	}
 	var lacks []lack
-	if err := m.scan(ctx, &x, list, func(d *device, p part) bool {
-		if p.missing > 0 {
-			lacks = append(lacks, lack{d, p.missing})
+	// Today's are looked for until the page is full. Of a day that is over one look into the store serves all.
+	atOnce := max(len(list), 1)
+	if x.day >= cim.DayOf(m.o.Clock.Unix()) {
+		atOnce = lackingAtOnce
+	}
+	for some := range slices.Chunk(list, atOnce) {
+		if err := m.scan(ctx, &x, some, func(d *device, p part) bool {
+			if p.missing > 0 {
+				lacks = append(lacks, lack{d, p.missing})
+			}
+			return true
+		}); err != nil {
+			return out, err
 		}
-		return true
-	}); err != nil {
-		return out, err
+		if len(lacks) > limit {
+			break
+		}
 	}
 	// Those out of the store come last, in another order.
 	if !slices.IsSortedFunc(lacks, func(a, b lack) int { return byID(a.d, b.d) }) {
