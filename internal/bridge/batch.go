@@ -73,8 +73,8 @@ type aggregate struct {
 	alone func(below string) string
 	now   func() uint32
 	send  func(context.Context, client.Message) error
-	try   func(client.Message) bool
-	begun chan struct{} // the batch got its first message
+	large func(client.Message, error) // one that the upstream takes in no form: it is dropped and counted
+	begun chan struct{}               // the batch got its first message
 
 	mu    sync.Mutex
 	batch record.Batch
@@ -160,25 +160,38 @@ func (g *aggregate) flush(ctx context.Context) error {
 		return nil
 	}
 	err := g.send(ctx, m)
-	if errors.Is(err, client.ErrTooLarge) && g.batch.Count > 1 { // for this upstream, which said so when it accepted us
+	switch {
+	case err == nil:
+		if g.batch.Count > 1 {
+			g.batches.Add(1)
+			g.inside.Add(uint64(g.batch.Count))
+		}
+		g.reset(record.Batch{}, "")
+	case errors.Is(err, client.ErrTooLarge): // for this upstream, which said so when it accepted us
 		err = g.split(ctx)
-	}
-	if err == nil {
-		g.sent()
 	}
 	return err
 }
 
-// split sends the messages of the batch one by one. g.mu is held.
+// split sends the messages of the batch one by one; with an error those that are left stay in it. g.mu is held.
 func (g *aggregate) split(ctx context.Context) (err error) {
+	var left record.Batch
+	var first string
 	g.batch.All(func(below, payload []byte) {
 		if err == nil {
-			err = g.send(ctx, client.Message{Topic: g.alone("up/" + string(below)), Payload: payload, QoS: qos})
+			m := client.Message{Topic: g.alone("up/" + string(below)), Payload: payload, QoS: qos}
+			if err = g.send(ctx, m); errors.Is(err, client.ErrTooLarge) { // and so would it be without batches
+				g.large(m, err)
+				err = nil
+			}
+			if err == nil {
+				return
+			}
+			first = string(below)
 		}
-		if errors.Is(err, client.ErrTooLarge) { // and so would it be without batches
-			err = nil
-		}
+		_ = left.Add(string(below), payload) // fits: it was in a batch
 	})
+	g.reset(left, first)
 	return err
 }
 
@@ -197,19 +210,23 @@ func (g *aggregate) message() (client.Message, bool) {
 	return client.Message{Topic: g.topic, Payload: g.buf, QoS: qos}, true
 }
 
-func (g *aggregate) sent() {
-	if g.batch.Count > 1 {
-		g.batches.Add(1)
-		g.inside.Add(uint64(g.batch.Count))
+// reset leaves in the batch what could not be sent. g.mu is held.
+func (g *aggregate) reset(left record.Batch, first string) {
+	if g.first = first; left.Count > 0 {
+		g.batch = left
+		g.held.Store(int64(left.Count))
+		g.heldBytes.Store(int64(left.Size()))
+		return
 	}
-	g.batch.Reset()
-	g.first = ""
+	g.batch.Reset() // keeps its memory
 	g.held.Store(0)
 	g.heldBytes.Store(0)
 }
 
 // run sends batches that have become old, until ctx ends. When the queue is full they wait for another Age.
 func (g *aggregate) run(ctx context.Context) {
+	atOnce, cancel := context.WithCancel(ctx)
+	cancel() // for sending without waiting for room: add and Stats are not to wait meanwhile
 	t := time.NewTimer(time.Hour)
 	defer t.Stop()
 	for {
@@ -219,10 +236,8 @@ func (g *aggregate) run(ctx context.Context) {
 			wait = g.o.Age - time.Since(g.since)
 		}
 		if wait <= 0 {
-			wait = g.o.Age
-			if m, _ := g.message(); g.try(m) {
-				g.sent()
-				wait = time.Hour
+			if wait = time.Hour; g.flush(atOnce) != nil {
+				wait = g.o.Age
 			}
 		}
 		g.mu.Unlock()
@@ -243,10 +258,10 @@ func (g *aggregate) end(ctx context.Context) error {
 	return g.flush(ctx)
 }
 
-func newAggregate(o *Options, m *mapping, c *client.Client) *aggregate {
+func newAggregate(o *Options, m *mapping, c *client.Client, large func(client.Message, error)) *aggregate {
 	return &aggregate{
 		o: o.Batch, topic: "up/" + topic.Concentrator + "/" + o.ID + "/" + record.TypeBatch.Event(), strip: len(m.out.local),
 		alone: func(local string) string { return m.out.remote + strings.TrimPrefix(local, m.out.local) },
-		now:   o.Now, send: c.Publish, try: c.TryPublish, begun: make(chan struct{}, 1),
+		now:   o.Now, send: c.Publish, large: large, begun: make(chan struct{}, 1),
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wattbus/wattbus/internal/broker"
 	"github.com/wattbus/wattbus/internal/client"
+	"github.com/wattbus/wattbus/internal/mqtt"
 	"github.com/wattbus/wattbus/internal/record"
 )
 
@@ -200,6 +201,88 @@ func TestBatchWhileTheUpstreamIsAway(t *testing.T) {
 	}
 	moving(t, "all arrived", y.count, func() bool { return y.count() == meters*each })
 	t.Logf("%d readings in %d messages", y.count(), b.Stats().Acked)
+}
+
+// TestBatchTooLargeForTheUpstream: an upstream that takes smaller packets than the batch is large gets its messages one by one, also
+// when it is age that closes the batch; what it takes in no form is counted and holds up nothing behind it.
+func TestBatchTooLargeForTheUpstream(t *testing.T) {
+	up, err := broker.New(broker.Options{MaxPacketSize: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string, 100)
+	up.Handle("up/C7/#", func(m *broker.Inbound) { got <- fmt.Sprintf("%s %d", m.Topic, len(m.Payload)) })
+	local := newNode(t, "")
+	b, err := New(Options{ID: "C7", Local: local.Broker, Upstreams: []string{serveNode(t, up)}, Version: mqtt.V5,
+		Batch: Batch{Age: 50 * time.Millisecond}, MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	background(t, b.Run)
+	eventually(t, "connected", func() bool { return b.Stats().Connected })
+	say := func(event string, size int) {
+		t.Helper()
+		if _, err := local.Publish("up/meter/M1/"+event, make([]byte, size), 1, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(event string, size int) {
+		t.Helper()
+		select {
+		case line := <-got:
+			if line != fmt.Sprintf("up/C7/meter/M1/%s %d", event, size) {
+				t.Errorf("%s, want %s %d", line, event, size)
+			}
+		case <-time.After(3 * time.Second):
+			t.Fatalf("%s of %d bytes did not go up: %+v", event, size, b.Stats())
+		}
+	}
+	for i := range 5 {
+		say("reading", 300+i)
+	}
+	for i := range 5 {
+		want("reading", 300+i)
+	}
+	say("reading", 2000) // alone in its batch
+	say("power", 10)
+	want("power", 10)
+	say("reading", 2001)
+	say("reading", 11)
+	want("reading", 11)
+	if s := b.Stats(); s.Dropped["too_large"] != 2 || s.Batches != 0 || s.Up != 9 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestBatchThatGoesInPart: what of a batch went one by one before the queue was full does not go a second time.
+func TestBatchThatGoesInPart(t *testing.T) {
+	var sent []string
+	g := &aggregate{o: Batch{Count: 10, Bytes: 4096, Age: time.Hour}, strip: 3, alone: func(below string) string { return below },
+		now: func() uint32 { return 0 }, begun: make(chan struct{}, 1)}
+	room := 2
+	g.send = func(_ context.Context, m client.Message) error {
+		switch {
+		case len(m.Payload) > 8:
+			return client.ErrTooLarge
+		case room == 0:
+			return context.Canceled
+		}
+		room--
+		sent = append(sent, string(m.Payload))
+		return nil
+	}
+	for i := range 4 {
+		if err := g.add(t.Context(), &broker.Inbound{Topic: fmt.Sprintf("up/meter/M%d/reading", i), Payload: []byte{byte('0' + i)}, QoS: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := g.end(t.Context()); err == nil || g.held.Load() != 2 || g.first != "meter/M2/reading" {
+		t.Errorf("%v, %d held, first %s", err, g.held.Load(), g.first)
+	}
+	room = 10
+	if err := g.end(t.Context()); err != nil || strings.Join(sent, "") != "0123" || g.held.Load() != 0 {
+		t.Errorf("%v, sent %q", err, sent)
+	}
 }
 
 func TestBatchOptionsAreChecked(t *testing.T) {

@@ -40,12 +40,13 @@ type Bridge struct {
 	mu     sync.Mutex
 	status Status
 	noted  time.Time // when the log last said that the upstream is away
+	told   time.Time // and that it refuses messages
 	flush  context.CancelFunc
 }
 
 type counters struct {
-	up, down                                      atomic.Uint64
-	notConnected, loop, tooLarge, badTopic, other atomic.Uint64
+	up, down                        atomic.Uint64
+	loop, tooLarge, badTopic, other atomic.Uint64
 }
 
 // Status is the state of the link.
@@ -75,7 +76,7 @@ func New(o Options) (*Bridge, error) {
 		return nil, fmt.Errorf("bridge of concentrator %s: %w", o.ID, err)
 	}
 	if o.Batch != (Batch{}) {
-		b.batch = newAggregate(&b.o, &m, b.client)
+		b.batch = newAggregate(&b.o, &m, b.client, b.tooLarge)
 	}
 	b.handle()
 	return b, nil
@@ -93,7 +94,7 @@ func (b *Bridge) make(co client.Options) (err error) {
 	b.status.Since = time.Now()
 	b.self = make(chan string, 1)
 	co.Subscriptions = b.m.subscriptions()
-	co.OnConnect, co.OnDisconnect, co.OnMessage = b.connected, b.disconnected, b.downward
+	co.OnConnect, co.OnDisconnect, co.OnMessage, co.OnRefused = b.connected, b.disconnected, b.downward, b.refused
 	b.client, err = client.New(co)
 	return err
 }
@@ -188,14 +189,11 @@ func (b *Bridge) upward(i int, m *broker.Inbound) {
 	switch {
 	case err == nil:
 		b.n.up.Add(1)
-	case errors.Is(err, client.ErrNotConnected):
-		b.n.notConnected.Add(1)
+	case errors.Is(err, client.ErrNotConnected): // the client counts it
 	case b.accepting.Err() != nil:
 		m.Defer()
 	case errors.Is(err, client.ErrTooLarge):
-		if b.n.tooLarge.Add(1) == 1 {
-			b.log.Error("message too large for the upstream", "topic", m.Topic, "client", m.ClientID, "bytes", len(m.Payload), "error", err)
-		}
+		b.tooLarge(out, err)
 	default:
 		b.n.other.Add(1)
 	}
@@ -205,6 +203,27 @@ func (b *Bridge) upward(i int, m *broker.Inbound) {
 func (b *Bridge) cameRound(topic string) {
 	if b.n.loop.Add(1) == 1 {
 		b.log.Error("message came round to its bridge: bridges are arranged in a ring", "topic", topic)
+	}
+}
+
+// tooLarge counts a message that cannot be sent.
+func (b *Bridge) tooLarge(m client.Message, err error) {
+	if b.n.tooLarge.Add(1) == 1 {
+		b.log.Error("message too large for the upstream", "topic", m.Topic, "bytes", len(m.Payload), "error", err)
+	}
+}
+
+// refused is told of each message that the upstream acknowledges with a failure, which ends it; the client counts them. They may
+// come as fast as messages do.
+func (b *Bridge) refused(topic string, why *client.ReasonError) {
+	b.mu.Lock()
+	say := time.Since(b.told) >= remind
+	if say {
+		b.told = time.Now()
+	}
+	b.mu.Unlock()
+	if say {
+		b.log.Warn("message refused by the upstream", "topic", topic, "error", why, "refused", b.client.Stats().Refused)
 	}
 }
 
@@ -273,7 +292,7 @@ func (b *Bridge) connected(present bool) {
 	b.log.Info("upstream connected", "upstream", s.Server, "session_present", present, "away", away.Round(time.Millisecond), "queued_messages", s.Queued, "queued_bytes", s.QueuedBytes)
 }
 
-// remind is how often the log repeats that the upstream is still away.
+// remind is how often the log repeats that the upstream is still away, or refuses messages.
 const remind = 5 * time.Minute
 
 func (b *Bridge) disconnected(err error) {

@@ -3,10 +3,12 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/wattbus/wattbus/internal/broker"
 	"github.com/wattbus/wattbus/internal/client"
+	"github.com/wattbus/wattbus/internal/mqtt"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -280,6 +283,57 @@ func TestARingAndTooLargeMessagesAreDroppedAndCounted(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// noEvents is an upstream that refuses one kind of message.
+type noEvents struct{}
+
+func (noEvents) Authenticate(*broker.Login) (broker.Access, mqtt.ReturnCode) {
+	return noEvents{}, mqtt.Accepted
+}
+func (noEvents) Publish(topic string) bool { return !strings.HasSuffix(topic, "/event") }
+func (noEvents) Subscribe(string) bool     { return true }
+
+// TestWhatTheUpstreamRefusesIsCounted: what is acknowledged to a device and then not taken above, and what has become too old.
+func TestWhatTheUpstreamRefusesIsCounted(t *testing.T) {
+	up, err := broker.New(broker.Options{Auth: noEvents{}, MaxPacketSize: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log lines
+	local := newNode(t, "")
+	b, err := New(Options{ID: "C7", Local: local.Broker, Upstreams: []string{serveNode(t, up)}, Version: mqtt.V5, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	say := func(event string, size int, p *mqtt.Properties) {
+		t.Helper()
+		if _, err := local.Send(&broker.Message{Topic: "up/meter/M1/" + event, Payload: make([]byte, size), QoS: 1, Properties: p}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("reading", 2000, nil) // queued before the upstream says that it takes 1000
+	say("reading", 1, &mqtt.Properties{Present: mqtt.Present(mqtt.PropMessageExpiry)})
+	say("event", 1, nil)
+	say("event", 2, nil)
+	say("reading", 2, nil)
+	background(t, b.Run)
+	eventually(t, "all done with", func() bool { return b.Stats().Connected && b.Stats().Queued == 0 })
+	if s := b.Stats(); s.Dropped["refused"] != 3 || s.Dropped["expired"] != 1 {
+		t.Errorf("%+v", s)
+	}
+	if n := strings.Count(log.String(), "message refused by the upstream"); n != 1 {
+		t.Errorf("the log says %d times that messages are refused, want once for a while:\n%s", n, log.String())
+	}
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) { l.mu.Lock(); defer l.mu.Unlock(); return l.b.Write(p) }
+func (l *lines) String() string              { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
 
 func TestOptionsAreChecked(t *testing.T) {
 	local := newNode(t, "")

@@ -13,7 +13,8 @@ type Stats struct {
 	Batches     uint64 // batches queued
 	Batched     uint64 // messages in them
 	Down        uint64 // messages published into the local broker
-	// Dropped counts messages by reason: not_connected (QoS 0 only), loop, too_large, bad_topic, other.
+	// Dropped counts messages by reason: not_connected (QoS 0 only), loop, too_large, refused (by the upstream, or larger than it
+	// takes and queued before it said so), expired (as their properties say), bad_topic, other.
 	Dropped map[string]uint64
 }
 
@@ -32,9 +33,11 @@ func (b *Bridge) Stats() Stats {
 	}
 	s.Up, s.Down = b.n.up.Load(), b.n.down.Load()
 	s.Dropped = map[string]uint64{
-		"not_connected": b.n.notConnected.Load(),
+		"not_connected": c.Dropped,
 		"loop":          b.n.loop.Load(),
 		"too_large":     b.n.tooLarge.Load(),
+		"refused":       c.Refused,
+		"expired":       c.Expired,
 		"bad_topic":     b.n.badTopic.Load(),
 		"other":         b.n.other.Load(),
 	}
