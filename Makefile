@@ -21,8 +21,11 @@ race: ## all tests with the race detector
 fuzz: ## each fuzz test for FUZZTIME
 	./scripts/fuzz $(FUZZTIME)
 
-fuzz-nightly: ## each fuzz test of MQTT, of the broker, of the client and of the message formats for ten minutes, about six hours; PACKAGES=internal for all
-	./scripts/fuzz 10m $(or $(PACKAGES),internal/mqtt internal/broker internal/client internal/formats internal/record internal/echonet internal/dsmr internal/dlms internal/jsonmap internal/stomp)
+# What reads bytes of others: MQTT with its listeners, logins, client and bridge; MQTT-SN; the message formats.
+NIGHTLY := mqtt topic broker listen auth client bridge mqttsn gateway snlink seal formats record echonet dsmr dlms jsonmap stomp
+
+fuzz-nightly: ## each fuzz test of MQTT and MQTT-SN, from codec to bridge, and of the message formats for ten minutes, about eight hours; PACKAGES=internal for all
+	./scripts/fuzz 10m $(or $(PACKAGES),$(addprefix internal/,$(NIGHTLY)))
 
 e2e: ## end to end only: kills, foreign meters and concentrators, whole history
 	$(GO) test -count=1 -v ./e2e/
