@@ -33,6 +33,21 @@ const (
 	CommandCancelled       = "cancelled"
 )
 
+// Who gave a command that nobody asked for: the centre by itself.
+const (
+	ByCentre       = "centre"
+	ByVerification = "outage-verification" // it asks whether a meter is there
+)
+
+// ByItself reports whether a name is one under which the centre gives commands by itself. No person or program has one of them.
+func ByItself(name string) bool { return name == ByCentre || name == ByVerification }
+
+// Who gave the commands of a list.
+const (
+	OriginAsked  = "asked"  // people and programs
+	OriginCentre = "centre" // the centre by itself
+)
+
 // Finished reports whether a command in the state has ended.
 func Finished(state string) bool {
 	switch state {

@@ -95,10 +95,13 @@ type MaintenanceQuery struct {
 	Past bool `json:"past,omitempty"`
 }
 
-// CommandQuery selects commands; Open only those that have not ended.
+// CommandQuery selects commands; Open only those that have not ended, Origin those that somebody asked for or the centre gave by
+// itself, Meter those for this meter alone.
 type CommandQuery struct {
 	Paging
-	Open bool `json:"open,omitempty"`
+	Open   bool   `json:"open,omitempty"`
+	Origin string `json:"origin,omitempty"`
+	Meter  string `json:"meter,omitempty"`
 }
 
 // Span is a span of time [From, To); zero times mean from the beginning and to now.

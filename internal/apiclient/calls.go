@@ -89,9 +89,9 @@ func (c *Client) Command(ctx context.Context, id string) (api.Command, error) {
 	return get[api.Command](ctx, c, "/v1/commands/"+url.PathEscape(id), nil)
 }
 
-// Commands lists commands, newest first, up to limit of them, 0: all; open: only those that have not ended.
-func (c *Client) Commands(ctx context.Context, open bool, limit int) ([]api.Command, error) {
-	return pages[api.Command](ctx, c, "/v1/commands", values("open", flag(open)), limit)
+// Commands lists the commands of the question, newest first, up to limit of them, 0: all.
+func (c *Client) Commands(ctx context.Context, q api.CommandQuery, limit int) ([]api.Command, error) {
+	return pages[api.Command](ctx, c, "/v1/commands", values("open", flag(q.Open), "origin", q.Origin, "meter", q.Meter), limit)
 }
 
 // Groups lists the groups by number.

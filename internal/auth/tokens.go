@@ -37,7 +37,7 @@ func (t *Tokens) Load() error {
 		if len(part) != 3 {
 			return errors.New("want name:rights:hash")
 		}
-		if err := CheckUser(part[0]); err != nil {
+		if err := CheckTokenName(part[0]); err != nil {
 			return err
 		}
 		if names[part[0]] {
@@ -74,9 +74,23 @@ func (t *Tokens) Find(token string) *api.Principal {
 // Len is the number of tokens.
 func (t *Tokens) Len() int { return len(*t.byID.Load()) }
 
+// CheckTokenName says what is wrong with the name of a token: nobody is to pass for the centre in lists and in the audit trail.
+func CheckTokenName(name string) error {
+	if err := CheckUser(name); err != nil {
+		return err
+	}
+	if api.ByItself(name) {
+		return fmt.Errorf("name %q: the centre tells by it what it does by itself; want another", name)
+	}
+	return nil
+}
+
 // NewToken puts somebody into the file, or gives a new token and new rights to who is there. The token stands nowhere but in
 // what this returns.
 func NewToken(file, name string, rights []api.Right) (token string, added bool, err error) {
+	if err := CheckTokenName(name); err != nil {
+		return "", false, err
+	}
 	var secret [32]byte
 	if _, err := rand.Read(secret[:]); err != nil {
 		return "", false, err

@@ -47,6 +47,9 @@ func TestTokens(t *testing.T) {
 	if text, _ := os.ReadFile(file); strings.Contains(string(text), next) || strings.Contains(string(text), bob) {
 		t.Error("a token stands in the file")
 	}
+	if _, _, err := NewToken(file, api.ByCentre, nil); err == nil {
+		t.Error("a person has the centre's name")
+	}
 	if _, _, err := NewToken(file, "a:b", nil); err == nil {
 		t.Error("a colon in a name")
 	}

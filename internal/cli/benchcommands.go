@@ -262,7 +262,7 @@ func (b *commandBench) readEach(ctx context.Context) error {
 		return err
 	}
 	err := child.Until(ctx, 300*time.Second, "all reads to end", func() error {
-		open, err := b.client.Commands(ctx, true, 1)
+		open, err := b.client.Commands(ctx, api.CommandQuery{Open: true}, 1)
 		if err == nil && len(open) > 0 {
 			err = fmt.Errorf("command %s is %s", open[0].ID, open[0].State)
 		}
@@ -273,7 +273,7 @@ func (b *commandBench) readEach(ctx context.Context) error {
 	}
 	end(commandRun{}, took) // so that looking at them is not counted
 	r := &b.runs[len(b.runs)-1]
-	all, err := b.client.Commands(ctx, false, b.reads)
+	all, err := b.client.Commands(ctx, api.CommandQuery{Origin: api.OriginAsked}, b.reads)
 	if err != nil {
 		return err
 	}

@@ -345,7 +345,7 @@ func (b *consoleBench) console(ctx context.Context, begin time.Duration, events,
 	})
 	_, err = b.client.Concentrators(ctx)
 	fail(err)
-	_, err = b.client.Commands(ctx, false, 100)
+	_, err = b.client.Commands(ctx, api.CommandQuery{Origin: api.OriginAsked}, 100)
 	fail(err)
 	_, err = b.client.OutagesOf(ctx, api.OutageQuery{}, 100)
 	fail(err)

@@ -19,6 +19,7 @@ var commandColumns = []column[api.Command]{
 	{"target", func(c api.Command) string { return targetText(c.Target) }},
 	{"state", func(c api.Command) string { return c.State }},
 	{"sends", func(c api.Command) string { return strconv.Itoa(c.Sends) }},
+	{"by", func(c api.Command) string { return c.By }},
 	{"created_wall", func(c api.Command) string { return stamp(&c.Created) }},
 	{"took_ms", func(c api.Command) string {
 		if n := len(c.History); n > 0 && api.Finished(c.State) {
@@ -47,12 +48,29 @@ var commandColumns = []column[api.Command]{
 	}},
 }
 
-// commandColumns leaves the stragglers, which may be a hundred, out of tables for people.
+// commandColumns leaves the stragglers, which may be a hundred, out of tables for people, and does not say twice that a command is done.
 func (l *look) commandColumns() []column[api.Command] {
 	if l.output.format == "csv" {
 		return commandColumns
 	}
-	return slices.DeleteFunc(slices.Clone(commandColumns), func(c column[api.Command]) bool { return c.name == "stragglers" })
+	out := slices.DeleteFunc(slices.Clone(commandColumns), func(c column[api.Command]) bool { return c.name == "stragglers" })
+	last := &out[len(out)-1]
+	said := last.cell
+	last.cell = func(c api.Command) string {
+		if r := c.Result; r != nil && c.Bulk == nil && r.Outcome == c.State {
+			if r.Register != nil {
+				return registerText(r.Register)
+			}
+			return r.Reason
+		}
+		return said(c)
+	}
+	return out
+}
+
+// registerText tells what a meter's registers show.
+func registerText(r *api.Register) string {
+	return fmt.Sprintf("import %s Wh, export %s Wh, %s W", thousands(r.Import), thousands(r.Export), thousands(r.Power))
 }
 
 func targetText(t api.Target) string {
@@ -73,14 +91,18 @@ func targetText(t api.Target) string {
 
 func newCommands(a *app) *cobra.Command {
 	l := &look{app: a}
-	var open bool
+	var open, all bool
+	var meter string
 	var limit int
 	cmd := &cobra.Command{
 		Use:     "commands [ID]",
-		Example: "  wattbus commands --open\n  wattbus commands 7264936155\n  wattbus commands approve 7264936155 --token \"$TOKEN\"",
+		Example: "  wattbus commands --open\n  wattbus commands --meter M1000317 --all\n  wattbus commands 7264936155\n  wattbus commands approve 7264936155 --token \"$TOKEN\"",
 		Short:   "List commands, newest first, show one with its whole life, or decide on one",
-		Long: `List commands, newest first, or show one with its whole life. "commands approve", "reject" and "cancel" decide on one,
-"commands watch" follows one until it has ended, "commands progress" shows its counts.
+		Long: `List the commands that people and programs asked for, newest first; --all adds those that the centre gives by itself, such as
+the pings by which it verifies outages and the reading behind a switch. With an ID show that one with its whole life.
+
+"commands approve", "reject" and "cancel" decide on one, "commands watch" follows one until it has ended, "commands progress"
+shows its counts.
 
 Their times are those of the wall clock, on which people wait for them; times of meters, readings and outages are business
 time, which may run faster.`,
@@ -91,7 +113,11 @@ time, which may run faster.`,
 			}
 			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
 				if len(args) == 0 {
-					items, err := c.Commands(ctx, open, limit)
+					q := api.CommandQuery{Open: open, Origin: api.OriginAsked, Meter: meter}
+					if all {
+						q.Origin = ""
+					}
+					items, err := c.Commands(ctx, q, limit)
 					if err != nil {
 						return err
 					}
@@ -118,6 +144,8 @@ time, which may run faster.`,
 	}
 	l.flags(cmd, true)
 	cmd.Flags().BoolVar(&open, "open", false, "only those that have not ended")
+	cmd.Flags().BoolVar(&all, "all", false, "also those that the centre gives by itself")
+	cmd.Flags().StringVar(&meter, "meter", "", "only those for this meter alone")
 	cmd.Flags().IntVar(&limit, "limit", 50, "at most this many; 0: all")
 	cmd.AddCommand(newCommandProgress(a, false), newCommandProgress(a, true),
 		newDecision(a, "approve", "Let a command go that waits for approval",

@@ -97,7 +97,7 @@ var (
 	}, func(u api.UsagePoint) (string, string) { return u.ID, strings.TrimSpace(u.Meter + " " + u.Transformer) })
 	commandNames = commandsOf(false)
 	waitingNames = things(func(s *asked, c *apiclient.Client, _ string) ([]api.Command, error) {
-		return c.Commands(s.ctx, true, most)
+		return c.Commands(s.ctx, api.CommandQuery{Open: true, Origin: api.OriginAsked}, most)
 	},
 		func(k api.Command) (string, string) {
 			if k.State != api.CommandPendingApproval {
@@ -143,7 +143,7 @@ var (
 // commandsOf are the latest commands, or those that are open.
 func commandsOf(open bool) completion {
 	return things(func(s *asked, c *apiclient.Client, _ string) ([]api.Command, error) {
-		return c.Commands(s.ctx, open, most)
+		return c.Commands(s.ctx, api.CommandQuery{Open: open, Origin: api.OriginAsked}, most)
 	},
 		func(k api.Command) (string, string) {
 			return k.ID, k.Type + " " + targetText(k.Target) + ", " + k.State

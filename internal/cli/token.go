@@ -38,7 +38,11 @@ A centre that runs reads the file again within a few seconds, or at SIGHUP.`,
 		Args:    cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			file, name := args[0], args[1]
-			if err := auth.CheckUser(name); err != nil {
+			check := auth.CheckTokenName
+			if remove {
+				check = auth.CheckUser
+			}
+			if err := check(name); err != nil {
 				return &usageError{err: err}
 			}
 			if remove {

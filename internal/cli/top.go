@@ -112,7 +112,7 @@ func (t *topView) lists(ctx context.Context) (func(*top.Model), error) {
 	if err != nil {
 		return nil, err
 	}
-	commands, err := t.client.Commands(ctx, true, top.MaxRows)
+	commands, err := t.client.Commands(ctx, api.CommandQuery{Open: true, Origin: api.OriginAsked}, top.MaxRows)
 	if err != nil {
 		return nil, err
 	}

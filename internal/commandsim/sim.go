@@ -131,15 +131,15 @@ func (s *sim) Command(_ context.Context, id uint64) (store.Command, error) {
 }
 
 // Commands implements command.Reader.
-func (s *sim) Commands(_ context.Context, before uint64, limit int, open bool) ([]store.Command, error) {
+func (s *sim) Commands(_ context.Context, q store.CommandQuery) ([]store.Command, error) {
 	var out []store.Command
 	for _, k := range s.kept {
-		if (before == 0 || k.ID < before) && (!open || k.Open) {
+		if q.Selects(&k) {
 			out = append(out, k)
 		}
 	}
 	slices.SortFunc(out, func(a, b store.Command) int { return cmp.Compare(b.ID, a.ID) })
-	return out[:min(limit, len(out))], nil
+	return out[:min(q.Limit, len(out))], nil
 }
 
 // Schedule runs one schedule. The error says what went wrong.
@@ -261,7 +261,7 @@ func (s *sim) die() {
 		left = append(left, a)
 	}
 	s.e.RestoreAllowances(left)
-	open, _ := s.Commands(context.Background(), 0, 1<<30, true)
+	open, _ := s.Commands(context.Background(), store.CommandQuery{Limit: 1 << 30, Open: true})
 	if err := s.e.Restore(open, nil); err != nil {
 		s.failf("restart of the centre: %v", err)
 	}

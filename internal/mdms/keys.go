@@ -8,6 +8,7 @@ import (
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/mdms/command"
+	"github.com/wattbus/wattbus/internal/store"
 )
 
 // keptKeys is how many requests with a key are known, and how many commands are searched for keys after a restart, keysAtOnce at a time.
@@ -44,7 +45,7 @@ func (m *MDMS) restoreKeys(ctx context.Context) error {
 	}
 	var all []known // newest first
 	for before, left := uint64(0), keptKeys; left > 0; left -= keysAtOnce {
-		some, err := m.o.Store.Commands(ctx, before, keysAtOnce, false)
+		some, err := m.o.Store.Commands(ctx, store.CommandQuery{Before: before, Limit: keysAtOnce})
 		if err != nil {
 			return fmt.Errorf("keys of commands: %w", err)
 		}

@@ -544,7 +544,7 @@ func (m *MDMS) restoreEngines(ctx context.Context) error {
 	if err := m.restoreKeys(ctx); err != nil {
 		return err
 	}
-	newest, err := m.o.Store.Commands(ctx, 0, 1, false)
+	newest, err := m.o.Store.Commands(ctx, store.CommandQuery{Limit: 1})
 	if err != nil {
 		return err
 	}
@@ -563,7 +563,7 @@ func (m *MDMS) restoreEngines(ctx context.Context) error {
 		return err
 	}
 	m.commands.RestoreAllowances(left)
-	open, err := m.o.Store.Commands(ctx, 0, math.MaxInt32, true)
+	open, err := m.o.Store.Commands(ctx, store.CommandQuery{Limit: math.MaxInt32, Open: true})
 	if err != nil {
 		return err
 	}

@@ -57,13 +57,10 @@ func (m *MDMS) serveOutages(add func(func(), error)) {
 // pingExpiry is how long, s, a ping of the outage engine lives.
 const pingExpiry = 30
 
-// verifier is who asks on behalf of the outage engine.
-const verifier = "outage-verification"
-
 // verify sends the pings that the outage engine asks for, as ordinary commands.
 func (m *MDMS) verify() {
 	for _, dev := range m.outages.Pings() {
-		if _, err := m.commands.Create(api.CommandRequest{Target: api.Target{Meter: dev.ID}, Type: "ping", ExpiresIn: pingExpiry, By: verifier}); err != nil {
+		if _, err := m.commands.Create(api.CommandRequest{Target: api.Target{Meter: dev.ID}, Type: "ping", ExpiresIn: pingExpiry, By: api.ByVerification}); err != nil {
 			m.log.Debug("verification ping not sent", "device", dev.ID, "error", err)
 		}
 	}

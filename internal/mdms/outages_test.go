@@ -78,7 +78,7 @@ func outageOfATransformer(t *testing.T, open func(context.Context) (store.Store,
 	// M0005, of which nothing is known, is asked, and answers over its bus: it is there.
 	c.until("asked", 30*time.Second, func() bool {
 		for _, k := range ask[api.CommandQuery, api.Page[api.Command]](c, api.QueryCommands, api.CommandQuery{}).Items {
-			if k.Type == "ping" && k.Target.Meter == "M0005" && k.By == verifier && k.State == api.CommandDone {
+			if k.Type == "ping" && k.Target.Meter == "M0005" && k.By == api.ByVerification && k.State == api.CommandDone {
 				return true
 			}
 		}

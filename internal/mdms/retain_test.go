@@ -39,7 +39,7 @@ func TestRetention(t *testing.T) {
 	if err := c.mdms.expire(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if left, err := c.store.Commands(t.Context(), 0, 9, false); err != nil || len(left) != 1 || left[0].ID != 1<<40 {
+	if left, err := c.store.Commands(t.Context(), store.CommandQuery{Limit: 9}); err != nil || len(left) != 1 || left[0].ID != 1<<40 {
 		t.Errorf("commands %+v, %v", left, err)
 	}
 	if left, err := c.store.Outages(t.Context(), 0, 9, false); err != nil || len(left) != 1 {

@@ -99,8 +99,25 @@ type Arrivals struct {
 type Command struct {
 	ID      uint64
 	Created uint32
-	Open    bool // neither finished nor expired
+	Open    bool   // neither finished nor expired
+	Own     bool   // the centre gave it by itself
+	Meter   string // its target, "" where that is more than one
 	Doc     []byte
+}
+
+// CommandQuery selects commands, newest first; what is not set does not select.
+type CommandQuery struct {
+	Before uint64 // ids below this
+	Limit  int
+	Open   bool   // only open ones
+	Asked  bool   // only those that somebody asked for
+	Own    bool   // only those that the centre gave by itself
+	Meter  string // only those for this meter alone
+}
+
+// Selects reports whether a command is one of the query.
+func (q *CommandQuery) Selects(c *Command) bool {
+	return (q.Before == 0 || c.ID < q.Before) && (!q.Open || c.Open) && (!q.Asked || !c.Own) && (!q.Own || c.Own) && (q.Meter == "" || c.Meter == q.Meter)
 }
 
 // Outage is an outage case; Doc is its API form as JSON.
@@ -323,8 +340,8 @@ type Store interface {
 
 	// Command returns one command, or ErrNotFound.
 	Command(ctx context.Context, id uint64) (Command, error)
-	// Commands returns up to limit commands with ids below before (0: the newest), newest first; only open ones if open.
-	Commands(ctx context.Context, before uint64, limit int, open bool) ([]Command, error)
+	// Commands returns up to q.Limit commands of the query, newest first.
+	Commands(ctx context.Context, q CommandQuery) ([]Command, error)
 	// Outages returns up to limit outages with ids below before (0: the newest), newest first; only open ones if open.
 	Outages(ctx context.Context, before uint64, limit int, open bool) ([]Outage, error)
 

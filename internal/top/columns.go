@@ -65,7 +65,7 @@ func outageTable(m *Model) table[api.Outage] {
 
 func commandTable(m *Model) table[api.Command] {
 	made := func(a, b api.Command) int { return b.Created.Compare(a.Created) }
-	return table[api.Command]{title: "Commands in flight", none: "no command is on its way", sort: 4, cols: []col[api.Command]{
+	return table[api.Command]{title: "Commands in flight", none: "no command that somebody asked for is on its way", sort: 4, cols: []col[api.Command]{
 		{name: "target", cell: func(c api.Command) string { return target(c.Target) },
 			less: func(a, b api.Command) int { return strings.Compare(target(a.Target), target(b.Target)) }},
 		{name: "type", width: 10, cell: func(c api.Command) string { return c.Type },

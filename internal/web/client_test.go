@@ -58,8 +58,17 @@ func TestClientCalls(t *testing.T) {
 	check("command", cmd.Type == api.CommandPing, err)
 	cmd, err = cl.CancelCommand(ctx, "100")
 	check("cancel", cmd.State == api.CommandCancelled, err)
-	cmds, err := cl.Commands(ctx, false, 0)
+	cmds, err := cl.Commands(ctx, api.CommandQuery{}, 0)
 	check("commands", len(cmds) == 1, err)
+	cmds, err = cl.Commands(ctx, api.CommandQuery{Origin: api.OriginAsked, Meter: "M1"}, 0)
+	check("commands asked for", len(cmds) == 1, err)
+	for _, q := range []api.CommandQuery{{Origin: api.OriginCentre}, {Meter: "M2"}} {
+		cmds, err = cl.Commands(ctx, q, 0)
+		check("no commands", len(cmds) == 0, err)
+	}
+	_, err = cl.Commands(ctx, api.CommandQuery{Origin: "people"}, 0)
+	var refused *api.Problem
+	check("no such origin", errors.As(err, &refused) && refused.Status == 400, nil)
 	g, err := cl.PutGroup(ctx, 12, nil)
 	check("put group", g.Group == 12, err)
 	g, err = cl.Group(ctx, 12)

@@ -20,7 +20,9 @@ import (
 
 type commandsIn struct {
 	PageIn
-	Open bool `query:"open" doc:"Only commands that have not ended."`
+	Open   bool   `query:"open" doc:"Only commands that have not ended."`
+	Origin string `query:"origin" enum:"asked,centre" doc:"Only commands that people and programs asked for, or only those that the centre gave by itself, such as pings by which it verifies outages; all when absent."`
+	Meter  string `query:"meter" maxLength:"23" doc:"Only commands for this meter alone."`
 }
 
 // CommandIn is the part of a path that names a command.
@@ -85,7 +87,7 @@ func (s *Server) commandCalls(h huma.API) {
 	})
 	huma.Register(h, withProblem(h, operation("list-commands", http.MethodGet, "/v1/commands", "commands", "List commands", "Newest first.")),
 		func(ctx context.Context, in *commandsIn) (*out[api.Page[api.Command]], error) {
-			return page[api.CommandQuery, api.Command](ctx, s, s.opt.AskTimeout, api.QueryCommands, api.CommandQuery{Paging: in.paging(), Open: in.Open})
+			return page[api.CommandQuery, api.Command](ctx, s, s.opt.AskTimeout, api.QueryCommands, api.CommandQuery{Paging: in.paging(), Open: in.Open, Origin: in.Origin, Meter: in.Meter})
 		})
 	huma.Register(h, withProblem(h, operation("get-command", http.MethodGet, "/v1/commands/{id}", "commands", "Get a command",
 		"Its state, its history and its result; for many meters counts and the stragglers.")),

@@ -238,7 +238,7 @@ func newCentre(t *testing.T) *centre {
 		defer c.mu.Unlock()
 		var all []api.Command
 		for _, cmd := range c.commands {
-			if !q.Open || !api.Finished(cmd.State) {
+			if (!q.Open || !api.Finished(cmd.State)) && (q.Meter == "" || cmd.Target.Meter == q.Meter) && (q.Origin == "" || (q.Origin == api.OriginCentre) == api.ByItself(cmd.By)) {
 				all = append(all, cmd)
 			}
 		}

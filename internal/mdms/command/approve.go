@@ -7,6 +7,7 @@ import (
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/record"
+	"github.com/wattbus/wattbus/internal/store"
 )
 
 // A disconnection of many meters, or of protected ones, waits until somebody else has approved it:
@@ -180,7 +181,7 @@ func (e *Engine) restoreCuts(now time.Time) {
 	if e.o.Reader == nil {
 		return
 	}
-	old, err := e.o.Reader.Commands(context.Background(), 0, maxPage, false)
+	old, err := e.o.Reader.Commands(context.Background(), store.CommandQuery{Limit: maxPage, Asked: true})
 	if err != nil {
 		e.log.Warn("disconnections before the restart are not known", "error", err)
 		return

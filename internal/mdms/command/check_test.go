@@ -187,6 +187,20 @@ func TestList(t *testing.T) {
 	if err != nil || len(p.Items) != 2 || p.Next != "" {
 		t.Errorf("open: %+v, %v", p, err)
 	}
+	// What the centre asks by itself buries nothing, in RAM or in the store.
+	own := w.create(t, by(api.ByVerification, on("M2", "ping")))
+	read := w.create(t, by(api.ByCentre, on("M1", "read")))
+	w.commit()
+	for _, tc := range []struct {
+		origin, meter string
+		n             int
+		first         uint64
+	}{{"", "", 24, read}, {api.OriginCentre, "", 2, read}, {api.OriginAsked, "", 22, 22}, {"", "M2", 2, own}, {api.OriginAsked, "M2", 1, 22}, {api.OriginCentre, "M1", 1, read}, {"", "M3", 0, 0}} {
+		p, err := w.e.List(api.CommandQuery{Origin: tc.origin, Meter: tc.meter})
+		if err != nil || len(p.Items) != tc.n || tc.n > 0 && p.Items[0].ID != formatID(tc.first) {
+			t.Errorf("%+v: %d commands, %v", tc, len(p.Items), err)
+		}
+	}
 	if _, err := w.e.List(api.CommandQuery{Paging: api.Paging{Cursor: "x"}}); problem(t, err).Field != "cursor" {
 		t.Errorf("bad cursor: %v", err)
 	}

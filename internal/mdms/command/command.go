@@ -33,7 +33,7 @@ type Down struct {
 // Reader finds commands that are no longer in RAM; store.Store is one.
 type Reader interface {
 	Command(ctx context.Context, id uint64) (store.Command, error)
-	Commands(ctx context.Context, before uint64, limit int, open bool) ([]store.Command, error)
+	Commands(ctx context.Context, q store.CommandQuery) ([]store.Command, error)
 }
 
 // Options are what the engine needs from outside. The functions are called from within the engine's methods only.

@@ -216,7 +216,7 @@ func (e *Engine) reissue(now time.Time) {
 		whole := e.groups.of[id]
 		_, err := e.add(plan{op: record.OpGroups, expires: e.o.GroupExpiry, devices: []*cim.EndDevice{dev},
 			payload: map[*cim.EndDevice][]uint32{dev: whole},
-			req: api.CommandRequest{Type: api.CommandGroups, By: "centre", Target: api.Target{Meter: id},
+			req: api.CommandRequest{Type: api.CommandGroups, By: api.ByCentre, Target: api.Target{Meter: id},
 				Params: api.Params{Groups: whole}}})
 		if err != nil {
 			e.log.Warn("membership not sent, will be tried again", "device", id, "error", err)

@@ -89,15 +89,15 @@ func (w *world) Command(_ context.Context, id uint64) (store.Command, error) {
 	return store.Command{}, store.ErrNotFound
 }
 
-func (w *world) Commands(_ context.Context, before uint64, limit int, open bool) ([]store.Command, error) {
+func (w *world) Commands(_ context.Context, q store.CommandQuery) ([]store.Command, error) {
 	var out []store.Command
 	for _, k := range w.store {
-		if (before == 0 || k.ID < before) && (!open || k.Open) {
+		if q.Selects(&k) {
 			out = append(out, k)
 		}
 	}
 	slices.SortFunc(out, func(a, b store.Command) int { return cmp.Compare(b.ID, a.ID) })
-	return out[:min(limit, len(out))], nil
+	return out[:min(q.Limit, len(out))], nil
 }
 
 // commit does what the MDMS does between its steps, and returns what went out.

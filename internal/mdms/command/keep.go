@@ -84,7 +84,9 @@ func (e *Engine) Changed() Changes {
 			e.log.Error("command not encoded", "command", id, "error", err)
 			continue
 		}
-		out.Commands = append(out.Commands, store.Command{ID: id, Created: uint32(doc.Created.Unix()), Open: c.open > 0, Doc: whole})
+		k := c.row()
+		k.Doc = whole
+		out.Commands = append(out.Commands, k)
 		out.Events = append(out.Events, e.event(c, &doc, now, data))
 		if !c.kept {
 			e.release(c, now)
@@ -94,6 +96,11 @@ func (e *Engine) Changed() Changes {
 	e.amended = nil
 	e.evict()
 	return out
+}
+
+// row is what the store is asked for a command by; its document is not in it.
+func (c *control) row() store.Command {
+	return store.Command{ID: c.id, Created: uint32(c.doc.Created.Unix()), Open: c.open > 0, Own: api.ByItself(c.doc.By), Meter: c.doc.Target.Meter}
 }
 
 // release lets a command go out, now that the centre keeps it.

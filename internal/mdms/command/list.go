@@ -59,23 +59,23 @@ func (e *Engine) Get(id uint64) (api.Command, error) {
 func (e *Engine) List(q api.CommandQuery) (api.Page[api.Command], error) {
 	out := api.Page[api.Command]{Items: []api.Command{}}
 	limit := pageLimit(q.Limit)
-	before := uint64(0)
+	want := store.CommandQuery{Limit: limit + 1, Open: q.Open, Asked: q.Origin == api.OriginAsked, Own: q.Origin == api.OriginCentre, Meter: q.Meter}
 	if q.Cursor != "" {
 		var err error
-		if before, err = ParseID(q.Cursor); err != nil {
+		if want.Before, err = ParseID(q.Cursor); err != nil {
 			return out, api.BadRequest("cursor", "%.40q is no cursor of this list", q.Cursor)
 		}
 	}
 	var old []store.Command // newest first; what is open is always in RAM
 	if e.o.Reader != nil && !q.Open {
 		var err error
-		if old, err = e.o.Reader.Commands(context.Background(), before, limit+1, false); err != nil {
+		if old, err = e.o.Reader.Commands(context.Background(), want); err != nil {
 			return out, err
 		}
 	}
 	i := len(e.order)
-	if before != 0 {
-		i, _ = slices.BinarySearch(e.order, before)
+	if want.Before != 0 {
+		i, _ = slices.BinarySearch(e.order, want.Before)
 	}
 	for i > 0 || len(old) > 0 {
 		var doc api.Command
@@ -92,7 +92,7 @@ func (e *Engine) List(q api.CommandQuery) (api.Page[api.Command], error) {
 				old = old[1:] // RAM is ahead of the store
 			}
 			c := e.commands[id]
-			if q.Open && c.open == 0 {
+			if k := c.row(); !want.Selects(&k) {
 				continue
 			}
 			doc = e.view(c)

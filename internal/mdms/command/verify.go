@@ -29,7 +29,7 @@ func (e *Engine) verify(c *control, dev *cim.EndDevice) {
 	}
 	e.verified(c, api.VerifyPending, 1)
 	read, err := e.add(plan{op: record.OpRead, expires: min(verifyWithin+e.asleep(dev), MaxExpiry), devices: []*cim.EndDevice{dev}, priority: high, verifies: c.id,
-		req: api.CommandRequest{Type: api.CommandRead, By: "centre", Target: api.Target{Meter: dev.ID}}})
+		req: api.CommandRequest{Type: api.CommandRead, By: api.ByCentre, Target: api.Target{Meter: dev.ID}}})
 	if err != nil {
 		e.log.Warn("breaker not read behind its switch", "command", c.id, "device", dev.ID, "error", err)
 		e.verified(c, api.VerifyPending, -1)
@@ -122,7 +122,7 @@ func (e *Engine) checked(read *control, g *record.Reading, now time.Time) {
 	if err != nil {
 		return
 	}
-	e.amended = append(e.amended, store.Command{ID: k.ID, Created: k.Created, Doc: whole})
+	e.amended = append(e.amended, store.Command{ID: k.ID, Created: k.Created, Own: k.Own, Meter: k.Meter, Doc: whole})
 	e.note(&control{doc: doc}, v.State, "", dev.ID, transition{State: doc.State, Verification: &v})
 	e.count(&v, k.ID, dev)
 }

@@ -253,8 +253,9 @@ func (s *Store) putDocs(ctx context.Context, tx pgx.Tx, c *store.Commit) error {
 	}
 	for i := range c.Commands {
 		m := &c.Commands[i]
-		b.Queue(`INSERT INTO command (id, created, open, doc) VALUES ($1,$2,$3,$4)
-			ON CONFLICT (id) DO UPDATE SET created = excluded.created, open = excluded.open, doc = excluded.doc`, int64(m.ID), m.Created, m.Open, m.Doc)
+		b.Queue(`INSERT INTO command (id, created, open, own, meter, doc) VALUES ($1,$2,$3,$4,$5,$6)
+			ON CONFLICT (id) DO UPDATE SET created = excluded.created, open = excluded.open, own = excluded.own, meter = excluded.meter, doc = excluded.doc`,
+			int64(m.ID), m.Created, m.Open, m.Own, m.Meter, m.Doc)
 	}
 	for i := range c.Outages {
 		o := &c.Outages[i]

@@ -151,7 +151,7 @@ func (s *Store) DayTotals(ctx context.Context, f func(store.DayTotal) error) err
 // Command implements store.Store.
 func (s *Store) Command(ctx context.Context, id uint64) (store.Command, error) {
 	c := store.Command{ID: id}
-	err := s.read.QueryRow(ctx, `SELECT created, open, doc FROM command WHERE id = $1`, int64(id)).Scan(&c.Created, &c.Open, &c.Doc)
+	err := s.read.QueryRow(ctx, `SELECT created, open, own, meter, doc FROM command WHERE id = $1`, int64(id)).Scan(&c.Created, &c.Open, &c.Own, &c.Meter, &c.Doc)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return c, fmt.Errorf("command %d: %w", id, store.ErrNotFound)
 	}
@@ -162,18 +162,23 @@ func (s *Store) Command(ctx context.Context, id uint64) (store.Command, error) {
 }
 
 // Commands implements store.Store.
-func (s *Store) Commands(ctx context.Context, before uint64, limit int, open bool) ([]store.Command, error) {
+func (s *Store) Commands(ctx context.Context, q store.CommandQuery) ([]store.Command, error) {
 	var out []store.Command
+	args := []any{below(q.Before), q.Limit}
+	if q.Meter != "" {
+		args = append(args, q.Meter)
+	}
 	err := s.each(ctx, func(r pgx.Rows) error {
 		var c store.Command
 		var id int64
-		if err := r.Scan(&id, &c.Created, &c.Open, &c.Doc); err != nil {
+		if err := r.Scan(&id, &c.Created, &c.Open, &c.Own, &c.Meter, &c.Doc); err != nil {
 			return err
 		}
 		c.ID = uint64(id)
 		out = append(out, c)
 		return nil
-	}, `SELECT id, created, open, doc FROM command WHERE id < $1`+only(open, ` AND open`)+` ORDER BY id DESC LIMIT $2`, below(before), limit)
+	}, `SELECT id, created, open, own, meter, doc FROM command WHERE id < $1`+only(q.Open, ` AND open`)+only(q.Asked, ` AND NOT own`)+only(q.Own, ` AND own`)+
+		only(q.Meter != "", ` AND meter <> '' AND meter = $3`)+` ORDER BY id DESC LIMIT $2`, args...)
 	return out, err
 }
 

@@ -34,7 +34,7 @@ func (s *statements) each() map[string]**sql.Stmt {
 		`INSERT OR IGNORE INTO finding (id, day, channel, device, version, rule, severity, start, finish, recorded, superseded, doc)
 			VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`: &s.finding,
 		`UPDATE finding SET superseded = ?1 WHERE day = ?2 AND channel = ?3 AND device = ?4 AND version < ?5 AND superseded = 0`: &s.supersede,
-		`INSERT OR REPLACE INTO command (id, created, open, doc) VALUES (?, ?, ?, ?)`:                                            &s.command,
+		`INSERT OR REPLACE INTO command (id, created, open, own, meter, doc) VALUES (?, ?, ?, ?, ?, ?)`:                          &s.command,
 		`INSERT OR REPLACE INTO outage (id, start, finish, doc) VALUES (?, ?, ?, ?)`:                                             &s.outage,
 		`INSERT OR REPLACE INTO day_total (day, received, recovered, arrivals) VALUES (?, ?, ?, ?)`:                              &s.total,
 		`INSERT OR IGNORE INTO audit (sequence, hash, doc) VALUES (?, ?, ?)`:                                                     &s.audit,
@@ -197,7 +197,7 @@ func (s *Store) putIntervals(ctx context.Context, tx *sql.Tx, c *store.Commit) e
 func (s *Store) putDocs(ctx context.Context, tx *sql.Tx, c *store.Commit) error {
 	for i := range c.Commands {
 		m := &c.Commands[i]
-		if _, err := tx.StmtContext(ctx, s.stmts.command).ExecContext(ctx, int64(m.ID), m.Created, m.Open, m.Doc); err != nil {
+		if _, err := tx.StmtContext(ctx, s.stmts.command).ExecContext(ctx, int64(m.ID), m.Created, m.Open, m.Own, m.Meter, m.Doc); err != nil {
 			return fmt.Errorf("store %s: command %d: %w", s.path, m.ID, err)
 		}
 	}

@@ -135,7 +135,7 @@ func (s *Store) DayTotals(ctx context.Context, f func(store.DayTotal) error) err
 // Command implements store.Store.
 func (s *Store) Command(ctx context.Context, id uint64) (store.Command, error) {
 	c := store.Command{ID: id}
-	err := s.read.QueryRowContext(ctx, `SELECT created, open, doc FROM command WHERE id = ?`, int64(id)).Scan(&c.Created, &c.Open, &c.Doc)
+	err := s.read.QueryRowContext(ctx, `SELECT created, open, own, meter, doc FROM command WHERE id = ?`, int64(id)).Scan(&c.Created, &c.Open, &c.Own, &c.Meter, &c.Doc)
 	if errors.Is(err, sql.ErrNoRows) {
 		return c, fmt.Errorf("command %d: %w", id, store.ErrNotFound)
 	}
@@ -146,22 +146,31 @@ func (s *Store) Command(ctx context.Context, id uint64) (store.Command, error) {
 }
 
 // Commands implements store.Store.
-func (s *Store) Commands(ctx context.Context, before uint64, limit int, open bool) ([]store.Command, error) {
+func (s *Store) Commands(ctx context.Context, q store.CommandQuery) ([]store.Command, error) {
 	var out []store.Command
-	query := `SELECT id, created, open, doc FROM command WHERE id < ? ORDER BY id DESC LIMIT ?`
-	if open {
-		query = `SELECT id, created, open, doc FROM command WHERE id < ? AND open = 1 ORDER BY id DESC LIMIT ?`
+	query, args := `SELECT id, created, open, own, meter, doc FROM command WHERE id < ?`, []any{below(q.Before)}
+	for _, only := range []struct {
+		set  bool
+		term string
+	}{{q.Open, ` AND open = 1`}, {q.Asked, ` AND own = 0`}, {q.Own, ` AND own = 1`}} {
+		if only.set {
+			query += only.term
+		}
 	}
+	if q.Meter != "" {
+		query, args = query+` AND meter <> '' AND meter = ?`, append(args, q.Meter)
+	}
+	query, args = query+` ORDER BY id DESC LIMIT ?`, append(args, q.Limit)
 	err := s.each(ctx, func(r *sql.Rows) error {
 		var c store.Command
 		var id int64
-		if err := r.Scan(&id, &c.Created, &c.Open, &c.Doc); err != nil {
+		if err := r.Scan(&id, &c.Created, &c.Open, &c.Own, &c.Meter, &c.Doc); err != nil {
 			return err
 		}
 		c.ID = uint64(id)
 		out = append(out, c)
 		return nil
-	}, query, below(before), limit)
+	}, query, args...)
 	return out, err
 }
 

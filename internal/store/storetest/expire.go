@@ -42,7 +42,7 @@ func expire(t *testing.T, b *bench) {
 	gone(store.ExpireCommands, 200, 9, 1)
 	gone(store.ExpireCommands, 1<<32-1, 0, 0)
 	gone(store.ExpireCommands, 1<<32-1, 9, 1)
-	if ms, err := b.Commands(t.Context(), 0, 9, false); err != nil || len(ms) != 1 || ms[0].ID != 1 {
+	if ms, err := b.Commands(t.Context(), store.CommandQuery{Limit: 9}); err != nil || len(ms) != 1 || ms[0].ID != 1 {
 		t.Fatalf("the open command: %+v, %v", ms, err)
 	}
 	gone(store.ExpireOutages, 200, 9, 1)

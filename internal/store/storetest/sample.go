@@ -54,7 +54,7 @@ func CheckSample(t *testing.T, s store.Store) {
 	same(t, "export", b.blocks(store.BlockQuery{Device: 2, Channel: cim.Export, To: 99}), c.Blocks[2:])
 	same(t, "infos", list(t, func(f func(store.BlockInfo) error) error { return b.BlockInfos(ctx, store.InfoQuery{To: 99}, f) }), []store.BlockInfo{
 		{Device: 1, Day: 2, Length: 60, Version: 2, Missing: 1}, {Device: 2, Channel: cim.Export, Day: 2, Length: 60, Version: 1}})
-	commands, err := s.Commands(ctx, 0, 9, false)
+	commands, err := s.Commands(ctx, store.CommandQuery{Limit: 9})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -231,21 +231,26 @@ func totals(t *testing.T, b *bench) {
 
 func commands(t *testing.T, b *bench) {
 	ctx := t.Context()
-	all := []store.Command{{ID: 1<<63 - 2, Created: 3, Open: true, Doc: []byte("{}")}, {ID: 20, Created: 2, Doc: []byte("b")}, {ID: 10, Created: 1, Open: true, Doc: []byte("a")}}
+	all := []store.Command{{ID: 1<<63 - 2, Created: 3, Open: true, Own: true, Meter: "M1", Doc: []byte("{}")}, {ID: 20, Created: 2, Own: true, Doc: []byte("b")},
+		{ID: 10, Created: 1, Open: true, Meter: "M1", Doc: []byte("a")}}
 	b.commit(&store.Commit{Commands: []store.Command{all[2], {ID: 20, Open: true, Doc: []byte("x")}, all[0]}}, true)
 	b.commit(&store.Commit{Commands: []store.Command{all[1]}}, true)
 	b.reopen()
 	for _, tc := range []struct {
-		before uint64
-		limit  int
-		open   bool
-		want   []store.Command
-	}{{0, 9, false, all}, {0, 2, false, all[:2]}, {20, 9, false, all[2:]}, {0, 9, true, []store.Command{all[0], all[2]}}, {10, 9, false, nil}} {
-		got, err := b.Commands(ctx, tc.before, tc.limit, tc.open)
+		store.CommandQuery
+		want []store.Command
+	}{{store.CommandQuery{}, all}, {store.CommandQuery{Limit: 2}, all[:2]}, {store.CommandQuery{Before: 20}, all[2:]}, {store.CommandQuery{Open: true}, []store.Command{all[0], all[2]}},
+		{store.CommandQuery{Before: 10}, nil}, {store.CommandQuery{Own: true}, all[:2]}, {store.CommandQuery{Asked: true}, all[2:]}, {store.CommandQuery{Own: true, Limit: 1}, all[:1]},
+		{store.CommandQuery{Meter: "M1"}, []store.Command{all[0], all[2]}}, {store.CommandQuery{Meter: "M1", Asked: true}, all[2:]}, {store.CommandQuery{Meter: "M2"}, nil},
+		{store.CommandQuery{Own: true, Open: true, Before: 1<<63 - 2}, nil}} {
+		if tc.Limit == 0 {
+			tc.Limit = 9
+		}
+		got, err := b.Commands(ctx, tc.CommandQuery)
 		if err != nil {
 			t.Fatal(err)
 		}
-		same(t, fmt.Sprintf("%+v", tc), got, tc.want)
+		same(t, fmt.Sprintf("%+v", tc.CommandQuery), got, tc.want)
 	}
 	got, err := b.Command(ctx, 20)
 	if err != nil {

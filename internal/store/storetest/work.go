@@ -145,7 +145,7 @@ func CheckWork(ctx context.Context, s store.Store, n uint64) error {
 	}); err != nil || len(devices) != 0 {
 		return fmt.Errorf("%d devices are missing: %v", len(devices), err)
 	}
-	ms, err := s.Commands(ctx, 0, 1<<20, false)
+	ms, err := s.Commands(ctx, store.CommandQuery{Limit: 1 << 20})
 	if err != nil || len(ms) != int(n) {
 		return fmt.Errorf("%d commands, want %d: %v", len(ms), n, err)
 	}

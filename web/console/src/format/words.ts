@@ -116,6 +116,9 @@ const types: Record<string, string> = {
 };
 export const commandType = (type: string): string => t(types[type] ?? type);
 
+const givers: Record<string, string> = { centre: 'the centre', 'outage-verification': 'outage verification' };
+export const giver = (by: string): string => t(givers[by] ?? by);
+
 const scopes: Record<string, string> = {
   meter: 'Meter',
   transformer: 'Transformer',

@@ -6,7 +6,7 @@ import type { CloudEvent, Command, Concentrator, EventFilter, Meter, Outage, Pag
 import { maxPaged } from './ask.svelte';
 import { businessTime } from './clock';
 import { addSample, collectionRate, type Sample } from './collection';
-import { later, upsert } from './commands';
+import { asked, commandsWith, upsert } from './commands';
 import { Pace } from './pace';
 import { applyConcentrators } from './tree';
 
@@ -69,6 +69,8 @@ export class Listing<T extends { id: string }> {
   }
 }
 
+export const commandList = (path: string, fits: (c: Command) => boolean): Listing<Command> => new Listing<Command>(path, (a, b, most) => commandsWith(a, b, fits, most));
+
 export class Centre {
   link = $state<Link>('connecting');
   way = $state<Way>('websocket');
@@ -84,15 +86,13 @@ export class Centre {
   rate = $derived(collectionRate(this.samples));
 
   readonly concentrators = new Listing<Concentrator>('v1/concentrators', (a, b) => applyConcentrators(a, b));
-  readonly commands = new Listing<Command>('v1/commands', (a, b, most) => {
-    const old = new Map(a.map((c) => [c.id, c]));
-    return upsert(a, b.map((c) => later(old.get(c.id), c)), most);
-  });
+  /** What people and programs asked for. */
+  readonly commands = commandList('v1/commands?origin=asked', asked);
+  /** Those that the centre gives by itself, and all: once a page has asked for them. */
+  readonly own = commandList('v1/commands?origin=centre', (c) => !asked(c));
+  readonly every = commandList('v1/commands', () => true);
   /** Those that wait for approval, however old they are. */
-  readonly waiting = new Listing<Command>('v1/commands?open=true', (a, b) => {
-    const seen = new Map(a.map((c) => [c.id, c]));
-    return upsert(a, b.map((c) => later(seen.get(c.id), c))).filter((c) => c.state === 'pending-approval');
-  });
+  readonly waiting = new Listing<Command>('v1/commands?open=true&origin=asked', (a, b) => commandsWith(a, b, asked).filter((c) => c.state === 'pending-approval'));
   readonly outages = new Listing<Outage>('v1/outages', (a, b, most) => upsert(a, b, most));
 
   #at = 0; // performance.now() when the totals came
@@ -165,6 +165,7 @@ export class Centre {
   /** Takes in what an answer or an event says of commands. */
   applyCommands(changed: readonly Command[]): void {
     this.commands.apply(changed);
+    for (const list of [this.own, this.every]) if (list.loaded) list.apply(changed);
     this.waiting.apply(changed);
     for (const f of this.#onCommands) f(changed);
   }
@@ -180,6 +181,7 @@ export class Centre {
     void get<Storm>('v1/storm').then((s) => (this.storm = s), () => {}); // the totals' problem says why
     void this.concentrators.load(true);
     void this.commands.load();
+    for (const list of [this.own, this.every]) if (list.loaded) void list.load();
     void this.waiting.load(true);
     void this.outages.load();
   }

@@ -8,6 +8,11 @@ const ended = new Set(['done', 'refused', 'failed', 'expired', 'cancelled']);
 
 export const isOpen = (c: Command): boolean => !ended.has(c.state);
 
+/** Under which names the centre gives commands by itself. */
+const itself = new Set(['centre', 'outage-verification']);
+
+export const asked = (c: Command): boolean => !itself.has(c.by ?? '');
+
 /** Numbers as strings: the longer one is the larger one. */
 export function newer(a: string, b: string): number {
   return b.length - a.length || (a < b ? 1 : a > b ? -1 : 0);
@@ -27,6 +32,12 @@ export function later(a: Command | undefined, b: Command): Command {
   const nb = b.history?.length ?? 0;
   if (na !== nb) return na > nb ? a : b;
   return !isOpen(a) && isOpen(b) ? a : b;
+}
+
+/** A list of commands with an answer or events put in. */
+export function commandsWith(old: readonly Command[], changed: readonly Command[], fits: (c: Command) => boolean, most?: number): Command[] {
+  const byId = new Map(old.map((c) => [c.id, c]));
+  return upsert(old, changed.filter(fits).map((c) => later(byId.get(c.id), c)), most);
 }
 
 export interface Step {
