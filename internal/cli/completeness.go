@@ -14,12 +14,18 @@ import (
 func newCompleteness(a *app) *cobra.Command {
 	l := &look{app: a}
 	var from, to, by string
+	var worst int
 	cmd := &cobra.Command{
-		Use:     "completeness",
-		Short:   "Show which intervals are there: by day, and the meters that lack some",
+		Use:   "completeness",
+		Short: "Show which intervals are there: by day, and the meters that lack some",
+		Long: `Show how many intervals were expected, came by themselves, were recovered by backfill and are missing: by UTC day, with the meters that
+lack most; or by one of --by. PERCENT is what is there of what was expected.`,
 		Example: "  wattbus completeness --from 2018-12-01T00:00:00Z\n  wattbus completeness --by feeder --watch\n  wattbus completeness --by deadline -o csv",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if worst < 0 {
+				return usagef("flag --worst: value %d, want 0 or more", worst)
+			}
 			span, err := parseSpan(from, to)
 			if err != nil {
 				return err
@@ -52,12 +58,15 @@ func newCompleteness(a *app) *cobra.Command {
 				}); err != nil || l.output.format == "csv" {
 					return err
 				}
-				for _, m := range all.Meters {
+				for _, m := range all.Meters[:min(worst, len(all.Meters))] {
 					lost := ""
 					if m.Lost > 0 {
 						lost = fmt.Sprintf(", %d of them lost for good", m.Lost)
 					}
 					fmt.Fprintf(a.Out, "%s (%s) lacks %d of %d%s\n", m.ID, orDash(m.Path), m.Missing, m.Expected, lost)
+				}
+				if more := len(all.Meters) - worst; more > 0 {
+					fmt.Fprintf(a.Out, "and others; --worst %d shows the %d that lack most, \"wattbus missing --day DAY\" all of a day\n", len(all.Meters), len(all.Meters))
 				}
 				return nil
 			})
@@ -65,6 +74,7 @@ func newCompleteness(a *app) *cobra.Command {
 	}
 	l.flags(cmd, true)
 	cmd.Flags().StringVar(&by, "by", "", "concentrator, substation, feeder, transformer, age of what is missing, or deadline by which it came (default: by day)")
+	cmd.Flags().IntVar(&worst, "worst", 10, "with a table by day, how many of the meters that lack most are named, at most 100")
 	cmd.Flags().StringVar(&from, "from", "", "start of the span, RFC 3339 (default: the oldest interval)")
 	cmd.Flags().StringVar(&to, "to", "", "end of the span, RFC 3339 (default: now)")
 	return cmd

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 
 // expendable are the columns that go first, in this order, when a table is too wide: others of their table say much the same.
 var expendable = []string{"wakes_at", "stated", "cause", "numbers", "link", "power", "breaker", "code", "path", "class", "restored", "confidence", "sends",
-	"took_ms", "fuse_a", "phases", "lateral", "valid_from", "customer", "channel", "refused", "usage_point", "feeder", "transformer"}
+	"took_ms", "fuse_a", "phases", "lateral", "valid_from", "customer", "channel", "refused", "usage_point", "feeder", "transformer", "by"}
 
 const (
 	gap     = 2  // blanks between columns
@@ -27,13 +28,20 @@ type grid struct {
 	under   []string // what stands under each row instead of in a column, nil for nothing
 }
 
-// lengthy is the column that goes under the rows when a table is too wide: what stands in it is for reading, not for comparing.
-const lengthy = "evidence"
+// lengthy are the columns of which the first goes under the rows when a table is too wide: what stands in it is for reading, not for comparing.
+var lengthy = []string{"evidence", "result", "text", "why"}
+
+// nominal are columns whose numbers are names.
+var nominal = []string{"group", "sequence", "version", "channel", "code", "firmware", "subject", "command", "serial", "case", "value"}
 
 // text renders it.
 func (g *grid) text() string {
 	g.fit()
 	widths := g.widths()
+	right := make([]bool, len(g.names))
+	for i := range right {
+		right[i] = g.numeric(i)
+	}
 	var b strings.Builder
 	line := func(cells []string, head bool) {
 		for i, c := range cells {
@@ -44,13 +52,19 @@ func (g *grid) text() string {
 			if g.width > 0 {
 				text = strings.TrimRight(top.Fit(c, widths[i], false), " ")
 			}
-			pad := strings.Repeat(" ", max(0, widths[i]-top.Width(text))+gap)
+			blanks := strings.Repeat(" ", max(0, widths[i]-top.Width(text)))
 			if !head && g.colours && (g.names[i] == "state" || g.names[i] == "kind") {
 				text = top.Coloured(c, text)
 			}
+			switch {
+			case right[i]:
+				text = blanks + text
+			case i < len(cells)-1:
+				text += blanks
+			}
 			b.WriteString(text)
 			if i < len(cells)-1 {
-				b.WriteString(pad)
+				b.WriteString(strings.Repeat(" ", gap))
 			}
 		}
 		b.WriteByte('\n')
@@ -67,6 +81,24 @@ func (g *grid) text() string {
 		return strings.TrimRight(b.String(), " ") + "; -o wide\n"
 	}
 	return b.String()
+}
+
+// numeric reports whether a column holds quantities: they are told apart by their ends.
+func (g *grid) numeric(i int) bool {
+	if i == 0 || slices.Contains(nominal, g.names[i]) {
+		return false
+	}
+	found := false
+	for _, r := range g.rows {
+		if r[i] == "-" {
+			continue
+		}
+		if _, err := strconv.ParseFloat(strings.TrimSuffix(strings.ReplaceAll(r[i], ",", ""), "%"), 64); err != nil {
+			return false
+		}
+		found = true
+	}
+	return found
 }
 
 // widths are those of the columns as they are, cut to what fit allows.
@@ -131,7 +163,7 @@ func (g *grid) fit() {
 		return
 	}
 	g.shortTimes(false)
-	if i := slices.Index(g.names, lengthy); i > 0 && g.wide() {
+	if i := slices.IndexFunc(g.names, func(name string) bool { return slices.Contains(lengthy, name) }); i > 0 && g.wide() {
 		for _, r := range g.rows {
 			g.under = append(g.under, r[i])
 		}

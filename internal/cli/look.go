@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -48,20 +46,7 @@ func (l *look) show(ctx context.Context, f func(context.Context, *apiclient.Clie
 	if !l.watch {
 		return f(ctx, client)
 	}
-	_, tty := terminal(l.app.Out)
-	for {
-		if tty && l.output.format == "table" {
-			fmt.Fprint(l.app.Out, "\x1b[H\x1b[2J")
-		}
-		if err := f(ctx, client); err != nil && ctx.Err() == nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(2 * time.Second):
-		}
-	}
+	return l.again(ctx, client, f)
 }
 
 // showList writes what ask gets of the centre.

@@ -167,10 +167,10 @@ func showImport(a *app, o output, got api.RegistryImport) error {
 
 func newRegistryExport(a *app) *cobra.Command {
 	l := &look{app: a}
-	var known, to string
+	var known, file string
 	cmd := &cobra.Command{
 		Use:     "export",
-		Example: "  wattbus registry export --to grid.csv\n  wattbus registry export --known 2026-11-01T00:00:00Z",
+		Example: "  wattbus registry export --out grid.csv\n  wattbus registry export --known 2026-11-01T00:00:00Z",
 		Short:   "Export the registry as the CSV that an import reads",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -181,11 +181,11 @@ func newRegistryExport(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if to == "" {
+			if file == "" {
 				return client.ExportRegistry(cmd.Context(), a.Out, known)
 			}
 			// Whole or not at all: an export that is cut leaves the file that was there.
-			f, err := os.CreateTemp(dirOf(to), ".registry-*")
+			f, err := os.CreateTemp(dirOf(file), ".registry-*")
 			if err != nil {
 				return err
 			}
@@ -194,7 +194,7 @@ func newRegistryExport(a *app) *cobra.Command {
 			err = errors.Join(client.ExportRegistry(cmd.Context(), out, known), f.Chmod(0o644), f.Close())
 			bar.clear()
 			if err == nil {
-				err = os.Rename(f.Name(), to)
+				err = os.Rename(f.Name(), file)
 			}
 			if err != nil {
 				_ = os.Remove(f.Name())
@@ -204,7 +204,7 @@ func newRegistryExport(a *app) *cobra.Command {
 	}
 	l.server.flags(cmd.Flags())
 	cmd.Flags().StringVar(&known, "known", "", "as it was known at this time, RFC 3339 (default: now)")
-	cmd.Flags().StringVar(&to, "to", "", "file to write to (default: standard output)")
+	cmd.Flags().StringVar(&file, "out", "", "file to write (default: standard output)")
 	return cmd
 }
 

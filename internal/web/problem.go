@@ -16,16 +16,27 @@ import (
 // problemType is the media type of RFC 9457, section 3.
 const problemType = "application/problem+json"
 
-// problem makes a problem whose title is the status's text.
+// title is what a problem of a status is called where there is nothing more to say, as the other roles write it: "Bad request".
+func title(status int) string {
+	words := strings.Fields(http.StatusText(status))
+	for i, w := range words {
+		if i > 0 && strings.ToUpper(w) != w { // "URI" stays
+			words[i] = strings.ToLower(w)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// problem makes a problem that its status names.
 func problem(status int, detail string) *api.Problem {
-	return &api.Problem{Title: http.StatusText(status), Status: status, Detail: detail}
+	return &api.Problem{Title: title(status), Status: status, Detail: detail}
 }
 
 // writeProblem answers with p.
 func writeProblem(w http.ResponseWriter, p *api.Problem) {
 	text, err := json.Marshal(p)
 	if err != nil { // a Problem holds strings and numbers only
-		text = []byte(`{"title":"Internal Server Error","status":500}`)
+		text = []byte(`{"title":"Internal server error","status":500}`)
 	}
 	h := w.Header()
 	h.Set("Content-Type", problemType)
@@ -58,7 +69,7 @@ func (s *Server) asError(err error) error {
 			q.Status = http.StatusInternalServerError
 		}
 		if q.Title == "" {
-			q.Title = http.StatusText(q.Status)
+			q.Title = title(q.Status)
 		}
 		return statusProblem{&q}
 	}

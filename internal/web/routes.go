@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/wattbus/wattbus/internal/api"
 )
 
 // apiPath reports whether a path belongs to the API; everything else is the console's.
@@ -198,6 +196,6 @@ func (s *Server) recovered(w *recorder, r *http.Request, p any) {
 	s.log.Error("handler panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	if w.status == 0 {
 		w.Header().Del("Content-Encoding")
-		writeProblem(w, &api.Problem{Title: http.StatusText(500), Status: 500, Detail: "the request could not be carried out; the server's log says why"})
+		writeProblem(w, problem(http.StatusInternalServerError, "the request could not be carried out; the server's log says why"))
 	}
 }

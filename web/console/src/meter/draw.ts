@@ -62,6 +62,18 @@ export function gaps(slots: readonly Slot[]): { from: number; to: number }[] {
   return out;
 }
 
+/** What uPlot draws: starts in s, values, and those compared with. Steps go on to the next start, so the last one needs an end behind it. */
+export function lines(slots: readonly Slot[], earlier: readonly (number | null | undefined)[], size: number): [number[], (number | null)[], (number | null)[]] {
+  const scaled = (wh: number | null | undefined) => (wh === null || wh === undefined ? null : wh / size);
+  const last = slots.at(-1);
+  if (!last) return [[], [], []];
+  return [
+    [...slots.map((s) => s.start / 1000), last.end / 1000],
+    [...slots.map((s) => scaled(s.wh)), null],
+    [...slots.map((_, i) => scaled(earlier[i])), scaled(earlier[slots.length - 1])],
+  ];
+}
+
 export function draw(d: Drawing): uPlot {
   const { look, daily } = d;
   const range = (): [number, number] => {
@@ -200,7 +212,7 @@ export function draw(d: Drawing): uPlot {
       ],
     },
   };
-    const plot = new uPlot(opts, [[], [], []], d.box);
+  const plot = new uPlot(opts, [[], [], []], d.box);
   plot.over.addEventListener('click', () => {
     const { left } = plot.cursor;
     const i = left === undefined || left < 0 ? null : index(plot.posToVal(left, 'x'));
