@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -19,12 +20,14 @@ type compiler struct {
 	zone   *time.Location
 	slots  map[string]int8 // of fields that others refer to
 	seen   map[string]bool // those that stand before where it is
+	marks  map[string]int8 // of fields from which check sums are reckoned
+	passed map[string]bool // those that stand before where it is
 	errs   []error
 	fields int
 }
 
 func compile(f *file) (*Layout, error) {
-	c := &compiler{f: f, slots: map[string]int8{}, seen: map[string]bool{}, zone: time.UTC}
+	c := &compiler{f: f, slots: map[string]int8{}, seen: map[string]bool{}, marks: map[string]int8{}, passed: map[string]bool{}, zone: time.UTC}
 	zone, err := f.Check("")
 	if err != nil {
 		c.errs = append(c.errs, err)
@@ -35,7 +38,7 @@ func compile(f *file) (*Layout, error) {
 		c.bad("", "fields", "there are none")
 	}
 	c.refer(f.Fields)
-	ops, _ := c.list(f.Fields, 0)
+	ops, _ := c.list(f.Fields, 0, map[string]bool{})
 	if len(c.errs) > 0 {
 		return nil, fmt.Errorf("%w:\n%w", ErrDeclaration, errors.Join(c.errs...))
 	}
@@ -79,22 +82,28 @@ func (c *compiler) refer(fs []field) {
 	for i := range fs {
 		f := &fs[i]
 		for _, s := range []string{f.Repeat, f.Start, f.End, f.By} {
-			if _, err := strconv.Atoi(s); s == "" || err == nil {
-				continue
-			}
-			if _, known := c.slots[s]; !known {
-				if len(c.slots) >= maxSlots {
-					c.bad(f.Name, "repeat, start, end, by", "more than %d fields are named by others", maxSlots)
-					return
-				}
-				c.slots[s] = int8(len(c.slots))
+			if _, err := strconv.Atoi(s); err != nil {
+				c.number(f, s, c.slots, "repeat, start, end, by")
 			}
 		}
+		c.number(f, f.From, c.marks, "from")
 		c.refer(f.Fields)
 		for _, v := range f.Cases {
 			c.refer(v.Fields)
 		}
 	}
+}
+
+// number gives the field that f names with a key the next number.
+func (c *compiler) number(f *field, name string, in map[string]int8, key string) {
+	if _, known := in[name]; known || name == "" {
+		return
+	}
+	if len(in) >= maxSlots {
+		c.bad(f.Name, key, "more than %d fields are named by others", maxSlots)
+		return
+	}
+	in[name] = int8(len(in))
 }
 
 // slot finds the field that another names.
@@ -108,9 +117,9 @@ func (c *compiler) slot(name, key, of string) int8 {
 	return c.slots[of]
 }
 
-// list compiles fields that follow each other, and returns their length if it is fixed, else -1.
-func (c *compiler) list(fs []field, depth int) (ops []op, length int) {
-	names := map[string]bool{}
+// list compiles fields that follow each other, and returns their length if it is fixed, else -1. names are those that stand beside them in the
+// same object.
+func (c *compiler) list(fs []field, depth int, names map[string]bool) (ops []op, length int) {
 	at, total, fixed := 0, 0, true
 	for i := range fs {
 		f := &fs[i]
@@ -138,15 +147,17 @@ func (c *compiler) list(fs []field, depth int) (ops []op, length int) {
 			case gap > maxSize:
 				c.bad(f.Name, "offset", "%d, want at most %d", *f.Offset, maxSize)
 			case gap > 0:
-				ops = append(ops, op{kind: kindFiller, at: int32(at), size: int32(gap), slot: -1, more: &more{name: fmt.Sprintf("gap before %s", f.Name)}})
+				ops = append(ops, op{kind: kindFiller, at: int32(at), size: int32(gap), slot: -1, mark: -1, more: &more{name: fmt.Sprintf("gap before %s", f.Name)}})
 				at += gap
 			}
 		}
-		o := c.field(f, depth)
+		o := c.field(f, depth, names)
 		if o.at = int32(at); o.quick > quickSkip {
 			o.place()
 		}
-		c.sumRange(&o, f, ops, fixed)
+		if o.mark >= 0 {
+			c.passed[f.Name] = true
+		}
 		ops = append(ops, o)
 		if o.size >= 0 {
 			at += int(o.size)
@@ -167,11 +178,14 @@ func (c *compiler) list(fs []field, depth int) (ops []op, length int) {
 	return ops, total + at
 }
 
-func (c *compiler) field(f *field, depth int) op {
+func (c *compiler) field(f *field, depth int, names map[string]bool) op {
 	m := &more{name: f.Name, unit: f.Unit, scale: decimal{units: 1}, start: -1, end: -1, countSlot: -1, bySlot: -1, zone: c.zone}
-	o := op{slot: -1, num: 1, den: 1, more: m, little: c.little(f.Name, f.Order)}
+	o := op{slot: -1, mark: -1, num: 1, den: 1, more: m, little: c.little(f.Name, f.Order)}
 	if s, ok := c.slots[f.Name]; ok {
 		o.slot = s
+	}
+	if n, ok := c.marks[f.Name]; ok {
+		o.mark = n
 	}
 	var unit string
 	var err error
@@ -182,7 +196,7 @@ func (c *compiler) field(f *field, depth int) op {
 	case f.Repeat != "":
 		return c.repeat(f, o, depth)
 	case f.By != "" || len(f.Cases) > 0:
-		return c.variants(f, o, depth)
+		return c.variants(f, o, depth, names)
 	case len(f.Fields) > 0:
 		c.bad(f.Name, "fields", "want `repeat` beside it")
 	}
@@ -208,10 +222,18 @@ func (c *compiler) field(f *field, depth int) op {
 		if width != s.width {
 			c.bad(f.Name, "width", "%d, want %d for %s", width, s.width, f.Algorithm)
 		}
+		if m.sumFrom = -1; f.From != "" {
+			if m.sumFrom = c.marks[f.From]; !c.passed[f.From] {
+				c.bad(f.Name, "from", "%q is no field before it", f.From)
+			}
+		}
+	} else if f.From != "" {
+		c.bad(f.Name, "from", "is for type checksum")
 	}
 	c.width(f, &o, width)
 	if len(c.errs) == 0 {
 		c.scale(f, &o, unit)
+		c.pad(f, &o)
 		c.limits(f, &o)
 		c.bits(f, &o)
 		c.meansRight(f, &o)
@@ -362,17 +384,31 @@ func (c *compiler) limits(f *field, o *op) {
 	if m.unsigned = f.Unsigned; f.Unsigned && o.kind != kindPacked {
 		c.bad(f.Name, "unsigned", "is for type packed")
 	}
-	m.pad = ' '
-	if f.Pad != "" {
-		b, err := hex.DecodeString(strings.TrimPrefix(f.Pad, "0x"))
-		switch {
-		case len(f.Pad) == 1:
-			m.pad = f.Pad[0]
-		case err == nil && len(b) == 1 && strings.HasPrefix(f.Pad, "0x"):
-			m.pad = b[0]
-		default:
-			c.bad(f.Name, "pad", "%q, want a character, or an octet such as 0x00", f.Pad)
-		}
+}
+
+// pad reads what a text ends with, or digits begin with, where they are shorter than their field.
+func (c *compiler) pad(f *field, o *op) {
+	m := o.more
+	if m.pad = ' '; o.kind == kindDigits {
+		m.pad = '0'
+	}
+	if f.Pad == "" {
+		return
+	}
+	b, err := hex.DecodeString(strings.TrimPrefix(f.Pad, "0x"))
+	switch {
+	case len(f.Pad) == 1:
+		m.pad = f.Pad[0]
+	case err == nil && len(b) == 1 && strings.HasPrefix(f.Pad, "0x"):
+		m.pad = b[0]
+	default:
+		c.bad(f.Name, "pad", "%q, want a character, or an octet such as 0x00", f.Pad)
+	}
+	switch {
+	case o.kind != kindText && o.kind != kindDigits:
+		c.bad(f.Name, "pad", "is for types text and digits")
+	case o.kind == kindDigits && m.pad != ' ' && m.pad != '0':
+		c.bad(f.Name, "pad", "%q, want a space or 0 for digits", f.Pad)
 	}
 }
 
@@ -389,7 +425,7 @@ func (c *compiler) octets(f *field, o *op, key, s string) []byte {
 	}
 	switch {
 	case o.kind == kindText && len(s) <= width:
-		return append([]byte(s), slices.Repeat([]byte{' '}, width-len(s))...)
+		return append([]byte(s), slices.Repeat([]byte{o.more.pad}, width-len(s))...)
 	case o.kind == kindDigits && len(s) == width:
 		return []byte(s)
 	case o.kind.number() && o.kind != kindFloat || o.kind == kindBits:
@@ -422,6 +458,8 @@ func (c *compiler) bits(f *field, o *op) {
 			c.bad(f.Name, "bits", "bit %d, want 0 to %d, 0 the lowest", b.Bit, 8*int(o.width)-1)
 		case b.Name == "":
 			c.bad(f.Name, "bits", "bit %d has no name", b.Bit)
+		case b.Name == rawBits || slices.ContainsFunc(o.more.bits, func(x bitOp) bool { return x.name == b.Name }):
+			c.bad(f.Name, "bits", "bit %d: %q stands twice", b.Bit, b.Name)
 		}
 		x.bit, x.name, x.event = uint8(b.Bit), b.Name, b.Event
 		o.more.bits = append(o.more.bits, x)
@@ -457,23 +495,6 @@ func (c *compiler) meansRight(f *field, o *op) {
 	}
 }
 
-// sumRange finds where the octets of a check sum begin.
-func (c *compiler) sumRange(o *op, f *field, before []op, fixed bool) {
-	if o.kind != kindCheckSum {
-		return
-	}
-	if f.From == "" {
-		return // from the beginning of the message
-	}
-	for _, b := range before {
-		if b.more.name == f.From && fixed {
-			o.more.sumFrom = int(b.at)
-			return
-		}
-	}
-	c.bad(f.Name, "from", "%q is no field before it, at a fixed offset", f.From)
-}
-
 func (c *compiler) repeat(f *field, o op, depth int) op {
 	o.kind, o.size = kindRepeat, -1
 	m := o.more
@@ -497,7 +518,7 @@ func (c *compiler) repeat(f *field, o op, depth int) op {
 		c.bad(f.Name, "start", "and `end`: want one of them")
 	}
 	m.start, m.end, m.newest = c.slot(f.Name, "start", f.Start), c.slot(f.Name, "end", f.End), f.Newest
-	ops, length := c.list(f.Fields, depth+1)
+	ops, length := c.list(f.Fields, depth+1, map[string]bool{})
 	if len(ops) == 0 {
 		c.bad(f.Name, "fields", "there are none")
 	}
@@ -513,7 +534,8 @@ func (c *compiler) repeat(f *field, o op, depth int) op {
 	return o
 }
 
-func (c *compiler) variants(f *field, o op, depth int) op {
+// variants compiles cases, whose fields stand beside those around them.
+func (c *compiler) variants(f *field, o op, depth int, names map[string]bool) op {
 	o.kind, o.size = kindVariants, -1
 	if depth >= maxDepth {
 		c.bad(f.Name, "cases", "more than %d within each other", maxDepth)
@@ -523,12 +545,15 @@ func (c *compiler) variants(f *field, o op, depth int) op {
 	if f.By == "" || len(f.Cases) == 0 {
 		c.bad(f.Name, "cases", "want `by`, the field that selects, and cases")
 	}
+	before := maps.Clone(names)
 	for _, v := range f.Cases {
 		when, err := strconv.ParseUint(v.When, 0, 64)
 		if err != nil || slices.ContainsFunc(o.more.variants, func(x variantOp) bool { return x.when == when }) {
 			c.bad(f.Name, "when", "%q, want a whole number, each once", v.When)
 		}
-		ops, _ := c.list(v.Fields, depth+1)
+		here := maps.Clone(before)
+		ops, _ := c.list(v.Fields, depth+1, here)
+		maps.Copy(names, here)
 		o.more.variants = append(o.more.variants, variantOp{when, ops})
 	}
 	return o

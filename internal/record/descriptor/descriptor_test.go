@@ -144,6 +144,35 @@ func TestCheckSums(t *testing.T) {
 	}
 }
 
+// TestCheckSumFrom: a check sum begins at any field before it, also behind parts of variable length, within them, and in each repetition anew.
+func TestCheckSumFrom(t *testing.T) {
+	const n, sum = "{name: n, type: unsigned, width: 1}", "{name: s, type: checksum, algorithm: sum8, from: "
+	const list = "{name: r, repeat: n, fields: [{name: a, type: unsigned, width: 1}]}"
+	for _, tc := range []struct{ fields, hex string }{
+		{n + ", " + list + ", " + sum + "n}", "02 0304 09"},
+		{n + ", " + list + ", " + sum + "r}", "02 0304 07"},
+		{n + ", " + list + ", {name: b, type: unsigned, width: 1}, " + sum + "b}", "02 0304 05 05"},
+		{n + ", {name: r, repeat: n, fields: [{name: a, type: unsigned, width: 1}, {name: b, type: unsigned, width: 1}, " + sum + "b}]}", "02 030404 050606"},
+		{n + ", {name: r, repeat: n, fields: [{name: a, type: unsigned, width: 1}, " + sum + "n}]}", "02 0305 050F"},
+		{n + ", {name: v, by: n, cases: [{when: 2, fields: [{name: a, type: unsigned, width: 1}, {name: b, type: unsigned, width: 1}, " + sum + "b}]}]}", "02 0304 04"},
+	} {
+		l, b := layout(t, "  ["+tc.fields+"]\n"), unhex(t, tc.hex)
+		doc, err := l.Decode(b)
+		if err != nil {
+			t.Errorf("%s: %v", tc.fields, err)
+			continue
+		}
+		text, _ := json.Marshal(doc)
+		if again, err := l.Encode(text); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%s: %s became %x, %v", tc.fields, text, again, err)
+		}
+		b[len(b)-1]++
+		if err := l.Read(b, &cim.MeterReading{}); !errors.Is(err, format.ErrCheckSum) {
+			t.Errorf("%s: a wrong sum: %v", tc.fields, err)
+		}
+	}
+}
+
 func layout(t testing.TB, fields string) *Layout {
 	t.Helper()
 	l, err := Parse([]byte("name: t\nfields:\n" + fields))
@@ -170,6 +199,11 @@ func TestNumbers(t *testing.T) {
 		{"type: packed, width: 9", "12345678901234567D", "-12345678901234567"},
 		{"type: digits, width: 4", "30303432", "42"},
 		{"type: digits, width: 4", "2D303432", "-42"},
+		{"type: digits, width: 4, pad: ' '", "202D3432", "-42"},
+		{"type: digits, width: 4, pad: ' '", "20202030", "0"},
+		{"type: float, width: 4", "43666666", "230.4"},
+		{"type: float, width: 8", "406CCCCCCCCCCCCD", "230.4"},
+		{"type: text, width: 4, pad: '0x00', value: AB", "41420000", `"AB"`},
 		{"type: float, width: 4", "3FC00000", "1.5"},
 		{"type: float, width: 8, order: little", "000000000000F83F", "1.5"},
 		{"type: text, width: 4", "4142", ""},
@@ -333,6 +367,13 @@ func TestDeclarations(t *testing.T) {
 		{"name: x\nfields: [{name: r, repeat: n, fields: [{name: a, type: unsigned, width: 1}]}]", `field r: repeat: "n" is no number or time that stands before`},
 		{"name: x\nfields: [{name: r, repeat: 2, fields: [{name: a, type: unsigned, width: 1, unit: Wh, is: interval-import}]}]", "intervals need `step`"},
 		{"name: x\nfields: [{name: v, by: k, cases: [{when: x, fields: []}]}]", `when: "x"`},
+		{"name: x\nfields: [{name: k, type: unsigned, width: 1}, {name: v, by: k, cases: [{when: 1, fields: [{name: k, type: unsigned, width: 1}]}]}]", "field k: name: stands twice"},
+		{"name: x\nfields: [{name: k, type: unsigned, width: 1}, {name: v, by: k, cases: [{when: 1, fields: [{name: a, type: unsigned, width: 1}]}]}, {name: a, type: unsigned, width: 1}]", "field a: name: stands twice"},
+		{"name: x\nfields: [{name: a, type: bits, width: 1, bits: [{bit: 0, name: b}, {bit: 1, name: b}]}]", `bit 1: "b" stands twice`},
+		{"name: x\nfields: [{name: a, type: bits, width: 1, bits: [{bit: 0, name: raw}]}]", `bit 0: "raw" stands twice`},
+		{"name: x\nfields: [{name: a, type: digits, width: 2, pad: '-'}]", `field a: pad: "-", want a space or 0 for digits`},
+		{"name: x\nfields: [{name: a, type: bcd, width: 2, pad: ' '}]", "field a: pad: is for types text and digits"},
+		{"name: x\nfields: [{name: a, type: unsigned, width: 1, from: a}]", "field a: from: is for type checksum"},
 		{"name: x\norder: middle\nfields: [{name: a, type: unsigned, width: 1}]", `order: "middle"`},
 	} {
 		_, err := Parse([]byte(tc.yaml))

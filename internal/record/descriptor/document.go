@@ -105,10 +105,16 @@ func (d *decoder) run(ops []op, base int, out *Document) (end int, err error) {
 	return end, nil
 }
 
+// rawBits is the name, beside those of the bits, of the number that they are together.
+const rawBits = "raw"
+
 func (d *decoder) value(o *op, b []byte) any {
 	m := o.more
 	for _, none := range m.none {
 		if bytes.Equal(b, none) {
+			if o.slot >= 0 {
+				d.slots[o.slot] = 0
+			}
 			return nil
 		}
 	}
@@ -126,14 +132,14 @@ func (d *decoder) value(o *op, b []byte) any {
 		}
 		return time.Unix(int64(unix), 0).UTC().Format(time.RFC3339)
 	case kindFloat:
-		return o.float(b)
+		return o.shortest(b)
 	}
 	v, negative, _ := o.integer(b)
 	if o.slot >= 0 {
 		d.slots[o.slot] = v
 	}
 	if o.kind == kindBits {
-		doc := Document{{"raw", v}}
+		doc := Document{{rawBits, v}}
 		for _, x := range m.bits {
 			doc = append(doc, Member{x.name, v>>x.bit&1 != 0})
 		}
@@ -165,6 +171,7 @@ func (l *Layout) Encode(doc []byte) ([]byte, error) {
 type encoder struct {
 	b     []byte
 	slots [maxSlots]uint64
+	marks [maxSlots]int
 }
 
 func (e *encoder) bad(o *op, what string, args ...any) error {
@@ -189,6 +196,9 @@ func (e *encoder) fields(ops []op, doc map[string]any, known map[string]bool) er
 		o := &ops[i]
 		v, has := doc[o.more.name]
 		known[o.more.name] = true
+		if o.mark >= 0 {
+			e.marks[o.mark] = len(e.b)
+		}
 		switch o.kind {
 		case kindFiller:
 			if o.more.value != nil {
@@ -203,7 +213,11 @@ func (e *encoder) fields(ops []op, doc map[string]any, known map[string]bool) er
 			}
 			continue
 		case kindCheckSum:
-			e.b = appendWord(e.b, o.more.sum.of(e.b[o.more.sumFrom:]), int(o.size), o.little)
+			from := 0
+			if k := o.more.sumFrom; k >= 0 {
+				from = e.marks[k]
+			}
+			e.b = appendWord(e.b, o.more.sum.of(e.b[from:]), int(o.size), o.little)
 			continue
 		}
 		var err error
@@ -267,6 +281,9 @@ func (e *encoder) value(o *op, v any) error {
 			return e.bad(o, "null, and the layout names no value that stands for none")
 		}
 		e.b = append(e.b, m.none[0]...)
+		if o.slot >= 0 {
+			e.slots[o.slot] = 0
+		}
 		return nil
 	}
 	switch o.kind {
@@ -361,7 +378,7 @@ func (e *encoder) bits(o *op, v any) error {
 		return e.bad(o, "want an object of names of bits")
 	}
 	var n uint64
-	if raw, has := doc["raw"]; has {
+	if raw, has := doc[rawBits]; has {
 		x, err := strconv.ParseUint(fmt.Sprint(raw), 10, 64)
 		if err != nil {
 			return e.bad(o, "raw: %.40q is no number", fmt.Sprint(raw))
@@ -369,7 +386,7 @@ func (e *encoder) bits(o *op, v any) error {
 		n = x
 	}
 	for k, x := range doc {
-		found := k == "raw"
+		found := k == rawBits
 		for _, b := range o.more.bits {
 			if b.name != k {
 				continue

@@ -72,6 +72,7 @@ type op struct {
 	to     target
 	quick  quick // how a field that needs no look at more is read at once
 	slot   int8  // where its value is kept for repeats, variants and times of blocks; -1: nowhere
+	mark   int8  // where its offset is kept for check sums; -1: nowhere
 	left   uint8 // of a quick field: bits by which its window is shifted to the left, and then to the right
 	right  uint8
 	window int32 // of a quick field: offset of eight octets with the field in them, from where the part begins
@@ -103,7 +104,7 @@ const (
 // quickest finds out whether a field can be read without a look at what most do without.
 func (o *op) quickest() quick {
 	m := o.more
-	if o.size > 8 || o.slot >= 0 || len(m.none) > 0 || m.hasMin || m.hasMax {
+	if o.size > 8 || o.slot >= 0 || o.mark >= 0 || len(m.none) > 0 || m.hasMin || m.hasMax {
 		return quickNot
 	}
 	measured, kept := o.to.quantity() != "", o.num|o.den == 1 // as the centre keeps it
@@ -173,7 +174,7 @@ type more struct {
 	layout     []timePart
 	zone       *time.Location
 	sum        checkSum
-	sumFrom    int
+	sumFrom    int8 // mark of the field with which it begins; -1: the message's first octet
 	bits       []bitOp
 	breakers   map[uint64]cim.Breaker
 	fixed      int  // repetitions, where they are a number

@@ -2,8 +2,10 @@ package descriptor
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"math"
 	"math/big"
+	"strconv"
 	"strings"
 )
 
@@ -187,20 +189,19 @@ func (o *op) put(dst []byte, v uint64, negative bool) ([]byte, bool) {
 		}
 		return dst, true
 	case kindDigits:
-		n := w
+		sign, text := "", strconv.FormatUint(v, 10)
 		if negative {
-			n--
+			sign = "-"
 		}
-		if n < 1 || v >= pow10(n) {
+		switch before := w - len(sign) - len(text); {
+		case before < 0:
 			return dst, false
+		case o.more.pad == ' ':
+			text = strings.Repeat(" ", before) + sign + text
+		default:
+			text = sign + strings.Repeat("0", before) + text
 		}
-		if negative {
-			dst = append(dst, '-')
-		}
-		for i := n - 1; i >= 0; i-- {
-			dst = append(dst, byte('0'+v/pow10(i)%10))
-		}
-		return dst, true
+		return append(dst, text...), true
 	}
 	return dst, false
 }
@@ -211,6 +212,11 @@ func bcd(v uint64) (out uint64) {
 		v /= 10
 	}
 	return out
+}
+
+// shortest is the shortest number that is this one in the field.
+func (o *op) shortest(b []byte) json.Number {
+	return json.Number(strconv.FormatFloat(o.float(b), 'g', -1, 8*len(b)))
 }
 
 func (o *op) float(b []byte) float64 {

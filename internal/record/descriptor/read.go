@@ -46,8 +46,9 @@ type reader struct {
 	code      uint16
 	parameter uint32
 	slots     [maxSlots]uint64
-	blocks    [2]int // of the repetition under way, by channel: index into r.Blocks, plus 1
-	index     int    // of the interval in them
+	marks     [maxSlots]int // offsets
+	blocks    [2]int        // of the repetition under way, by channel: index into r.Blocks, plus 1
+	index     int           // of the interval in them
 }
 
 // run reads fields from base on and returns where they end.
@@ -116,6 +117,9 @@ func (s *reader) run(ops []op, base int) (int, error) {
 
 // other reads a field that is not quick, or a part of the message, and returns where it ends.
 func (s *reader) other(o *op, at, end int) (int, error) {
+	if o.mark >= 0 {
+		s.marks[o.mark] = at
+	}
 	switch o.kind {
 	case kindFiller:
 		return end, nil
@@ -132,6 +136,9 @@ func (s *reader) field(o *op, at int, b []byte) error {
 	m := o.more
 	for _, none := range m.none {
 		if bytes.Equal(b, none) {
+			if o.slot >= 0 { // in a repetition it may hold the value of the one before
+				s.slots[o.slot] = 0
+			}
 			return nil
 		}
 	}
@@ -149,7 +156,7 @@ func (s *reader) field(o *op, at int, b []byte) error {
 	case kindBytes:
 		return nil
 	case kindCheckSum:
-		return o.check(s.b, at, b)
+		return s.check(o, at, b)
 	case kindTime:
 		unix, bad := o.moment(b)
 		if bad >= 0 {
@@ -185,8 +192,12 @@ func (s *reader) field(o *op, at int, b []byte) error {
 	return s.set(o, at, v, negative)
 }
 
-func (o *op) check(message []byte, at int, b []byte) error {
-	want := o.more.sum.of(message[o.more.sumFrom:at])
+func (s *reader) check(o *op, at int, b []byte) error {
+	from := 0
+	if k := o.more.sumFrom; k >= 0 {
+		from = s.marks[k]
+	}
+	want := o.more.sum.of(s.b[from:at])
 	if got := word(b, o.little); got != want {
 		return format.At(o.more.name, at, format.ErrCheckSum, "0x%0*x, reckoned 0x%0*x", 2*len(b), got, 2*len(b), want)
 	}
