@@ -2,6 +2,7 @@ package eeb
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/wattbus/wattbus/internal/cim"
@@ -77,7 +78,7 @@ func (e *EEB) translate(u uplink) uplink {
 		return err
 	}
 	if err := messages(&m.MeterReading, now, add); err != nil {
-		return u.bad(record.Reason(err), err)
+		return u.bad(record.Reason(err), fmt.Errorf("as a message of the contract: %w", err)) // the offset is one in that
 	}
 	if len(parts) == 0 {
 		return u

@@ -22,20 +22,20 @@ func DecodeBatch(b []byte) (Batch, error) {
 		return Batch{}, err
 	}
 	if len(b) < BatchHeaderSize {
-		return Batch{}, fmt.Errorf("batch of %d bytes, want at least %d: %w", len(b), BatchHeaderSize, ErrLength)
+		return Batch{}, at("batch", len(b), ErrLength, "%d bytes, want at least %d", len(b), BatchHeaderSize)
 	}
 	m := Batch{Header: h, Count: u16(b[8:]), entries: b[BatchHeaderSize:]}
 	n, rest := 0, m.entries
 	for len(rest) > 0 {
 		_, _, tail, ok := cutEntry(rest)
 		if !ok {
-			return m, fmt.Errorf("batch: entry %d is cut off: %w", n+1, ErrLength)
+			return m, at(fmt.Sprintf("batch: entry %d", n+1), len(b)-len(rest), ErrLength, "it is cut off")
 		}
 		rest = tail
 		n++
 	}
 	if n != int(m.Count) {
-		return m, fmt.Errorf("batch: %d entries, announced %d: %w", n, m.Count, ErrLength)
+		return m, at("batch: count", 8, ErrLength, "%d, and there are %d entries", m.Count, n)
 	}
 	return m, nil
 }

@@ -69,10 +69,10 @@ func DecodeCommand(b []byte) (Command, error) {
 	}
 	m := Command{h, u64(b[8:]), Opcode(b[16]), Channel(b[17]), u32(b[20:]), u32(b[24:]), u32(b[28:])}
 	if m.Opcode < OpRead || m.Opcode > OpFirmwareDrop || m.Opcode == OpGroups {
-		return m, fmt.Errorf("command: opcode %d, want 1 to 7 or 9 to 11: %w", uint8(m.Opcode), ErrOpcode)
+		return m, at("command: opcode", 16, ErrOpcode, "%d, want 1 to 7 or 9 to 11", uint8(m.Opcode))
 	}
 	if m.Opcode == OpProfile && m.Channel > ChannelExport && m.Channel != ChannelAll {
-		return m, fmt.Errorf("command: channel %d, want 0, 1 or 255: %w", m.Channel, ErrValue)
+		return m, at("command: channel", 17, ErrValue, "%d, want 0, 1 or 255", m.Channel)
 	}
 	return m, nil
 }
@@ -106,7 +106,7 @@ func DecodeGroups(b []byte) (Groups, error) {
 	}
 	m := Groups{Header: h, ID: u64(b[8:]), Expiry: u32(b[16:]), Count: b[20]}
 	if m.Count > MaxGroups {
-		return m, fmt.Errorf("groups: count %d, want at most %d: %w", m.Count, MaxGroups, ErrValue)
+		return m, at("groups: count", 20, ErrValue, "%d, want at most %d", m.Count, MaxGroups)
 	}
 	for i := range m.Groups {
 		m.Groups[i] = u32(b[24+4*i:])

@@ -173,7 +173,7 @@ func DecodeFirmware(b []byte) (Firmware, error) {
 	}
 	m := Firmware{h, u64(b[8:]), u32(b[16:]), u32(b[20:]), u16(b[24:]), [ManifestSize]byte(b[28:]), [ed25519.SignatureSize]byte(b[28+ManifestSize:])}
 	if m.BlockSize < MinBlockSize || m.BlockSize > MaxBlockSize {
-		return m, fmt.Errorf("firmware: blocks of %d bytes, want %d to %d: %w", m.BlockSize, MinBlockSize, MaxBlockSize, ErrValue)
+		return m, at("firmware: block size", 24, ErrValue, "%d bytes, want %d to %d", m.BlockSize, MinBlockSize, MaxBlockSize)
 	}
 	return m, nil
 }
@@ -203,11 +203,11 @@ func DecodeBlock(b []byte) (Block, error) {
 		return Block{}, err
 	}
 	if len(b) < BlockHeaderSize || len(b)-BlockHeaderSize != int(u16(b[20:])) {
-		return Block{}, fmt.Errorf("block of %d bytes, want %d and those that it tells: %w", len(b), BlockHeaderSize, ErrLength)
+		return Block{}, at("block", min(len(b), BlockHeaderSize), ErrLength, "%d bytes, want %d and those that it tells at 20", len(b), BlockHeaderSize)
 	}
 	m := Block{h, ImageID(u64(b[8:])), u16(b[16:]), u16(b[18:]), b[BlockHeaderSize:]}
 	if m.BlockSize < MinBlockSize || m.BlockSize > MaxBlockSize || len(m.Data) == 0 || len(m.Data) > int(m.BlockSize) {
-		return m, fmt.Errorf("block: %d bytes of blocks of %d, want 1 to that, and %d to %d: %w", len(m.Data), m.BlockSize, MinBlockSize, MaxBlockSize, ErrValue)
+		return m, at("block: sizes", 18, ErrValue, "%d bytes of blocks of %d, want 1 to that, and %d to %d", len(m.Data), m.BlockSize, MinBlockSize, MaxBlockSize)
 	}
 	return m, nil
 }

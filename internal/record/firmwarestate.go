@@ -90,9 +90,9 @@ func DecodeFirmwareState(b []byte) (FirmwareState, error) {
 	}
 	switch {
 	case m.State > ImageFailed:
-		return m, fmt.Errorf("firmware state: state %d, want 0 to %d: %w", m.State, ImageFailed, ErrValue)
+		return m, at("firmware state: state", 20, ErrValue, "%d, want 0 to %d", m.State, ImageFailed)
 	case m.First > m.Blocks:
-		return m, fmt.Errorf("firmware state: first missing block %d of %d: %w", m.First, m.Blocks, ErrValue)
+		return m, at("firmware state: first missing block", 24, ErrValue, "%d of %d", m.First, m.Blocks)
 	}
 	return m, nil
 }

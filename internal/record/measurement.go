@@ -1,10 +1,6 @@
 package record
 
-import (
-	"fmt"
-
-	"github.com/wattbus/wattbus/internal/cim"
-)
+import "github.com/wattbus/wattbus/internal/cim"
 
 // MeasurementSize is the length of a measurement.
 const MeasurementSize = 36
@@ -36,11 +32,11 @@ func DecodeMeasurement(b []byte) (Measurement, error) {
 	m := Measurement{h, cim.Values(b[8]), cim.Breaker(b[9]), u16(b[10:]), u64(b[12:]), u64(b[20:]), int32(u32(b[28:])), u16(b[32:])}
 	switch {
 	case m.Has&^allValues != 0:
-		return m, fmt.Errorf("measurement: values 0x%02x, want bits of 0x%02x: %w", b[8], allValues, ErrValue)
+		return m, at("measurement: values", 8, ErrValue, "0x%02x, want bits of 0x%02x", b[8], allValues)
 	case m.Breaker > cim.BreakerReady:
-		return m, fmt.Errorf("measurement: breaker %d, want at most %d: %w", m.Breaker, cim.BreakerReady, ErrValue)
+		return m, at("measurement: breaker", 9, ErrValue, "%d, want at most %d", m.Breaker, cim.BreakerReady)
 	case m.Interval > 1440 || m.Interval > 0 && 1440%m.Interval != 0:
-		return m, fmt.Errorf("measurement: interval of %d minutes, want a divisor of a day: %w", m.Interval, ErrValue)
+		return m, at("measurement: interval", 10, ErrValue, "%d minutes, want a divisor of a day", m.Interval)
 	}
 	return m, m.Plausible()
 }
@@ -53,5 +49,5 @@ func (m Measurement) Append(dst []byte) []byte {
 
 // Plausible is like that of Reading.
 func (m Measurement) Plausible() error {
-	return Reading{Import: m.Import, Export: m.Export, Power: m.Power}.Plausible()
+	return plausible("measurement", 12, m.Import, m.Export, m.Power)
 }

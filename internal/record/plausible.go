@@ -13,13 +13,18 @@ func MaxEnergy(seconds uint32) uint64 { return MaxPower * uint64(seconds) / 3600
 
 // Plausible returns an error that wraps ErrValue and names the field, if one holds what no meter can measure.
 func (m Reading) Plausible() error {
+	return plausible("reading", 8, m.Import, m.Export, m.Power)
+}
+
+// plausible looks at values that stand one after the other in a message, from the offset on.
+func plausible(message string, offset int, imported, exported uint64, power int32) error {
 	switch {
-	case m.Import > MaxRegister:
-		return fmt.Errorf("reading: import register %d Wh, want at most %d: %w", m.Import, uint64(MaxRegister), ErrValue)
-	case m.Export > MaxRegister:
-		return fmt.Errorf("reading: export register %d Wh, want at most %d: %w", m.Export, uint64(MaxRegister), ErrValue)
-	case m.Power > MaxPower || m.Power < -MaxPower:
-		return fmt.Errorf("reading: active power %d W, want at most %d in either direction: %w", m.Power, MaxPower, ErrValue)
+	case imported > MaxRegister:
+		return at(message+": import register", offset, ErrValue, "%d Wh, want at most %d", imported, uint64(MaxRegister))
+	case exported > MaxRegister:
+		return at(message+": export register", offset+8, ErrValue, "%d Wh, want at most %d", exported, uint64(MaxRegister))
+	case power > MaxPower || power < -MaxPower:
+		return at(message+": active power", offset+16, ErrValue, "%d W, want at most %d in either direction", power, MaxPower)
 	}
 	return nil
 }
@@ -27,12 +32,12 @@ func (m Reading) Plausible() error {
 // Plausible is like that of Reading.
 func (m *Profile) Plausible() error {
 	if m.Register > MaxRegister && m.Register != NoRegister {
-		return fmt.Errorf("profile: register %d Wh, want at most %d: %w", m.Register, uint64(MaxRegister), ErrValue)
+		return at("profile: register", 16, ErrValue, "%d Wh, want at most %d", m.Register, uint64(MaxRegister))
 	}
 	most := MaxEnergy(uint32(m.Slot) * 60)
 	for i, v := range m.Values[:min(m.Count, ProfileValues)] {
 		if v != NoValue && uint64(v) > most {
-			return fmt.Errorf("profile: value %d of %d Wh, want at most %d in %d minutes: %w", i+1, v, most, m.Slot, ErrValue)
+			return at(fmt.Sprintf("profile: value %d", i+1), 32+4*i, ErrValue, "%d Wh, want at most %d in %d minutes", v, most, m.Slot)
 		}
 	}
 	return nil

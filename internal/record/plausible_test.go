@@ -24,8 +24,8 @@ func TestPlausible(t *testing.T) {
 		{Reading{Power: MaxPower + 1}, "active power"},
 		{profile(func(*Profile) {}), ""}, // what stands behind Count does not count
 		{profile(func(p *Profile) { p.Register = MaxRegister + 1 }), "register"},
-		{profile(func(p *Profile) { p.Values[0]++ }), "value 1 of 5000001 Wh"},
-		{profile(func(p *Profile) { p.Count = 3 }), "value 3 of"},
+		{profile(func(p *Profile) { p.Values[0]++ }), "value 1 at offset 32: 5000001 Wh"},
+		{profile(func(p *Profile) { p.Count = 3 }), "value 3 at offset 40: "},
 	} {
 		err := tc.m.Plausible()
 		if (err == nil) != (tc.want == "") || err != nil && (!errors.Is(err, ErrValue) || !strings.Contains(err.Error(), tc.want)) {

@@ -1,7 +1,5 @@
 package record
 
-import "fmt"
-
 // PowerSize is the length of a power message.
 const PowerSize = 16
 
@@ -31,7 +29,7 @@ func DecodePower(b []byte) (Power, error) {
 	}
 	m := Power{h, PowerKind(b[8]), u16(b[10:]), u32(b[12:])}
 	if m.Kind < PowerLost || m.Kind > BatteryLow {
-		return m, fmt.Errorf("power: kind %d, want 1 to 3: %w", m.Kind, ErrValue)
+		return m, at("power: kind", 8, ErrValue, "%d, want 1 to 3", m.Kind)
 	}
 	return m, nil
 }

@@ -1,7 +1,5 @@
 package record
 
-import "fmt"
-
 // ProfileSize is the length of a load profile part, ProfileValues how many intervals it has room for, and NoValue what
 // stands for an interval that the device does not hold.
 const (
@@ -50,15 +48,15 @@ func DecodeProfile(b []byte) (Profile, error) {
 func (m *Profile) check() error {
 	switch {
 	case m.Count == 0 || m.Count > ProfileValues:
-		return fmt.Errorf("profile: %d values here, want 1 to %d: %w", m.Count, ProfileValues, ErrValue)
+		return at("profile: values here", 26, ErrValue, "%d, want 1 to %d", m.Count, ProfileValues)
 	case m.Slot == 0 || m.Slot > 1440 || 1440%m.Slot != 0:
-		return fmt.Errorf("profile: slot of %d minutes, want a divisor of a day: %w", m.Slot, ErrValue)
+		return at("profile: slot", 24, ErrValue, "%d minutes, want a divisor of a day", m.Slot)
 	case m.Channel > ChannelExport:
-		return fmt.Errorf("profile: channel %d, want 0 or 1: %w", m.Channel, ErrValue)
+		return at("profile: channel", 27, ErrValue, "%d, want 0 or 1", m.Channel)
 	case m.Part == 0 || m.Part > m.Parts:
-		return fmt.Errorf("profile: part %d of %d: %w", m.Part, m.Parts, ErrValue)
+		return at("profile: part", 28, ErrValue, "%d of %d", m.Part, m.Parts)
 	case m.Time%(uint32(m.Slot)*60) != 0:
-		return fmt.Errorf("profile: time %d is not the start of a slot of %d minutes: %w", m.Time, m.Slot, ErrValue)
+		return at("profile: time", 4, ErrValue, "%d is not the start of a slot of %d minutes", m.Time, m.Slot)
 	}
 	return nil
 }

@@ -188,21 +188,26 @@ func (t Type) String() string {
 	return fmt.Sprintf("0x%02x", uint8(t))
 }
 
+// at tells what is wrong with a field, and where in the message it begins.
+func at(field string, offset int, reason error, what string, args ...any) error {
+	return fmt.Errorf("%s at offset %d: %s: %w", field, offset, fmt.Sprintf(what, args...), reason)
+}
+
 // Check returns the type of a plain message after checking version, type and length, without looking further.
 func Check(b []byte) (Type, error) {
 	if len(b) < HeaderSize {
-		return 0, fmt.Errorf("%d bytes, want a header of %d: %w", len(b), HeaderSize, ErrLength)
+		return 0, at("message", len(b), ErrLength, "%d bytes, want a header of %d", len(b), HeaderSize)
 	}
 	if b[0] != Version {
-		return 0, fmt.Errorf("version 0x%02x, want 0x%02x: %w", b[0], Version, ErrVersion)
+		return 0, at("version", 0, ErrVersion, "0x%02x, want 0x%02x", b[0], Version)
 	}
 	t := Type(b[1])
 	l := t.layout()
 	if l.event == "" {
-		return 0, fmt.Errorf("type 0x%02x: %w", b[1], ErrType)
+		return 0, at("type", 1, ErrType, "0x%02x", b[1])
 	}
 	if l.size != 0 && len(b) != l.size {
-		return 0, fmt.Errorf("%s of %d bytes, want %d: %w", l.event, len(b), l.size, ErrLength)
+		return 0, at(l.event, min(len(b), l.size), ErrLength, "%d bytes, want %d", len(b), l.size)
 	}
 	return t, nil
 }
@@ -219,7 +224,7 @@ func Validate(event string, b []byte) (Type, error) {
 		return 0, err
 	}
 	if t.Event() != event {
-		return 0, fmt.Errorf("type 0x%02x (%s) under event %q: %w", uint8(t), t, event, ErrEvent)
+		return 0, at("type", 1, ErrEvent, "0x%02x (%s) under event %q", uint8(t), t, event)
 	}
 	switch t {
 	case TypeProfile:
@@ -254,7 +259,7 @@ func expect(b []byte, want Type) (Header, error) {
 		return Header{}, err
 	}
 	if t != want {
-		return Header{}, fmt.Errorf("type 0x%02x (%s), want 0x%02x (%s): %w", uint8(t), t, uint8(want), want, ErrType)
+		return Header{}, at("type", 1, ErrType, "0x%02x (%s), want 0x%02x (%s)", uint8(t), t, uint8(want), want)
 	}
 	return DecodeHeader(b), nil
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -147,12 +149,15 @@ func TestFields(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
+	var changed []int // offset, for each case
 	set := func(i, at int, v byte) []byte {
 		b := unhex(t, annotated[i].hex)
 		b[at] = v
+		changed = append(changed, at)
 		return b
 	}
-	for _, tc := range []struct {
+	offset := regexp.MustCompile(`^[a-z].* at offset ([0-9]+): `)
+	for i, tc := range []struct {
 		event  string
 		b      []byte
 		reason string
@@ -199,6 +204,16 @@ func TestRefused(t *testing.T) {
 	} {
 		if _, err := Validate(tc.event, tc.b); err == nil != (tc.reason == "") || err != nil && Reason(err) != tc.reason {
 			t.Errorf("%s %x: %v, want reason %s", tc.event, tc.b, err, tc.reason)
+		} else if err != nil {
+			m := offset.FindStringSubmatch(err.Error())
+			if m == nil {
+				t.Errorf("%v: no field, no offset", err)
+				continue
+			}
+			// Fields have eight bytes at most. A length may be told where what should be there is not, or where something is that should not.
+			if n, _ := strconv.Atoi(m[1]); n > len(tc.b) || tc.reason != "length" && (n > changed[i] || n+8 <= changed[i]) && changed[i] != 20 {
+				t.Errorf("%d was changed: %v", changed[i], err)
+			}
 		}
 	}
 	if Reason(errors.New("x")) != "other" {

@@ -83,9 +83,9 @@ func DecodeResult(b []byte) (Result, error) {
 	m := Result{h, u64(b[8:]), Opcode(b[16]), Outcome(b[17]), Breaker(b[18]), u32(b[20:])}
 	switch {
 	case m.Outcome > Delivered:
-		return m, fmt.Errorf("result: outcome %d, want 0 to %d: %w", m.Outcome, Delivered, ErrValue)
+		return m, at("result: outcome", 17, ErrValue, "%d, want 0 to %d", m.Outcome, Delivered)
 	case m.Breaker > BreakerReady && m.Breaker != BreakerNone:
-		return m, fmt.Errorf("result: breaker %d, want 0, 1, 2 or 255: %w", m.Breaker, ErrValue)
+		return m, at("result: breaker", 18, ErrValue, "%d, want 0, 1, 2 or 255", m.Breaker)
 	}
 	return m, nil
 }

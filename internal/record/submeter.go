@@ -1,7 +1,6 @@
 package record
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/wattbus/wattbus/internal/cim"
@@ -37,11 +36,11 @@ func DecodeSubmeter(b []byte) (Submeter, error) {
 	m := Submeter{Header: h, Channel: b[8], Medium: cim.Medium(b[9]), Unit: cim.Unit(b[10]), Scale: int8(b[11]), Value: u64(b[12:])}
 	n := int(b[20])
 	if n > cim.MaxSubID {
-		return m, fmt.Errorf("submeter: id of %d characters, want at most %d: %w", n, cim.MaxSubID, ErrValue)
+		return m, at("submeter: id", 20, ErrValue, "%d characters, want at most %d", n, cim.MaxSubID)
 	}
 	for i, c := range b[24+n:] {
 		if c != 0 {
-			return m, fmt.Errorf("submeter: 0x%02x behind the id at %d, want 0: %w", c, 24+n+i, ErrValue)
+			return m, at("submeter: id", 24+n+i, ErrValue, "0x%02x behind it, want 0", c)
 		}
 	}
 	m.ID = string(b[24 : 24+n])
@@ -62,19 +61,19 @@ func (m Submeter) Append(dst []byte) ([]byte, error) {
 func (m Submeter) check() error {
 	switch {
 	case m.ID == "" && m.Channel == 0:
-		return fmt.Errorf("submeter: neither an id nor a channel: %w", ErrValue)
+		return at("submeter: channel", 8, ErrValue, "0, and no id either")
 	case m.Unit < cim.UnitWh || m.Unit > cim.UnitCubicMetre:
-		return fmt.Errorf("submeter: unit %d, want 1 (Wh), 2 (J) or 3 (m3): %w", m.Unit, ErrValue)
+		return at("submeter: unit", 10, ErrValue, "%d, want 1 (Wh), 2 (J) or 3 (m3)", m.Unit)
 	case m.Scale > maxSubScale || m.Scale < -maxSubScale:
-		return fmt.Errorf("submeter: scale %d, want -%d to %d: %w", m.Scale, maxSubScale, maxSubScale, ErrValue)
+		return at("submeter: scale", 11, ErrValue, "%d, want -%d to %d", m.Scale, maxSubScale, maxSubScale)
 	case m.Value > MaxSubValue:
-		return fmt.Errorf("submeter: value %d, want at most %d: %w", m.Value, uint64(MaxSubValue), ErrValue)
+		return at("submeter: value", 12, ErrValue, "%d, want at most %d", m.Value, uint64(MaxSubValue))
 	case m.Time == 0 || m.Time == math.MaxUint32:
-		return fmt.Errorf("submeter: time %d, want that of the value: %w", m.Time, ErrValue)
+		return at("submeter: time", 4, ErrValue, "%d, want that of the value", m.Time)
 	}
 	if m.ID != "" {
 		if err := cim.CheckSubID(m.ID); err != nil {
-			return fmt.Errorf("submeter: %w: %w", err, ErrValue)
+			return at("submeter: id", 24, ErrValue, "%v", err)
 		}
 	}
 	return nil
