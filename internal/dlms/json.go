@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -165,12 +166,13 @@ func (v *Value) integer(text string) error {
 type notificationJSON struct {
 	InvokeID uint32 `json:"invokeId"`
 	DateTime string `json:"dateTime,omitempty"` // 12 octets in hexadecimal digits
+	TimeTag  bool   `json:"dateTimeTag,omitempty"`
 	Body     Value  `json:"body"`
 }
 
 // MarshalJSON gives the invoke id, the date-time in hexadecimal digits, and the body.
 func (n Notification) MarshalJSON() ([]byte, error) {
-	return json.Marshal(notificationJSON{n.InvokeID, strings.ToUpper(hex.EncodeToString(n.DateTime)), n.Body})
+	return json.Marshal(notificationJSON{n.InvokeID, strings.ToUpper(hex.EncodeToString(n.DateTime)), n.TimeTag, n.Body})
 }
 
 // UnmarshalJSON reads what MarshalJSON gives.
@@ -183,7 +185,10 @@ func (n *Notification) UnmarshalJSON(b []byte) error {
 	if err != nil || len(t) != 0 && len(t) != dateTimeSize {
 		return fmt.Errorf("dateTime: %.40q, want 12 octets in hexadecimal digits", x.DateTime)
 	}
-	*n = Notification{InvokeID: x.InvokeID, Body: x.Body}
+	if x.TimeTag && len(t) == 0 {
+		return errors.New("dateTimeTag: there is no dateTime")
+	}
+	*n = Notification{InvokeID: x.InvokeID, TimeTag: x.TimeTag, Body: x.Body}
 	if len(t) > 0 {
 		n.DateTime = t
 	}

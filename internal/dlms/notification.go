@@ -11,6 +11,7 @@ import (
 type Notification struct {
 	InvokeID uint32 // long invoke id and priority
 	DateTime []byte // 12 octets, when the meter sent it; nil where it does not tell
+	TimeTag  bool   // the date-time is sent as a Data, with its tag in front of the length, as some meters do
 	Body     Value
 }
 
@@ -29,8 +30,7 @@ func (n *Notification) Decode(b []byte) error {
 	if id := d.take("long invoke id", 4); id != nil {
 		n.InvokeID = binary.BigEndian.Uint32(id)
 	}
-	// Some meters send the time as a Data, with its tag in front of the length.
-	if len(d.b) > 13 && d.b[0] == byte(OctetString) && d.b[1] == dateTimeSize {
+	if n.TimeTag = len(d.b) > 13 && d.b[0] == byte(OctetString) && d.b[1] == dateTimeSize; n.TimeTag {
 		d.take("date-time", 1)
 	}
 	at = d.at
@@ -50,6 +50,9 @@ func (n *Notification) Decode(b []byte) error {
 // Append encodes the notification, without a wrapper.
 func (n *Notification) Append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(append(b, tagDataNotification), n.InvokeID)
+	if n.TimeTag && len(n.DateTime) > 0 {
+		b = append(b, byte(OctetString))
+	}
 	b = append(appendLength(b, len(n.DateTime)), n.DateTime...)
 	return n.Body.Append(b)
 }

@@ -2,6 +2,7 @@ package dlms
 
 import (
 	"math"
+	"slices"
 
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/format"
@@ -21,6 +22,7 @@ type reader struct {
 	columns map[OBIS][]Object
 	periods map[OBIS]uint32 // seconds
 	found   []found
+	clock   *Value // a date-time without a name in front of all that has one
 	m       cim.Measurement
 	power   [2]int64
 	rates   [2]uint64
@@ -49,6 +51,9 @@ func (n *Notification) Read(r *cim.MeterReading, l *Layout) error {
 	if len(p.found) == 0 {
 		return format.At("body", n.Body.at, format.ErrMissing, "%s of %d: nothing in it says what the values are, and no declaration has a list of as many",
 			n.Body.Tag, len(n.Body.Items))
+	}
+	if p.clock != nil {
+		p.found = slices.Insert(p.found, 0, found{Object{Name: clockName, Attribute: 2}, p.clock})
 	}
 	if n.DateTime != nil {
 		if err := p.time("date-time", n.DateTime, n.Body.at-dateTimeSize); err != nil {
@@ -155,8 +160,8 @@ func (p *reader) named(v *Value) {
 			p.found = append(p.found, found{o, value})
 			continue
 		}
-		if it.Tag == OctetString && len(it.Bytes) == dateTimeSize && len(p.found) == 0 {
-			p.found = append(p.found, found{Object{Name: clockName, Attribute: 2}, it})
+		if it.Tag == OctetString && len(it.Bytes) == dateTimeSize && len(p.found) == 0 && p.clock == nil {
+			p.clock = it
 		}
 		p.named(it)
 	}

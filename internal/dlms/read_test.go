@@ -46,6 +46,9 @@ func read(t *testing.T, l *Layout, message string) (cim.MeterReading, error) {
 	if a, b := n.Append(nil), again.Append(nil); string(a) != string(b) {
 		t.Errorf("by JSON %X, want %X", b, a)
 	}
+	if b := unhex(t, message); b[0] == tagDataNotification && string(n.Append(nil)) != string(b) {
+		t.Errorf("written %X, want %X", n.Append(nil), b)
+	}
 	return r, n.Read(&r, l)
 }
 
@@ -197,6 +200,7 @@ func TestRefused(t *testing.T) {
 		{"0F 000000", "long invoke id", format.ErrLength},
 		{"0F 00000001 05 0000000000 00", "date-time at offset 5: 5 octets", format.ErrLength},
 		{"0F 00000001 00", "data at offset 6", format.ErrLength},
+		{"0F 00000001 00 0202 090C " + noon + " 06 00000001", "structure of 2: nothing in it says what the values are", format.ErrMissing}, // a clock alone says nothing of others
 		{"0F 00000001 00 07", "0x07 is no type", format.ErrSyntax},
 		{"0F 00000001 00 00 00", "1 octets behind the body", format.ErrLength},
 		{"0F 00000001 00 01 84 7FFFFFFF 00", "2147483647 items", format.ErrLength},
