@@ -228,7 +228,7 @@ func (l *Local) detach(lost bool, why cause) bool {
 	if clean { // before the will, which it shall not get itself
 		s.end(b)
 	}
-	if lost && will != nil {
+	if lost && will != nil && !b.reserved(will.Topic) {
 		if err := l.publish(&Inbound{Topic: will.Topic, Payload: will.Payload, QoS: will.QoS, Retain: will.Retain, Will: true}, nil); err != nil {
 			b.log.Warn("will of a local session not published", slog.String("client_id", s.id), slog.Any("error", err))
 		}

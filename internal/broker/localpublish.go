@@ -71,12 +71,12 @@ func (l *Local) Publish(m *LocalMessage, done func()) error {
 	}
 	s.mu.Unlock()
 	in := Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Dup: m.Dup, packetID: m.PacketID, handlersOnly: handlersOnly}
-	if m.Topic[0] == '$' {
-		l.b.drop(dropReserved, 1)
-	} else if a := l.opt.Access; a != nil && !a.Publish(m.Topic) {
+	switch a := l.opt.Access; {
+	case l.b.reserved(m.Topic): // acknowledged all the same
+	case a != nil && !a.Publish(m.Topic):
 		l.b.drop(dropDenied, 1)
 		return fmt.Errorf("broker: publish to %.64q: %w", m.Topic, ErrDenied)
-	} else {
+	default:
 		return l.publish(&in, done)
 	}
 	if done != nil {

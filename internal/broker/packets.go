@@ -123,8 +123,7 @@ func (c *conn) publish(w *work, flags byte, body []byte) error {
 		in.own() // a list may remember what it was asked
 	}
 	switch {
-	case in.Topic[0] == '$': // MQTT 3.1.1, 4.7.2: clients do not exchange messages there
-		c.b.drop(dropReserved, 1)
+	case c.b.reserved(in.Topic):
 		in.reason = mqtt.ReasonTopicNameInvalid
 	case c.access != nil && !c.access.Publish(in.Topic): // [MQTT-3.3.5-2]
 		c.b.drop(dropDenied, 1)
@@ -148,6 +147,16 @@ func (c *conn) publish(w *work, flags byte, body []byte) error {
 	}
 	c.acknowledge(w, in)
 	return nil
+}
+
+// reserved reports whether a client's message, or its will, is to a topic where clients do not exchange messages
+// (MQTT 3.1.1, 4.7.2), and counts it then.
+func (b *Broker) reserved(topic string) bool {
+	if topic[0] != '$' {
+		return false
+	}
+	b.drop(dropReserved, 1)
+	return true
 }
 
 // publishV5 reads what only MQTT 5 has.

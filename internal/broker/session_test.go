@@ -280,6 +280,30 @@ func TestWill(t *testing.T) {
 	}
 }
 
+// TestReservedWill: a will reaches topics that begin with $ no more than what its client publishes, whoever waits there and
+// whoever comes later.
+func TestReservedWill(t *testing.T) {
+	s := start(t, Options{SysInterval: time.Hour, Version: "true"})
+	watch := s.clean(t, "watch")
+	watch.subscribe(1, "$SYS/broker/version", "$x")
+	watch.want(retainedPub(0, 0, "$SYS/broker/version", "true"))
+	for i, topic := range []string{"$SYS/broker/version", "$x"} {
+		p, _ := s.connect(t, mqtt.Connect{ClientID: "liar", Clean: true, Will: &mqtt.Will{Topic: topic, Payload: []byte("lie"), QoS: 1, Retain: true}})
+		_ = p.nc.Close()
+		l := openLocal(t, s.Broker, LocalOptions{ClientID: "sensor", Clean: true})
+		if err := l.SetWill(&mqtt.Will{Topic: topic, Payload: []byte("lie"), QoS: 1, Retain: true}); err != nil {
+			t.Fatal(err)
+		}
+		l.Close(true)
+		eventually(t, "counted", func() bool { return s.Stats().Dropped["reserved_topic"] == uint64(2*(i+1)) })
+	}
+	watch.quiet()
+	late := s.clean(t, "late")
+	late.subscribe(1, "$SYS/broker/version", "$x")
+	late.want(retainedPub(0, 0, "$SYS/broker/version", "true"))
+	late.quiet()
+}
+
 // TestBridgeClient: a bridge gets nothing it sent itself, and RETAIN as published.
 func TestBridgeClient(t *testing.T) {
 	s := start(t, Options{})

@@ -106,6 +106,10 @@ func (b *Broker) sendLater(s *session, p *will) {
 }
 
 func (b *Broker) publishWill(s *session, p *will) {
+	defer b.noWill(p)
+	if b.reserved(p.topic) {
+		return
+	}
 	w := b.getWork()
 	defer b.putWork(w)
 	w.in = Inbound{
@@ -120,7 +124,6 @@ func (b *Broker) publishWill(s *session, p *will) {
 			b.log.Error("fault in a handler of a will", slog.Any("panic", r), slog.String("client_id", s.id))
 		}
 	}()
-	defer b.noWill(p)
 	defer b.settle(w)
 	b.dispatch(w, s)
 }
