@@ -48,6 +48,10 @@
 //     nothing for StallTimeout meanwhile loses its connection; one that is
 //     persistent keeps its queue. QoS 0 is not queued beyond the bound but dropped
 //     and counted.
+//   - To a new subscription: what is retained, in addition to what waits already, as long as
+//     a session has no more than MaxSessionQueueBytes and MaxRetainedBytes together, and all of
+//     them four times MaxQueueBytes. Beyond, it is dropped and counted (retained_full), and so is
+//     what the broker tells of itself beyond MaxSessionQueueBytes (qos0_full).
 //   - A session that is not connected: QoS 0 is not kept; QoS 1 and 2 up to
 //     MaxSessionQueueBytes, and up to half of MaxQueueBytes for all of them. Beyond,
 //     the newest message is dropped and counted (offline_session_full,

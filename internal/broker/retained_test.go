@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,5 +107,54 @@ func TestRetainedBooks(t *testing.T) {
 	}
 	if count, bytes := r.size(); count != 0 || bytes != 0 {
 		t.Errorf("%d messages and %d bytes left of nothing", count, bytes)
+	}
+}
+
+// TestRetainedBeyondTheQueue: who subscribes gets all that is retained [MQTT-3.3.1-9], also where that is more than
+// may wait for a session of what is published; asking again and again for what it does not take it gets no more.
+func TestRetainedBeyondTheQueue(t *testing.T) {
+	const topics = 2000 // of some 300 bytes each
+	s := start(t, Options{MaxSessionQueueBytes: 64 << 10, MaxRetainedBytes: 2 << 20})
+	for i := range topics {
+		if _, err := s.Publish(fmt.Sprintf("a/%04d", i), make([]byte, 200), 1, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := s.clean(t, "p")
+	p.subscribe(0, "a/#")
+	for seen := map[string]bool{}; len(seen) < topics; {
+		m, ok := p.read().(mqtt.Publish)
+		if !ok || !m.Retain || seen[m.Topic] {
+			t.Fatalf("%+v after %d", m, len(seen))
+		}
+		seen[m.Topic] = true
+	}
+	p.quiet()
+	if st := s.Stats(); st.Dropped["retained_full"] != 0 || st.QueuedBytes != 0 {
+		t.Errorf("%+v", st)
+	}
+	greedy := s.clean(t, "greedy")
+	got := greedy.retainedOf(slices.Repeat([]mqtt.Subscription{{Filter: "a/#"}}, 50))
+	if lost := int(s.Stats().Dropped["retained_full"]); lost+got != 50*topics || got < topics || got > 5*topics {
+		t.Errorf("%d of %d at once, %d lost", got, 50*topics, lost)
+	}
+}
+
+// retainedOf counts what comes at once of a SUBSCRIBE.
+func (p *peer) retainedOf(subs []mqtt.Subscription) (got int) {
+	p.tb.Helper()
+	p.subscribe(1, "end")
+	p.send(mqtt.Subscribe{PacketID: 1, Subscriptions: subs}, pub(1, 1, "end", ""))
+	for {
+		switch m := p.read().(type) {
+		case mqtt.Suback, mqtt.Puback:
+		case mqtt.Publish:
+			if m.Topic == "end" {
+				return got
+			}
+			got++
+		default:
+			p.tb.Fatalf("%+v", m)
+		}
 	}
 }

@@ -302,7 +302,8 @@ func (s *session) noteSub(u *sub, gone bool) {
 
 // sendRetained queues the retained messages of a subscription [MQTT-3.3.1-6] of MQTT
 // 3.1.1, [MQTT-3.3.1-9], also of one that was there before [MQTT-3.8.4-3]. s.mu is held
-// over all of it, so that a newer message cannot come first.
+// over all of it, so that a newer message cannot come first. All that is retained fits beside
+// what waits already, once: it is bounded itself, and its messages are in memory anyway.
 func (b *Broker) sendRetained(c *conn, want mqtt.Subscription, id uint32) {
 	sys := b.sysNow(want.Filter) // takes locks that come before s.mu
 	s := c.s
@@ -311,16 +312,22 @@ func (b *Broker) sendRetained(c *conn, want mqtt.Subscription, id uint32) {
 	if s.conn != c { // it has gone while the subscription was being stored
 		return
 	}
+	most := b.opt.MaxSessionQueueBytes
 	for _, m := range sys {
+		if s.bytes+m.size() > most {
+			b.drop(dropQoS0Full, 1)
+			continue
+		}
 		s.push(item{m: m, id: id, flags: itemRetain})
 		b.enqueued(m.size())
 	}
+	most += b.opt.MaxRetainedBytes
 	b.retained.match(want.Filter, func(m *message, qos byte) {
 		n := m.size()
 		switch {
 		case m.expired(b):
 			return
-		case s.bytes+n > b.opt.MaxSessionQueueBytes:
+		case s.bytes+n > most || b.queued.Load()+n > overshoot*b.opt.MaxQueueBytes:
 			b.drop(dropRetained, 1)
 			return
 		}

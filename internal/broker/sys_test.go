@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -118,5 +119,15 @@ func TestCounters(t *testing.T) {
 		if !found["wattbus_broker_"+name] {
 			t.Errorf("no metric %s", name)
 		}
+	}
+}
+
+// TestSysIsBounded: what the broker tells of itself does not pile up for a client that asks for it again and again.
+func TestSysIsBounded(t *testing.T) {
+	s := start(t, Options{SysInterval: time.Hour, MaxSessionQueueBytes: 64 << 10})
+	p := s.clean(t, "p")
+	got := p.retainedOf(slices.Repeat([]mqtt.Subscription{{Filter: "$SYS/#"}}, 1000))
+	if lost := int(s.Stats().Dropped["qos0_full"]); got+lost != 1000*len(sysValues) || got < len(sysValues) || got > 10*len(sysValues)+1000 {
+		t.Errorf("%d of %d at once, %d lost", got, 1000*len(sysValues), lost)
 	}
 }
