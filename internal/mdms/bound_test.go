@@ -28,7 +28,7 @@ func TestRemovalDay(t *testing.T) {
 		t.Fatalf("complete to slot %d: %v", (s.complete-start)/1800, want)
 	}
 	for _, now := range []uint32{b.now + 60, start + 86400 + 5, start + 2*86400 + 5} {
-		b.restart(func(s *series) uint32 { return s.complete })
+		b.restart((*series).kept)
 		s = b.series[0]
 		b.l.bound(s, start, start+slots*1800)
 		b.now = now

@@ -232,7 +232,7 @@ func (l *ledger) count(t *tally, q cim.Quality, by int64) {
 	}
 }
 
-// advance moves complete over everything that is stored or given up, on the day of a removal up to that: the day is behind it only
+// advance moves complete over everything that is there or given up, on the day of a removal up to that: the day is behind it only
 // when its block is made.
 func (s *series) advance() {
 	day := s.base()
@@ -264,6 +264,20 @@ func (s *series) advance() {
 		day++
 		s.whole >>= 1
 	}
+}
+
+// kept is complete as the store keeps it: what lies before its day is taken to be in blocks when the books are opened again, so it is
+// never behind a day that is whole but not sealed. That is each day of a meter whose clock is ahead, until it is over for the centre.
+func (s *series) kept() uint32 {
+	for _, r := range s.rows {
+		if r.day >= s.base() {
+			break
+		}
+		if !r.block {
+			return max(r.day.Start(), s.from)
+		}
+	}
+	return s.complete
 }
 
 // row returns the row of a day, out of the store if it is sealed.

@@ -67,9 +67,12 @@ func (d *device) each(f func(*series)) {
 
 // complete is the watermark that the store keeps.
 func (d *device) complete() uint32 {
-	c := d.imp.complete
-	if d.exp != nil && (d.imp.from == 0 || d.exp.complete < c) { // some meters measure what is fed in alone
-		c = d.exp.complete
+	c := d.imp.kept()
+	if d.exp == nil {
+		return c
+	}
+	if e := d.exp.kept(); d.imp.from == 0 || e < c { // some meters measure what is fed in alone
+		c = e
 	}
 	return c
 }

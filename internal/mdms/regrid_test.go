@@ -213,7 +213,7 @@ func regridRound(t *testing.T, rnd *rand.Rand) {
 			b.commit()
 		case 1:
 			b.commit()
-			b.restart(func(s *series) uint32 { return max(s.from, s.complete-min(s.complete, rnd.Uint32N(2)*40000)) })
+			b.restart(func(s *series) uint32 { return max(s.from, s.kept()-min(s.kept(), rnd.Uint32N(2)*40000)) })
 		case 2:
 			for _, s := range b.series {
 				from, to, n := s.gap(now/3600*3600, 86400)
@@ -307,7 +307,7 @@ func TestRegistersOfAPartialDay(t *testing.T) {
 	b.l.giveUp(s, cim.DayOf(b.now))
 	b.commit()
 	check("the gap given up")
-	b.restart(func(s *series) uint32 { return s.complete })
+	b.restart((*series).kept)
 	s = b.series[0]
 	check("after a restart")
 }

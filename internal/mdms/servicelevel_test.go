@@ -52,7 +52,7 @@ func TestFirstArrivalsAreCounted(t *testing.T) {
 			}
 			b.commit()
 			if rnd.IntN(25) == 0 {
-				b.restart(func(s *series) uint32 { return s.complete })
+				b.restart((*series).kept)
 			}
 		}
 		reading := func(i int) {
@@ -134,7 +134,7 @@ func TestArrivalsFollowWhatIsExpected(t *testing.T) {
 	check("all", 9, 9)
 	b.l.bound(s, t0+4*1800, 0)
 	check("those of the first hours are not expected", 7, 9)
-	b.restart(func(s *series) uint32 { return s.complete })
+	b.restart((*series).kept)
 	s = b.series[0]
 	s.begin = t0 + 4*1800
 	b.l.bound(s, s.begin, t0+18*1800)
