@@ -39,6 +39,7 @@ type series struct {
 	lost     []lostDay // given up, by day
 	closed   cim.Day   // whole days without a value are judged up to here
 	guessed  bool      // the length is: the meter has not registered
+	dials    uint8     // digits of kWh of its registers, 0: not known
 }
 
 // lostDay counts what is missing for good.
@@ -339,7 +340,9 @@ func (l *ledger) reading(s *series, t uint32, register uint64, now uint32) (alig
 			return true, err
 		}
 		if i, ok := r.cellEnding(t); ok { // else it lies in a longer interval
-			l.boundary(r, i, register, cim.Raw, true)
+			if err := l.told(r, i, register, cim.Raw, true); err != nil {
+				return true, err
+			}
 		}
 	}
 	if t%dayLength == 0 {
@@ -354,6 +357,16 @@ func (l *ledger) reading(s *series, t uint32, register uint64, now uint32) (alig
 
 func window(t, now uint32) bool {
 	return uint64(t) <= uint64(now)+futureLimit && uint64(t)+pastLimit >= uint64(now)
+}
+
+// told enters a register that the meter told at a boundary, as boundary does, and puts right what was reckoned over a roll-over before.
+func (l *ledger) told(r *dayRow, i int, register uint64, q cim.Quality, wins bool) error {
+	had, known := r.register(i)
+	l.boundary(r, i, register, q, wins)
+	if !known || !rolled(had, register) {
+		return nil
+	}
+	return l.unroll(r, i, had)
 }
 
 // boundary enters a register at a boundary, and the values that it makes known. A reading that differs from an earlier one
@@ -381,17 +394,6 @@ func (l *ledger) boundary(r *dayRow, i int, register uint64, q cim.Quality, wins
 			l.value(r, n, wh, q, differs)
 		}
 	}
-}
-
-// rolled reports whether a register is one that was added up from the start of a load profile's part, in which the meter's own began
-// again at 0: it is then higher by what the meter's dials hold, from one digit of kWh on.
-func rolled(reckoned, told uint64) bool {
-	for span := uint64(10_000); span <= 1e15; span *= 10 {
-		if reckoned == told+span {
-			return true
-		}
-	}
-	return false
 }
 
 // value enters the value of the slot of cell i.
@@ -443,7 +445,7 @@ func (l *ledger) profile(s *series, p *record.Profile, now uint32) (filled int, 
 			return 0, err
 		}
 	}
-	piece := pieces{}
+	piece, rolls := pieces{}, dialModulus(s.dials)
 	for k, v := range p.Values[:p.Count] {
 		start := p.Time + uint32(k)*step
 		if !window(start+step, now) || start+step < step {
@@ -467,11 +469,15 @@ func (l *ledger) profile(s *series, p *record.Profile, now uint32) (filled int, 
 			known = false
 			continue
 		}
-		register += uint64(v)
+		if register += uint64(v); p.Register < rolls && register >= rolls { // else the registry is wrong
+			register -= rolls
+		}
 		if !ok || !known {
 			continue
 		}
-		l.boundary(r, i, register, cim.Recovered, false)
+		if register, err = l.reckoned(r, i, register); err != nil {
+			return 0, err
+		}
 		if i == r.slots() {
 			if r = s.find(r.day + 1); r == nil && !s.sealed(cim.DayOf(start+step)) {
 				r, err = l.row(s, cim.DayOf(start+step), p.Slot)
@@ -497,7 +503,9 @@ func (l *ledger) partStart(s *series, p *record.Profile, now uint32) error {
 		return err
 	}
 	if i, ok := r.cellEnding(p.Time); ok {
-		l.boundary(r, i, p.Register, cim.Recovered, false)
+		if err := l.told(r, i, p.Register, cim.Recovered, false); err != nil {
+			return err
+		}
 	}
 	if p.Time != r.day.Start() {
 		return nil

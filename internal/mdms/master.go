@@ -367,6 +367,8 @@ func (m *MDMS) takePlace(d *device) {
 	}
 	m.noteColumn(d)
 	m.placed(d)
+	asset, _ := m.registry.Meter(d.ID, m.o.Clock.Unix(), registry.Now)
+	d.each(func(s *series) { s.dials = asset.Dials })
 	span := m.registry.Expected(d.ID)
 	if d.span == span {
 		return

@@ -52,7 +52,15 @@ func (d *device) series(ch cim.Channel) *series {
 		return &d.imp
 	}
 	if d.exp == nil {
-		d.exp = &series{device: d.Ordinal, channel: cim.Export, length: d.imp.length, begin: d.imp.begin, until: d.imp.until, guessed: d.imp.guessed}
+		d.exp = &series{device: d.Ordinal, channel: cim.Export, length: d.imp.length, begin: d.imp.begin, until: d.imp.until, guessed: d.imp.guessed, dials: d.imp.dials}
+	}
+	return d.exp
+}
+
+// has is the account of a channel, nil if there is none.
+func (d *device) has(ch cim.Channel) *series {
+	if ch != cim.Export {
+		return &d.imp
 	}
 	return d.exp
 }

@@ -35,6 +35,7 @@ func (r *dayRow) reckon() []reckoned {
 	for i := range regs {
 		if reg, ok := r.register(i); ok {
 			regs[i] = reckoned{reg, true}
+			r.rollBack(regs, i)
 		} else if i > 0 && !r.joined(i) && r.cells[i].wh != cim.NoValue {
 			if before := regs[r.begin(i)]; before.known {
 				regs[i] = reckoned{before.value + uint64(r.cells[i].wh), true}
@@ -51,6 +52,26 @@ func (r *dayRow) reckon() []reckoned {
 		}
 	}
 	return regs
+}
+
+// rollBack corrects the registers before boundary i that were reckoned over a roll-over, if the one at i tells so.
+func (r *dayRow) rollBack(regs []reckoned, i int) {
+	if i == 0 || r.joined(i) || r.cells[i].wh == cim.NoValue {
+		return
+	}
+	before := r.begin(i)
+	if !regs[before].known || !rolled(regs[before].value+uint64(r.cells[i].wh), regs[i].value) {
+		return
+	}
+	for {
+		wh := r.cells[i].wh
+		before := r.begin(i)
+		if _, told := r.register(before); told || r.joined(i) || wh == cim.NoValue || regs[i].value < uint64(wh) {
+			return
+		}
+		regs[before].value = regs[i].value - uint64(wh)
+		i = before
+	}
 }
 
 // follows reports whether the register at boundary i is the one before it plus the value between.
