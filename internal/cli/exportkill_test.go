@@ -27,10 +27,11 @@ func TestExportKilled(t *testing.T) {
 	if args := os.Getenv(exportArgs); args != "" {
 		os.Exit(Main(context.Background(), strings.Split(args, "\n"), Stdio{Out: os.Stdout, Err: os.Stderr, Now: time.Now, Env: func(string) (string, bool) { return "", false }}))
 	}
-	const meters = 12
-	data := keptMeters(t, meters)
+	const meters = 8
 	for _, c := range []struct{ format, out string }{{"csv", "out/"}, {"parquet", "out/"}, {"espi", "out/"}, {"cim", "out/"}, {"cim", "out.xml"}} {
 		t.Run(c.format+" "+c.out, func(t *testing.T) {
+			t.Parallel()
+			data := keptMeters(t, meters)
 			args := func(dir string) []string {
 				return []string{"export", "--data", data, "--from", "2018-12-01", "--to", "2018-12-04", "--part", "1", "--format", c.format, "--as-known-at", "2018-12-05T00:00:00Z",
 					"--out", dir + "/" + c.out}
@@ -40,7 +41,7 @@ func TestExportKilled(t *testing.T) {
 				t.Fatalf("status %d, %s", status, errs)
 			}
 			kills := 0
-			for want := 1; ; want += 1 + rand.IntN(meters/2) {
+			for want := 1; ; want += 2 + rand.IntN(meters/2) {
 				if !killedExport(t, args(torn), torn, want) {
 					break
 				}

@@ -137,7 +137,7 @@ func (s *daySums) committed(bs []store.Block, yesterday cim.Day) {
 }
 
 // fill adds what was read of a day, whose blocks that came since know better.
-func (s *daySums) fill(d *daySum, devices int, lists [][]sealedPart) {
+func (s *daySums) fill(d *daySum, devices int, lists [][]devicePart) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, list := range lists {
@@ -189,12 +189,12 @@ func (s *daySums) recall(ctx context.Context, st store.Store, k sumKey, devices 
 }
 
 // readDay is readSealed of a whole day of which few blocks are to be read; done says so. Else the day is to be read, and filled in.
-func (m *MDMS) readDay(ctx context.Context, x *slice, of []sealedSpan, verdicts map[uint32]*store.Verdict) (out []sealedPart, d *daySum, done bool, err error) {
+func (m *MDMS) readDay(ctx context.Context, x *slice, of []sealedSpan, verdicts map[uint32]*store.Verdict) (out []devicePart, d *daySum, done bool, err error) {
 	s := &m.sums
 	s.mu.Lock()
 	d = s.get(sumKey{x.day, x.channel}, len(of))
 	puts := d.puts
-	out = make([]sealedPart, 0, len(of))
+	out = make([]devicePart, 0, len(of))
 	var singly []int // of out
 	for i := range of {
 		k, b, n := &of[i], &d.parts[i], uint32(i)
@@ -205,19 +205,19 @@ func (m *MDMS) readDay(ctx context.Context, x *slice, of []sealedSpan, verdicts 
 		j, judged := d.judged[n]
 		switch whole := k.begin <= x.lo && k.end >= x.hi; {
 		case whole && v == nil && b.values != partUnknown:
-			out = append(out, sealedPart{n, *b})
+			out = append(out, devicePart{n, *b})
 		case whole && v != nil && judged && j.version == v.Version:
-			out = append(out, sealedPart{n, j.blockPart})
+			out = append(out, devicePart{n, j.blockPart})
 		default:
 			singly = append(singly, len(out))
-			out = append(out, sealedPart{device: n})
+			out = append(out, devicePart{device: n})
 		}
 	}
 	s.mu.Unlock()
 	if len(singly) > fewLacking {
 		return nil, d, false, nil
 	}
-	raw, none := make([]sealedPart, 0, len(singly)), []uint32(nil)
+	raw, none := make([]devicePart, 0, len(singly)), []uint32(nil)
 	for _, at := range singly {
 		p := &out[at]
 		q := store.BlockQuery{Device: p.device, Channel: x.channel, From: x.day, To: x.day + 1}
@@ -226,7 +226,7 @@ func (m *MDMS) readDay(ctx context.Context, x *slice, of []sealedSpan, verdicts 
 			found = true
 			sum, err := x.ofBlock(b, k.begin, k.end, verdicts[p.device])
 			p.blockPart = sum.pack()
-			raw = append(raw, sealedPart{p.device, packPart(store.PartOf(b))})
+			raw = append(raw, devicePart{p.device, packPart(store.PartOf(b))})
 			return err
 		}); err != nil {
 			return nil, nil, false, err
@@ -256,7 +256,7 @@ func (m *MDMS) readDay(ctx context.Context, x *slice, of []sealedSpan, verdicts 
 		}
 	}
 	if len(none) > 0 {
-		out = slices.DeleteFunc(out, func(p sealedPart) bool { _, is := slices.BinarySearch(none, p.device); return is })
+		out = slices.DeleteFunc(out, func(p devicePart) bool { _, is := slices.BinarySearch(none, p.device); return is })
 	}
 	for i := range out {
 		of[out[i].device].s = nil

@@ -49,16 +49,15 @@ func (t *idText) from(place int, part []byte) iter.Seq[uint32] {
 // list returns the ordinals of the devices behind a cursor, by id; with a part of an id only those whose ids contain it. What it returns
 // stays as it is when others are added.
 func (x *index) list(cursor, part string) iter.Seq[uint32] {
-	all := x.all()
-	at := len(all) - len(x.after(cursor))
+	all, order := x.all(), x.behind(cursor)
 	switch {
 	case part == "":
-		return slices.Values(x.order[at:])
+		return slices.Values(order)
 	case strings.Contains(part, "\n"):
 		return func(func(uint32) bool) {}
 	}
 	if x.text == nil || len(x.text.order) != len(all) {
 		x.text = newIDText(all, x.order)
 	}
-	return x.text.from(at, []byte(strings.ToLower(part)))
+	return x.text.from(len(all)-len(order), []byte(strings.ToLower(part)))
 }

@@ -350,11 +350,7 @@ func (m *MDMS) seriesOf(k dayKey) *series {
 	if int(k.device) >= len(m.devices) {
 		return nil
 	}
-	if d := m.devices[k.device]; k.channel != cim.Export {
-		return &d.imp
-	} else {
-		return d.exp
-	}
+	return m.devices[k.device].has(k.channel)
 }
 
 // overdue reports whether what is missing of a day is to be estimated.

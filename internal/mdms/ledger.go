@@ -100,12 +100,32 @@ type ledger struct {
 	loaded     []*dayRow // taken out of the store for comparison; they go with the next commit
 	ready      []*dayRow // whole, but their day was not over at the last commit
 	total      tally
-	now        uint32    // business time of the turn under way, at which what it enters is recorded
-	drafts     []*dayRow // since the last commit
-	committing []*dayRow // whose drafts are in the commit under way
-	at         uint32    // when the message under way arrived at the centre, business time
-	late       int64     // readings and values outside the window, not kept
-	differ     int64     // values that superseded another
+	newest     [2][]*dayRow // by channel and device: its newest day in RAM, see columns.go
+	now        uint32       // business time of the turn under way, at which what it enters is recorded
+	drafts     []*dayRow    // since the last commit
+	committing []*dayRow    // whose drafts are in the commit under way
+	at         uint32       // when the message under way arrived at the centre, business time
+	late       int64        // readings and values outside the window, not kept
+	differ     int64        // values that superseded another
+}
+
+// insert takes a day into RAM.
+func (l *ledger) insert(s *series, r *dayRow) {
+	s.insert(r)
+	l.noteNewest(s)
+}
+
+// noteNewest notes which day of a series is its newest in RAM, after a change.
+func (l *ledger) noteNewest(s *series) {
+	var r *dayRow
+	if n := len(s.rows); n > 0 {
+		r = s.rows[n-1]
+	}
+	of := &l.newest[s.channel]
+	if n := len(*of); int(s.device) >= n {
+		*of = append(*of, make([]*dayRow, int(s.device)+1-n)...)
+	}
+	(*of)[s.device] = r
 }
 
 func newLedger(load func(uint32, cim.Channel, cim.Day) (*store.Block, error)) *ledger {
@@ -163,7 +183,7 @@ func (l *ledger) expect(s *series, from uint32) error {
 			}
 			r = newRow(s, d, b.Length)
 			r.fromBlock(b)
-			s.insert(r)
+			l.insert(s, r)
 		}
 		l.draft(r)
 		r.setBeginning(old)
@@ -288,7 +308,7 @@ func (l *ledger) row(s *series, day cim.Day, length uint16) (*dayRow, error) {
 	}
 	if !s.sealed(day) {
 		r := newRow(s, day, length)
-		s.insert(r)
+		l.insert(s, r)
 		return r, nil
 	}
 	b, err := l.load(s.device, s.channel, day)
@@ -306,7 +326,7 @@ func (l *ledger) row(s *series, day cim.Day, length uint16) (*dayRow, error) {
 			l.settle(r)
 		}
 	}
-	s.insert(r)
+	l.insert(s, r)
 	l.loaded = append(l.loaded, r)
 	return r, nil
 }

@@ -68,7 +68,7 @@ type MDMS struct {
 	added      kept[addedKey, *addedUp]
 	complete   kept[api.Span, api.Completeness]
 	judged     atomic.Uint64 // grows with each commit of verdicts or edits
-	scanned    sync.Pool     // of *[]scanned: a question about all meters would make megabytes of garbage
+	scanned    sync.Pool     // of *[]devicePart: a question about all meters would make megabytes of garbage
 	judge      *judge
 	flags      flagged
 	now        uint32 // of the turn under way; never falls
@@ -513,12 +513,7 @@ func (m *MDMS) restoreBooks(ctx context.Context) error {
 		if int(dev) >= len(m.devices) {
 			return nil
 		}
-		if d := m.devices[dev]; ch != cim.Export {
-			return &d.imp
-		} else if d.exp != nil {
-			return d.exp
-		}
-		return nil
+		return m.devices[dev].has(ch)
 	}
 	now := m.o.Clock.Unix()
 	m.closed = now - min(now, 1)

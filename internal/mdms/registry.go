@@ -253,6 +253,12 @@ func (x *index) all() []*device {
 	return x.sorted
 }
 
+// behind returns the ordinals of the devices behind a cursor, by id.
+func (x *index) behind(cursor string) []uint32 {
+	n := len(x.after(cursor)) // which may sort them
+	return x.order[len(x.order)-n:]
+}
+
 // after returns the devices behind a cursor, which is an id.
 func (x *index) after(cursor string) []*device {
 	all := x.all()

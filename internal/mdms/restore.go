@@ -49,7 +49,7 @@ func (l *ledger) restore(ctx context.Context, st store.Store, now uint32, all []
 		}
 		r := newRow(s, b.Day, k.Length)
 		r.fromBlock(k)
-		s.insert(r)
+		l.insert(s, r)
 		return nil
 	})
 	if err != nil {
@@ -100,7 +100,7 @@ func (l *ledger) apply(s *series, day cim.Day, row *store.Row, recorded uint32) 
 			return
 		}
 		r = newRow(s, day, row.Length)
-		s.insert(r)
+		l.insert(s, r)
 	}
 	if r.block {
 		return

@@ -17,10 +17,10 @@ type sealedSpan struct {
 	begin, end uint32
 }
 
-// scan calls f with what every chosen meter measured in the slice, also where that is nothing of what is expected: first those whose
-// day is in RAM, then those whose day is sealed, out of the store. m.mu is held when it is called and when f is, and let go in between. list is the order of the
-// first ones, nil for that of the devices.
-func (m *MDMS) scan(ctx context.Context, x *slice, list []*device, f func(d *device, p part) bool) error {
+// scan calls f with what every chosen meter measured in the slice, by ordinal, also where that is nothing of what is expected: first those
+// whose day is in RAM, then those whose day is sealed, out of the store. m.mu is held when it is called and when f is, and let go in
+// between. order is the order of the first ones, nil for that of the ordinals.
+func (m *MDMS) scan(ctx context.Context, x *slice, order []uint32, f func(n uint32, p part) bool) error {
 	now := m.o.Clock.Unix()
 	var verdicts map[uint32]*store.Verdict
 	if !x.raw && x.day < cim.DayOf(now) {
@@ -32,10 +32,8 @@ func (m *MDMS) scan(ctx context.Context, x *slice, list []*device, f func(d *dev
 			return err
 		}
 	}
-	if list == nil {
-		list = m.devices
-	}
-	sealed, more, err := m.scanRows(x, list, now, verdicts, f)
+	m.choose(x)
+	sealed, more, err := m.scanRows(x, order, now, verdicts, f)
 	if err != nil || !more {
 		return err
 	}
@@ -52,28 +50,27 @@ func (m *MDMS) scan(ctx context.Context, x *slice, list []*device, f func(d *dev
 		return err
 	}
 	for i := range all {
-		if p := &all[i]; p.blockPart != (blockPart{}) && !f(m.devices[p.device], p.part()) {
+		if p := &all[i]; p.blockPart != (blockPart{}) && !f(p.device, p.part()) {
 			return nil
 		}
 	}
 	return nil
 }
 
-// scanned is a meter whose day is in RAM, with what it measured.
-type scanned struct {
-	d *device
-	blockPart
-}
-
 // scanRows is scan for the meters whose day is in RAM; more is false where f wants no more. It returns those whose day is sealed, by
 // ordinal, nil for none. m.mu is held, and let go meanwhile as walk does.
-func (m *MDMS) scanRows(x *slice, list []*device, now uint32, verdicts map[uint32]*store.Verdict, f func(*device, part) bool) (sealed []sealedSpan, more bool, err error) {
-	devices, parts := len(m.devices), walkers(len(list))
-	found, errs := make([]*[]scanned, parts), make([]error, parts)
+func (m *MDMS) scanRows(x *slice, order []uint32, now uint32, verdicts map[uint32]*store.Verdict, f func(uint32, part) bool) (sealed []sealedSpan, more bool, err error) {
+	devices := len(m.devices)
+	number := devices
+	if order != nil {
+		number = len(order)
+	}
+	parts := walkers(number)
+	found, errs := make([]*[]devicePart, parts), make([]error, parts)
 	for i := range found {
 		var ok bool
-		if found[i], ok = m.scanned.Get().(*[]scanned); !ok {
-			found[i] = new([]scanned)
+		if found[i], ok = m.scanned.Get().(*[]devicePart); !ok {
+			found[i] = new([]devicePart)
 		}
 		*found[i] = (*found[i])[:0]
 	}
@@ -83,18 +80,19 @@ func (m *MDMS) scanRows(x *slice, list []*device, now uint32, verdicts map[uint3
 		}
 	}()
 	var once sync.Once
-	seal := func(d *device, k sealedSpan) {
+	seal := func(n uint32, k sealedSpan) {
 		once.Do(func() { sealed = make([]sealedSpan, devices) })
-		sealed[d.Ordinal] = k
+		sealed[n] = k
 	}
-	step := (len(list) + parts - 1) / parts
+	step := (number + parts - 1) / parts
 	m.mu.RUnlock()
 	var wg sync.WaitGroup
 	for i := range parts {
 		wg.Go(func() {
-			for part := range slices.Chunk(list[min(i*step, len(list)):min((i+1)*step, len(list))], walkPart) {
+			end := min((i+1)*step, number)
+			for from := i * step; from < end; from += walkPart {
 				m.mu.RLock()
-				*found[i], errs[i] = x.rows(*found[i], part, now, verdicts, seal)
+				*found[i], errs[i] = m.rows(x, *found[i], order, from, min(from+walkPart, end), now, verdicts, seal)
 				m.mu.RUnlock()
 				if errs[i] != nil {
 					return
@@ -111,7 +109,7 @@ func (m *MDMS) scanRows(x *slice, list []*device, now uint32, verdicts map[uint3
 	}
 	for i := range parts {
 		for k := range *found[i] {
-			if r := &(*found[i])[k]; !f(r.d, r.part()) {
+			if p := &(*found[i])[k]; !f(p.device, p.part()) {
 				return nil, false, nil
 			}
 		}
@@ -121,8 +119,7 @@ func (m *MDMS) scanRows(x *slice, list []*device, now uint32, verdicts map[uint3
 
 // glance is a device that is about to be looked at.
 type glance struct {
-	d     *device
-	s     *series
+	n     uint32
 	r     *dayRow // of the day; nil: none in RAM
 	ahead uint32
 }
@@ -130,40 +127,35 @@ type glance struct {
 // atOnce is how many devices are looked at side by side.
 const atOnce = 64
 
-// rows looks at some devices: it appends what they measured, where their day is in RAM, and calls seal for those whose day is sealed. What
-// a device measured lies behind four pointers, each to somewhere else in memory. One device after the other, the processor would
-// wait for all of them; so each step is made for many, and what they wait for comes at the same time.
-func (x *slice) rows(found []scanned, list []*device, now uint32, verdicts map[uint32]*store.Verdict, seal func(*device, sealedSpan)) (_ []scanned, err error) {
+// rows looks at the devices from one place to another of order: it appends what they measured, where their day is in RAM, and calls seal
+// for those whose day is sealed. What a device measured lies behind two pointers, each to somewhere else in memory. One device after
+// the other, the processor would wait for both; so each step is made for many, and what they wait for comes at the same time.
+func (m *MDMS) rows(x *slice, found []devicePart, order []uint32, from, to int, now uint32, verdicts map[uint32]*store.Verdict, seal func(uint32, sealedSpan)) (_ []devicePart, err error) {
 	var buf [atOnce]glance
-	for some := range slices.Chunk(list, atOnce) {
+	for from < to {
 		few := buf[:0]
-		for _, d := range some {
-			s := &d.imp
-			if x.channel == cim.Export {
-				s = d.exp
+		for ; from < to && len(few) < atOnce; from++ {
+			n := uint32(from)
+			if order != nil {
+				n = order[from]
 			}
-			if s != nil && (len(s.rows) > 0 || s.from != 0 && s.from < x.hi) && x.chooses(d) {
-				few = append(few, glance{d: d, s: s})
-			}
-		}
-		for i := range few {
-			if g := &few[i]; len(g.s.rows) > 0 {
-				g.r = g.s.rows[len(g.s.rows)-1]
+			if x.chooses(&m.columns[n]) {
+				few = append(few, glance{n: n, r: m.newestRow(n, x.channel)})
 			}
 		}
 		for i := range few {
 			if g := &few[i]; g.r != nil && g.r.day != x.day {
-				g.r = g.s.find(x.day)
+				g.r = g.r.s.find(x.day)
 			}
 		}
 		for i := range few {
 			if g := &few[i]; g.r != nil {
 				_, last := x.cells(g.r)
-				g.ahead = g.r.cells[last].wh + uint32(g.r.marks[last])
+				g.ahead = g.r.cells[last].wh
 			}
 		}
 		for i := range few {
-			if found, err = x.row(found, &few[i], now, verdicts, seal); err != nil {
+			if found, err = m.row(x, found, &few[i], now, verdicts, seal); err != nil {
 				return found, err
 			}
 		}
@@ -172,20 +164,26 @@ func (x *slice) rows(found []scanned, list []*device, now uint32, verdicts map[u
 }
 
 // row looks at one device.
-func (x *slice) row(found []scanned, g *glance, now uint32, verdicts map[uint32]*store.Verdict, seal func(*device, sealedSpan)) (_ []scanned, err error) {
+func (m *MDMS) row(x *slice, found []devicePart, g *glance, now uint32, verdicts map[uint32]*store.Verdict, seal func(uint32, sealedSpan)) (_ []devicePart, err error) {
 	var p part
-	s := g.s
+	v := verdicts[g.n]
 	switch {
-	case g.r != nil:
-		p, err = x.of(g.r, s.finished(now), verdicts[s.device])
-	case s.from == 0 || x.hi <= s.from:
-	case s.sealed(x.day):
-		seal(g.d, sealedSpan{s, s.from, s.finished(now)})
+	case g.r == nil:
+		s := m.devices[g.n].has(x.channel)
+		switch {
+		case s == nil || s.from == 0 || x.hi <= s.from:
+		case s.sealed(x.day):
+			seal(g.n, sealedSpan{s, s.from, s.finished(now)})
+		default:
+			p, err = x.ofNone(s, now, v)
+		}
+	case v == nil:
+		p = x.ofOpen(g.r, now)
 	default:
-		p, err = x.ofNone(s, now, verdicts[s.device])
+		p, err = x.of(g.r, g.r.s.finished(now), v)
 	}
 	if err == nil && p != (part{}) {
-		found = append(found, scanned{g.d, p.pack()})
+		found = append(found, devicePart{g.n, p.pack()})
 	}
 	return found, err
 }
@@ -204,7 +202,7 @@ func (m *MDMS) telling(ctx context.Context, x *slice) (map[uint32]*store.Verdict
 const fewLacking = 4000
 
 // readLacking reads the blocks that lack something, if only these are of interest and they are few; done says so.
-func (m *MDMS) readLacking(ctx context.Context, x *slice, of []sealedSpan) (out []sealedPart, done bool, err error) {
+func (m *MDMS) readLacking(ctx context.Context, x *slice, of []sealedSpan) (out []devicePart, done bool, err error) {
 	if !x.lacking {
 		return nil, false, nil
 	}
@@ -221,7 +219,7 @@ func (m *MDMS) readLacking(ctx context.Context, x *slice, of []sealedSpan) (out 
 		q := store.BlockQuery{Device: n, Channel: x.channel, From: x.day, To: x.day + 1}
 		if err := m.o.Store.Blocks(ctx, q, func(b *store.Block) error {
 			p, err := x.ofBlock(b, of[n].begin, of[n].end, nil)
-			out = append(out, sealedPart{n, p.pack()})
+			out = append(out, devicePart{n, p.pack()})
 			return err
 		}); err != nil {
 			return nil, false, err
@@ -230,13 +228,14 @@ func (m *MDMS) readLacking(ctx context.Context, x *slice, of []sealedSpan) (out 
 	return out, true, nil
 }
 
-type sealedPart struct {
+// devicePart is what one device measured in a slice.
+type devicePart struct {
 	device uint32
 	blockPart
 }
 
 // readSealed reads the day's blocks, in as many parts at once as there are processors.
-func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdicts map[uint32]*store.Verdict) ([]sealedPart, error) {
+func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdicts map[uint32]*store.Verdict) ([]devicePart, error) {
 	var sums *daySum
 	if x.lo == x.day.Start() && x.hi == x.lo+dayLength {
 		if err := m.sums.recall(ctx, m.o.Store, sumKey{x.day, x.channel}, len(of)); err != nil {
@@ -252,7 +251,7 @@ func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdic
 		sums = d
 	}
 	parts := min(max(runtime.GOMAXPROCS(0), 1), maxWalkers, len(of))
-	lists, filled, errs := make([][]sealedPart, parts), make([][]sealedPart, parts), make([]error, parts)
+	lists, filled, errs := make([][]devicePart, parts), make([][]devicePart, parts), make([]error, parts)
 	step := (len(of) + parts - 1) / parts
 	var wg sync.WaitGroup
 	for i := range parts {
@@ -261,7 +260,7 @@ func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdic
 			if from >= to {
 				return
 			}
-			lists[i] = make([]sealedPart, 0, to-from)
+			lists[i] = make([]devicePart, 0, to-from)
 			q := store.DayQuery{Day: x.day, Channel: x.channel, From: uint64(from), To: uint64(to)}
 			if sums == nil {
 				q.Within = store.Within{From: x.lo - x.day.Start(), To: x.hi - x.day.Start()}
@@ -271,19 +270,19 @@ func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdic
 				var all blockPart
 				if sums != nil {
 					all = packPart(store.PartOf(b))
-					filled[i] = append(filled[i], sealedPart{b.Device, all})
+					filled[i] = append(filled[i], devicePart{b.Device, all})
 				}
 				if k.s == nil {
 					return nil
 				}
 				v := verdicts[b.Device]
 				if sums != nil && v == nil && k.begin <= x.lo && k.end >= x.hi {
-					lists[i] = append(lists[i], sealedPart{b.Device, all})
+					lists[i] = append(lists[i], devicePart{b.Device, all})
 					k.s = nil
 					return nil
 				}
 				p, err := x.ofBlock(b, k.begin, k.end, v)
-				lists[i] = append(lists[i], sealedPart{b.Device, p.pack()})
+				lists[i] = append(lists[i], devicePart{b.Device, p.pack()})
 				k.s = nil
 				return err
 			})
@@ -306,7 +305,7 @@ func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdic
 }
 
 // estimatedDays adds those to out whose day has no block: of it there may be estimates.
-func estimatedDays(x *slice, of []sealedSpan, verdicts map[uint32]*store.Verdict, out []sealedPart) ([]sealedPart, error) {
+func estimatedDays(x *slice, of []sealedSpan, verdicts map[uint32]*store.Verdict, out []devicePart) ([]devicePart, error) {
 	n := len(out)
 	for device, v := range verdicts {
 		if int(device) >= len(of) || of[device].s == nil {
@@ -317,10 +316,10 @@ func estimatedDays(x *slice, of []sealedSpan, verdicts map[uint32]*store.Verdict
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, sealedPart{device, p.pack()})
+		out = append(out, devicePart{device, p.pack()})
 	}
 	if len(out) > n {
-		slices.SortFunc(out, func(a, b sealedPart) int { return cmp.Compare(a.device, b.device) })
+		slices.SortFunc(out, func(a, b devicePart) int { return cmp.Compare(a.device, b.device) })
 	}
 	return out, nil
 }

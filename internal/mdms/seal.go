@@ -169,6 +169,7 @@ func (l *ledger) free(rows []*dayRow) {
 			if len(r.s.rows) == 0 {
 				r.s.rows = nil
 			}
+			l.noteNewest(r.s)
 		}
 	}
 }
@@ -186,7 +187,7 @@ func (l *ledger) giveUp(s *series, today cim.Day) {
 		r := s.find(d)
 		if r == nil {
 			r = newRow(s, d, s.length)
-			s.insert(r)
+			l.insert(s, r)
 		}
 		if n := r.missing(); n > 0 {
 			r.lost = true

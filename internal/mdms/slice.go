@@ -15,9 +15,11 @@ type slice struct {
 	lo, hi  uint32
 	channel cim.Channel
 	path    string
-	place   place // of which 0 is any
-	raw     bool  // as the meters told it, without verdicts
-	lacking bool  // only who lacks something is of interest
+	place   place  // of which 0 is any
+	below   []bool // the paths that are meant, by number; nil: any
+	at      []bool // the places that are, by number; nil: any
+	raw     bool   // as the meters told it, without verdicts
+	lacking bool   // only who lacks something is of interest
 }
 
 // sliceOf reads what a question is about. m.mu is held.
@@ -76,8 +78,24 @@ func (m *MDMS) sliceOf(q *api.SumQuery) (slice, error) {
 	return x, m.placeOf(q, &x)
 }
 
-func (x *slice) chooses(d *device) bool {
-	return d.meters() && x.place.takes(d.place) && (x.path == "" || topic.Contains(x.path, d.EndDevice.Path))
+// choose finds out which paths and places are meant. m.mu is held.
+func (m *MDMS) choose(x *slice) {
+	x.below, x.at = nil, nil
+	if x.path != "" {
+		x.below = m.below(x.path)
+	}
+	if x.place == (place{}) {
+		return
+	}
+	x.at = make([]bool, len(m.spots.all))
+	for n, p := range m.spots.all {
+		x.at[n] = x.place.takes(p)
+	}
+}
+
+// chooses reports whether a device is meant. A path or place that is newer than the question is not.
+func (x *slice) chooses(c *column) bool {
+	return c.measures && (x.at == nil || int(c.spot) < len(x.at) && x.at[c.spot]) && (x.below == nil || int(c.path) < len(x.below) && x.below[c.path])
 }
 
 // takes reports whether what hangs at d is meant by p, of which 0 is any.
@@ -129,6 +147,20 @@ func (x *slice) of(r *dayRow, end uint32, v *store.Verdict) (p part, err error) 
 		}
 	}
 	return p, nil
+}
+
+// ofOpen is of without a verdict. What meters tell is neither estimated nor edited; of a cell that has a value nothing else is looked at.
+func (x *slice) ofOpen(r *dayRow, now uint32) (p part) {
+	first, last := x.cells(r)
+	for i := first + 1; i <= last; i++ {
+		if wh := r.cells[i].wh; wh != cim.NoValue {
+			p.wh += int64(wh)
+			p.values++
+		} else if r.at(i) <= now && r.expected(i) && r.at(i) <= r.s.finished(now) {
+			p.missing++
+		}
+	}
+	return p
 }
 
 // ofBlock is of for a block of a meter of which intervals from begin to end are expected.

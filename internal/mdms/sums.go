@@ -158,8 +158,8 @@ func (m *MDMS) addUp(ctx context.Context, x *slice) (*addedUp, error) {
 	out := &addedUp{}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	err := m.scan(ctx, x, nil, func(d *device, p part) bool {
-		c := &m.columns[d.Ordinal]
+	err := m.scan(ctx, x, nil, func(n uint32, p part) bool {
+		c := &m.columns[n]
 		addPart(sumOf(&out.spots, c.spot), p)
 		addPart(sumOf(&out.paths, c.path), p)
 		return true
@@ -180,7 +180,7 @@ func (m *MDMS) queryMissing(ctx context.Context, q api.SumQuery) (api.Page[api.M
 		return out, api.BadRequest("cursor", "%.40q is no cursor of this list", q.Cursor)
 	}
 	m.mu.Lock() // the index may have to be sorted
-	list := m.ids.after(q.Cursor)
+	order := m.ids.behind(q.Cursor)
 	m.mu.Unlock()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -196,14 +196,14 @@ func (m *MDMS) queryMissing(ctx context.Context, q api.SumQuery) (api.Page[api.M
 	}
 	var lacks []lack
 	// Today's are looked for until the page is full. Of a day that is over one look into the store serves all.
-	atOnce := max(len(list), 1)
+	atOnce := max(len(order), 1)
 	if x.day >= cim.DayOf(m.o.Clock.Unix()) {
 		atOnce = lackingAtOnce
 	}
-	for some := range slices.Chunk(list, atOnce) {
-		if err := m.scan(ctx, &x, some, func(d *device, p part) bool {
+	for some := range slices.Chunk(order, atOnce) {
+		if err := m.scan(ctx, &x, some, func(n uint32, p part) bool {
 			if p.missing > 0 {
-				lacks = append(lacks, lack{d, p.missing})
+				lacks = append(lacks, lack{m.devices[n], p.missing})
 			}
 			return true
 		}); err != nil {
@@ -222,10 +222,7 @@ func (m *MDMS) queryMissing(ctx context.Context, q api.SumQuery) (api.Page[api.M
 			out.Next = out.Items[limit-1].ID
 			break
 		}
-		s := &l.d.imp
-		if x.channel == cim.Export {
-			s = l.d.exp
-		}
+		s := l.d.has(x.channel)
 		lost := min(s.gone(x.lo, min(x.hi, s.finished(m.o.Clock.Unix()))), l.n)
 		out.Items = append(out.Items, api.MissingMeter{ID: l.d.ID, Lost: lost, Path: l.d.EndDevice.Path, UsagePoint: m.GridOf(l.d.ID).UsagePoint,
 			Feeder: m.grid.all[l.d.place.feeder], Transformer: m.grid.all[l.d.place.transformer], State: outage.State(&l.d.EndDevice), Missing: l.n})
@@ -259,9 +256,9 @@ func (m *MDMS) queryTop(ctx context.Context, q api.SumQuery) (api.Page[api.TopMe
 	keep := skip + limit + 1
 	var best []use // of what came so far, cut to keep now and then
 	least := int64(-1)
-	if err := m.scan(ctx, &x, nil, func(d *device, p part) bool {
+	if err := m.scan(ctx, &x, nil, func(n uint32, p part) bool {
 		if p.values > 0 && p.wh >= least {
-			if best = append(best, use{d, p}); len(best) >= 4*keep+1000 {
+			if best = append(best, use{m.devices[n], p}); len(best) >= 4*keep+1000 {
 				slices.SortFunc(best, better)
 				best = best[:keep]
 				least = best[keep-1].p.wh

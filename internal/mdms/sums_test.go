@@ -231,7 +231,7 @@ func BenchmarkSlot(b *testing.B) {
 				r.marks[k] = mark(cim.Raw)
 			}
 		}
-		d.imp.insert(r)
+		m.ledger.insert(&d.imp, r)
 	}
 	at := unix(day.Start() + 38*1800)
 	m.ids.all()
