@@ -83,7 +83,7 @@ func (s *Server) run(ctx context.Context) error {
 	if err := s.cmd.Start(); err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		conn, err := pgx.Connect(ctx, s.URL(""))
 		if err == nil {
 			return conn.Close(ctx)
