@@ -112,11 +112,17 @@ type CommandRequest struct {
 	Key string `json:"key,omitempty"`
 }
 
+// NewTransition is a step that says something.
+func NewTransition(state string, at time.Time, said *Said) Transition {
+	return Transition{State: state, Time: at.UTC(), Detail: said.String(), Said: said}
+}
+
 // Transition is one step in a command's life.
 type Transition struct {
 	State  string    `json:"state"`
 	Time   time.Time `json:"time"` // wall time
 	Detail string    `json:"detail,omitempty"`
+	Said   *Said     `json:"said,omitempty"` // the detail by its code
 }
 
 // CommandResult is a device's answer.
@@ -125,6 +131,7 @@ type CommandResult struct {
 	Breaker  string    `json:"breaker,omitempty"`
 	Detail   uint32    `json:"detail"`
 	Reason   string    `json:"reason,omitempty"`   // of a refusal, in words
+	Said     *Said     `json:"said,omitempty"`     // the reason by its code
 	Register *Register `json:"register,omitempty"` // of a read
 	Readings []Reading `json:"readings,omitempty"` // of a profile, for one meter
 	Time     time.Time `json:"time"`               // the device's clock
@@ -175,7 +182,8 @@ type Verification struct {
 // Approval says why a command has to be approved by another person than the one who asked for it, and what became of that.
 type Approval struct {
 	Why      string     `json:"why"`
-	By       string     `json:"by,omitempty"` // who decided
+	Said     *Said      `json:"said,omitempty"` // why by its code
+	By       string     `json:"by,omitempty"`   // who decided
 	Time     *time.Time `json:"time,omitempty"`
 	Rejected bool       `json:"rejected,omitempty"`
 	Comment  string     `json:"comment,omitempty"`
@@ -200,8 +208,9 @@ type Quarantine struct {
 	Name    string    `json:"name" doc:"operator: or feeder: and who or which it is."`
 	Since   time.Time `json:"since"` // wall time
 	Why     string    `json:"why"`
-	Command string    `json:"command"`      // that was the last straw
-	By      string    `json:"by,omitempty"` // who had asked for it; another person has to release it
+	Said    *Said     `json:"said,omitempty"` // why by its code
+	Command string    `json:"command"`        // that was the last straw
+	By      string    `json:"by,omitempty"`   // who had asked for it; another person has to release it
 }
 
 // QuarantineRelease ends a quarantine.

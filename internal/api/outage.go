@@ -35,6 +35,7 @@ type Ground struct {
 	Time   *time.Time `json:"time,omitempty"`
 	Weight float64    `json:"weight"` // log-odds; above 0 it speaks for a lost supply
 	Detail string     `json:"detail"`
+	Said   *Said      `json:"said,omitempty"` // the detail by its code
 }
 
 // The categories of why an outage happened, those that IEEE 1782 has for comparing utilities.

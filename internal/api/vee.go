@@ -20,6 +20,7 @@ type Finding struct {
 	To             time.Time  `json:"to"`
 	ReadingQuality string     `json:"readingQuality"` // IEC 61968-9 code
 	Text           string     `json:"text"`
+	Said           *Said      `json:"said,omitempty"` // the text by its code; codes and sentences: docs/vee.md
 	Numbers        []Number   `json:"numbers,omitempty"`
 	Recorded       time.Time  `json:"recorded"`
 	Superseded     *time.Time `json:"superseded,omitempty"` // when a newer judgement of the day took its place
@@ -72,7 +73,17 @@ type ValueVersion struct {
 	Edit           string     `json:"edit,omitempty"`
 	Reason         string     `json:"reason,omitempty"`
 	Comment        string     `json:"comment,omitempty"`
-	Text           string     `json:"text"` // in words
+	Text           string     `json:"text"`           // in words
+	Said           []*Said    `json:"said,omitempty"` // its sentences by their codes
+}
+
+// Say puts a sentence behind those that are there.
+func (v *ValueVersion) Say(said *Said) {
+	if v.Text != "" {
+		v.Text += " "
+	}
+	v.Text += said.String()
+	v.Said = append(v.Said, said)
 }
 
 // RuleSet is a rule set that was in force.

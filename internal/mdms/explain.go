@@ -2,7 +2,6 @@ package mdms
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 
 	"github.com/wattbus/wattbus/internal/api"
@@ -123,7 +122,7 @@ func (x *explainer) block(b *store.Block, raws map[uint32]uint32) {
 	changed := x.any
 	x.any, x.last = true, rawOf(wh)
 	v := api.ValueVersion{Kind: r.quality(i).String(), Version: b.Version, Value: wattHours(wh), ReadingQuality: vee.QualityRaw, Recorded: maybe(b.Recorded)}
-	v.Text = came(r.quality(i), changed)
+	came(&v, r.quality(i), changed)
 	if wh == cim.NoValue {
 		v.ReadingQuality = vee.QualityMissing
 	}
@@ -134,29 +133,30 @@ func (x *explainer) block(b *store.Block, raws map[uint32]uint32) {
 }
 
 // came tells in which message a value came.
-func came(q cim.Quality, changed bool) string {
-	text := map[cim.Quality]string{
-		cim.Raw:       "As readings of the registers at both ends (message 0x02, event reading).",
-		cim.Recovered: "In a load profile that the centre asked for (message 0x03, event profile; command profile).",
-	}[q]
-	switch {
-	case text == "":
-		return "No value came from the meter."
-	case changed:
-		return "It came later. " + text
+func came(v *api.ValueVersion, q cim.Quality, changed bool) {
+	code, there := map[cim.Quality]string{cim.Raw: "value.readings", cim.Recovered: "value.profile"}[q]
+	if !there {
+		v.Say(api.Say("value.none-came"))
+		return
 	}
-	return text
+	if changed {
+		v.Say(api.Say("value.later"))
+	}
+	v.Say(api.Say(code))
 }
 
 func (x *explainer) open(r *dayRow, i int) {
-	v := api.ValueVersion{Kind: r.quality(i).String(), Value: wattHours(r.cells[i].wh), ReadingQuality: vee.QualityRaw, Text: came(r.quality(i), false)}
+	v := api.ValueVersion{Kind: r.quality(i).String(), Value: wattHours(r.cells[i].wh), ReadingQuality: vee.QualityRaw}
 	if r.cells[i].wh == cim.NoValue {
-		v.ReadingQuality, v.Text = vee.QualityMissing, "The meter said that it holds no value."
+		v.ReadingQuality = vee.QualityMissing
+		v.Say(api.Say("value.none-held"))
+	} else {
+		came(&v, r.quality(i), false)
 	}
 	if reg, ok := r.register(i); ok {
 		v.Register = x.a.dial(reg)
 	}
-	v.Text += " The day is not sealed yet."
+	v.Say(api.Say("value.open"))
 	x.out.Versions = append(x.out.Versions, v)
 }
 
@@ -166,12 +166,14 @@ func (x *explainer) verdict(ctx context.Context, v *store.Verdict, raws map[uint
 		return err
 	}
 	out := api.ValueVersion{Kind: cim.Validated.String(), Version: v.Version, ReadingQuality: vee.QualityValidated, Recorded: maybe(v.Recorded),
-		By: v.By, Rules: v.Rules, RawVersion: v.Raw, Text: "Validated: no rule doubts it."}
+		By: v.By, Rules: v.Rules, RawVersion: v.Raw}
+	said := api.Say("value.validated")
 	if raw, ok := raws[v.Raw]; ok {
 		out.Value = wattHours(raw)
 	}
 	if out.Value == nil {
-		out.Kind, out.ReadingQuality, out.Text = cim.Missing.String(), vee.QualityMissing, "No value, and none was estimated."
+		out.Kind, out.ReadingQuality = cim.Missing.String(), vee.QualityMissing
+		said = api.Say("value.not-estimated")
 	}
 	// Joined intervals end with their last slot: the cell stands there.
 	slot := x.slot(v.Length)
@@ -186,8 +188,12 @@ func (x *explainer) verdict(ctx context.Context, v *store.Verdict, raws map[uint
 		for _, n := range c.Numbers {
 			out.Numbers = append(out.Numbers, api.Number(n))
 		}
-		if out.Text = x.judgement(&c); c.Lost {
-			out.Text += " The value is lost for good: the meter does not hold it any more."
+		if said = x.judgement(&c); said != nil {
+			out.Say(said)
+			said = nil
+		}
+		if c.Lost {
+			out.Say(api.Say("value.lost"))
 		}
 		if c.Edit != 0 {
 			if err := x.edit(ctx, &c, &out); err != nil {
@@ -195,24 +201,27 @@ func (x *explainer) verdict(ctx context.Context, v *store.Verdict, raws map[uint
 			}
 		}
 	}
+	if said != nil {
+		out.Say(said)
+	}
 	x.out.Versions = append(x.out.Versions, out)
 	return nil
 }
 
-func (x *explainer) judgement(c *store.Cell) string {
+func (x *explainer) judgement(c *store.Cell) *api.Said {
 	switch {
 	case c.Quality == cim.Estimated:
-		return "Estimated: " + c.Method + "."
+		return api.Say("value.estimated", "method", c.Method)
 	case c.Quality == cim.Validated && c.Edit == 0:
-		return "The supply was out for all of the interval: no energy."
+		return api.Say("value.out")
 	case c.Quality == cim.Raw && c.Code == vee.QualityFailed:
-		return "A rule found that it cannot be right, and nothing could be estimated in its place; see the findings."
+		return api.Say("value.failed")
 	case c.Quality == cim.Raw:
-		return "Doubted: a rule found it suspect, see the findings. It stays in use."
+		return api.Say("value.doubted")
 	case c.Quality == cim.Missing:
-		return "No value, and nothing could be estimated; see the findings."
+		return api.Say("value.no-estimate")
 	}
-	return ""
+	return nil
 }
 
 // edit tells who decided.
@@ -222,8 +231,9 @@ func (x *explainer) edit(ctx context.Context, c *store.Cell, out *api.ValueVersi
 		return err
 	}
 	out.Edit, out.Reason, out.Comment, out.By = e.ID, e.Reason, e.Comment, e.By+", "+e.Decider
-	out.Text = fmt.Sprintf("%s Proposed by %s, approved by %s; reason %s.", map[string]string{api.EditSet: "Edited.", api.EditEstimate: "Estimated because people asked for it.",
-		api.EditAccept: "People accepted the value as it came."}[e.Action], e.By, e.Decider, e.Reason)
+	out.Text, out.Said = "", nil
+	out.Say(api.Say(map[string]string{api.EditSet: "value.set", api.EditEstimate: "value.estimate", api.EditAccept: "value.accept"}[e.Action]))
+	out.Say(api.Say("value.decided", "who", e.By, "decider", e.Decider, "reason", e.Reason))
 	return nil
 }
 

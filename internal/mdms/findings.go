@@ -17,12 +17,14 @@ import (
 // findingBody is the part of a finding that is kept as JSON.
 type findingBody struct {
 	Text    string       `json:"text"`
+	Said    *api.Said    `json:"said,omitempty"`
 	Code    string       `json:"code"`
 	Numbers []api.Number `json:"numbers,omitempty"`
 }
 
 func findingDoc(f *vee.Finding) findingBody {
-	out := findingBody{Text: f.Text(), Code: f.Code()}
+	which, figures := f.Sentence()
+	out := findingBody{Text: f.Text(), Said: &api.Said{Code: fmt.Sprintf("finding.%s.%d", f.Rule, which), Params: figures}, Code: f.Code()}
 	for _, n := range f.Numbers {
 		out.Numbers = append(out.Numbers, api.Number(n))
 	}
@@ -36,7 +38,7 @@ func (m *MDMS) finding(f *store.Finding) (api.Finding, error) {
 		return api.Finding{}, fmt.Errorf("finding %d in the store: %w", f.ID, err)
 	}
 	out := api.Finding{ID: strconv.FormatUint(f.ID, 10), Channel: f.Channel.String(), Rule: f.Rule, Severity: vee.Severity(f.Severity).String(),
-		From: unix(f.From), To: unix(f.To), ReadingQuality: body.Code, Text: body.Text, Numbers: body.Numbers, Recorded: unix(f.Recorded), Superseded: maybe(f.Superseded)}
+		From: unix(f.From), To: unix(f.To), ReadingQuality: body.Code, Text: body.Text, Said: body.Said, Numbers: body.Numbers, Recorded: unix(f.Recorded), Superseded: maybe(f.Superseded)}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if int(f.Device) < len(m.devices) {

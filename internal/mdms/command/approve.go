@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
@@ -71,10 +70,10 @@ func (e *Engine) notCutOff(m *member) {
 	}
 }
 
-// approval says why a command has to be approved by somebody else, "" if it need not.
-func (e *Engine) approval(p *plan, now time.Time) string {
+// approval says why a command has to be approved by somebody else, nil if it need not.
+func (e *Engine) approval(p *plan, now time.Time) *api.Said {
 	if p.op != record.OpDisconnect {
-		return ""
+		return nil
 	}
 	if e.o.Protected != nil {
 		n, first := 0, ""
@@ -87,27 +86,26 @@ func (e *Engine) approval(p *plan, now time.Time) string {
 		}
 		switch {
 		case n == 1:
-			return fmt.Sprintf("the customer of meter %s is protected", first)
+			return api.Say("approval.protected", "meter", first)
 		case n > 1:
-			return fmt.Sprintf("the customers of %d of the meters are protected, the first of them %s", n, first)
+			return api.Say("approval.protected-many", "n", n, "meter", first)
 		}
 	}
 	if e.o.ApproveFrom < 0 {
-		return ""
+		return nil
 	}
 	before := e.recent(p.req.By, now)
 	switch n := len(p.devices); {
 	case n >= e.o.ApproveFrom:
-		return fmt.Sprintf("it disconnects %d meters, and from %d on another person has to approve that", n, e.o.ApproveFrom)
+		return api.Say("approval.many", "n", n, "from", e.o.ApproveFrom)
 	case n+before >= e.o.ApproveFrom:
-		return fmt.Sprintf("with the %d meters that %s disconnected in the last hour it is %d, and from %d on another person has to approve that",
-			before, p.req.By, n+before, e.o.ApproveFrom)
+		return api.Say("approval.quota", "before", before, "who", p.req.By, "n", n+before, "from", e.o.ApproveFrom)
 	}
-	return ""
+	return nil
 }
 
 // holdBack makes a command wait for its approval.
-func (e *Engine) holdBack(c *control, why string, lasts time.Duration, now time.Time) {
+func (e *Engine) holdBack(c *control, why *api.Said, lasts time.Duration, now time.Time) {
 	c.pending, c.lasts = true, lasts
 	c.deadline = now.Add(e.o.ApproveWithin)
 	if last := c.start.Add(lasts); c.waiting && last.Before(c.deadline) {
@@ -117,8 +115,8 @@ func (e *Engine) holdBack(c *control, why string, lasts time.Duration, now time.
 	until := c.deadline.UTC()
 	c.doc.Expires = &until
 	c.doc.State = api.CommandPendingApproval
-	c.doc.Approval = &api.Approval{Why: why}
-	c.doc.History[0].State, c.doc.History[0].Detail = c.doc.State, why
+	c.doc.Approval = &api.Approval{Why: why.String(), Said: why}
+	c.doc.History[0].State, c.doc.History[0].Detail, c.doc.History[0].Said = c.doc.State, why.String(), why
 }
 
 // Decide approves or rejects a command that waits for it. Errors are *api.Problem: 404, 409 for a command that does not
@@ -151,7 +149,7 @@ func (e *Engine) Decide(d api.CommandDecision) (api.Command, error) {
 	if !d.Approve {
 		c.doc.Approval.Rejected = true
 		e.note(c, "reject", d.By, "", transition{Meters: c.open, Comment: d.Comment})
-		e.finishRest(c, cancelled, now, "rejected by "+d.By)
+		e.finishRest(c, cancelled, now, api.Say("command.rejected", "who", d.By))
 		return e.view(c), nil
 	}
 	e.note(c, "approve", d.By, "", transition{Meters: c.open, Comment: d.Comment})
@@ -166,11 +164,11 @@ func (e *Engine) Decide(d api.CommandDecision) (api.Command, error) {
 		until := c.deadline.UTC()
 		c.doc.Expires = &until
 		e.starts.push(expiry{e.ns(c.start), c.id})
-		e.step(c, queued, now, "approved by "+d.By+"; "+c.startsIn(now))
+		e.step(c, queued, now, api.Say("command.approved-later", "who", d.By, "wait", c.start.Sub(now).Round(time.Second)))
 	} else {
 		c.since = now
 		e.lineUp(c)
-		e.step(c, queued, now, "approved by "+d.By)
+		e.step(c, queued, now, api.Say("command.approved", "who", d.By))
 	}
 	e.ends(c, c.deadline.Add(e.o.Grace))
 	return e.view(c), nil

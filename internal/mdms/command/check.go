@@ -289,14 +289,14 @@ func effect(op record.Opcode) string {
 // conflicts says why a bulk command must not be broadcast, "" if it may be. A broadcast overtakes what is queued, and it
 // reaches whoever is subscribed, so neither may matter: a disconnect must not overtake an earlier reconnect of one of its
 // meters, and no meter that may still be subscribed to a group it was taken out of may hear a breaker command for it.
-func (e *Engine) conflicts(p plan) string {
+func (e *Engine) conflicts(p plan) *api.Said {
 	what := effect(p.op)
 	if what == "" {
-		return ""
+		return nil
 	}
 	if g := p.req.Target.Group; g != nil {
 		if n := e.groups.leaving[*g]; n > 0 {
-			return fmt.Sprintf("%d meters have not yet confirmed that they left the group", n)
+			return api.Say("command.meters-left", "n", n)
 		}
 	}
 	n := 0
@@ -309,7 +309,7 @@ func (e *Engine) conflicts(p plan) string {
 		}
 	}
 	if n == 0 {
-		return ""
+		return nil
 	}
-	return fmt.Sprintf("%d of them have earlier %s commands", n, what)
+	return api.Say("command.meters-earlier", "n", n, "what", what)
 }

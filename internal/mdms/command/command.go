@@ -344,10 +344,10 @@ func (e *Engine) add(p plan) (*control, error) {
 	if c.op == record.OpGroups {
 		e.joinGroups(c, p.devices)
 	} else if c.bulk && p.addressed() && p.start.IsZero() {
-		if earlier := e.conflicts(p); earlier == "" {
+		if earlier := e.conflicts(p); earlier == nil {
 			c.broadcast = true
 		} else {
-			c.doc.History[0].Detail = "sent meter by meter: " + earlier
+			c.doc.History[0].Detail, c.doc.History[0].Said = earlier.String(), earlier
 		}
 	}
 	c.members = make([]member, len(p.devices))
@@ -358,7 +358,7 @@ func (e *Engine) add(p plan) (*control, error) {
 	if !p.start.IsZero() {
 		e.holdUntil(c, p.start, p.expires)
 	}
-	if why := e.approval(&p, now); why != "" {
+	if why := e.approval(&p, now); why != nil {
 		e.holdBack(c, why, p.expires, now)
 	} else if c.op == record.OpDisconnect {
 		e.cutOff(p.req.By, len(p.devices), now)
@@ -416,12 +416,12 @@ func (e *Engine) Cancel(id uint64, by string) (api.Command, error) {
 	if c.open == 0 {
 		return e.view(c), conflict(e.view(c))
 	}
-	detail := ""
+	var said *api.Said
 	if c.doc.Sends > 0 {
-		detail = "already sent: a meter that it reached may still carry it out"
+		said = api.Say("command.sent-already")
 	}
-	e.note(c, "cancel", by, "", transition{Meters: c.open, Why: detail})
-	e.finishRest(c, cancelled, now, detail)
+	e.note(c, "cancel", by, "", transition{Meters: c.open, Why: said.String()})
+	e.finishRest(c, cancelled, now, said)
 	return e.view(c), nil
 }
 
@@ -430,14 +430,14 @@ func conflict(c api.Command) error {
 }
 
 // finishRest ends every unfinished member.
-func (e *Engine) finishRest(c *control, st state, now time.Time, detail string) {
+func (e *Engine) finishRest(c *control, st state, now time.Time, said *api.Said) {
 	for i := c.low; i < len(c.members); i++ {
 		if m := &c.members[i]; !m.state.finished() {
 			e.noteMember(m, st, nil)
 			e.leave(m, st, now)
 		}
 	}
-	e.conclude(c, st, now, detail)
+	e.conclude(c, st, now, said)
 }
 
 // touch marks a command for Changed.
@@ -447,11 +447,11 @@ func (e *Engine) touch(c *control) {
 }
 
 // step moves the command to a state and notes it, once.
-func (e *Engine) step(c *control, st state, now time.Time, detail string) {
-	if c.doc.State != st.String() || detail != "" {
+func (e *Engine) step(c *control, st state, now time.Time, said *api.Said) {
+	if c.doc.State != st.String() || said != nil {
 		c.doc.State = st.String()
-		c.doc.History = append(c.doc.History, api.Transition{State: st.String(), Time: now.UTC(), Detail: detail})
-		d := transition{State: st.String(), Why: detail}
+		c.doc.History = append(c.doc.History, api.NewTransition(st.String(), now, said))
+		d := transition{State: st.String(), Why: said.String()}
 		if st.finished() {
 			d.Result = c.doc.Result
 		}

@@ -144,9 +144,9 @@ func (e *Engine) supersede(dev *cim.EndDevice, by uint64) {
 		e.touch(m.c)
 		if m.c.open == 0 {
 			if m.c.bulk {
-				e.conclude(m.c, failed, now, "")
+				e.conclude(m.c, failed, now, nil)
 			} else {
-				e.conclude(m.c, cancelled, now, "superseded by "+formatID(by))
+				e.conclude(m.c, cancelled, now, api.Say("command.superseded", "id", formatID(by)))
 			}
 		}
 	}

@@ -358,7 +358,7 @@ func (e *Engine) restore(doc *restored, now time.Time) error {
 	c.counts[st] += len(devices)
 	e.enter(c)
 	if c.open == 0 {
-		e.conclude(c, failed, now, "its meter is not known any more")
+		e.conclude(c, failed, now, api.Say("command.unknown"))
 		return nil
 	}
 	e.release(c, now)

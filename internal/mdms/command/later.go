@@ -1,7 +1,6 @@
 package command
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
@@ -24,7 +23,8 @@ func (e *Engine) holdUntil(c *control, start time.Time, lasts time.Duration) {
 	c.end = c.deadline.Add(e.o.Grace)
 	at, until := start.UTC(), c.deadline.UTC()
 	c.doc.At, c.doc.Expires = &at, &until
-	c.doc.History[0].Detail = "to go out at " + at.Format("2006-01-02 15:04:05Z")
+	said := api.Say("command.at", "time", at.Format(time.RFC3339))
+	c.doc.History[0].Detail, c.doc.History[0].Said = said.String(), said
 }
 
 // begin lets the commands go whose time has come. They go out once that is kept.
@@ -40,7 +40,7 @@ func (e *Engine) begin(now time.Time) {
 		c.expiry = e.wireExpiry(c.deadline.Sub(now))
 		e.outlived(c, c.devices(), now)
 		e.lineUp(c)
-		e.step(c, queued, now, "its time has come")
+		e.step(c, queued, now, api.Say("command.begins"))
 	}
 }
 
@@ -64,10 +64,6 @@ func (e *Engine) checkStart(p *plan) error {
 }
 
 // startsIn tells until when a command waits, for people.
-func (c *control) startsIn(now time.Time) string {
-	return fmt.Sprintf("it is to go out in %v", c.start.Sub(now).Round(time.Second))
-}
-
 // devices are the meters that the command is for.
 func (c *control) devices() []*cim.EndDevice {
 	out := make([]*cim.EndDevice, len(c.members))

@@ -67,7 +67,7 @@ func TestSleepingMeter(t *testing.T) {
 	c := w.get(t, id)
 	wakes := w.wall.Add(nap)
 	if c.QueuedUntil == nil || !c.QueuedUntil.Equal(wakes) || !c.Expires.Equal(wakes.Add(DefaultExpiry)) ||
-		c.History[1].Detail != "the meter sleeps: queued until 03:09:05 UTC" {
+		c.History[1].Detail != "the meter sleeps: queued until 2026-01-02T03:09:05Z" {
 		t.Errorf("%+v", c)
 	}
 	for ; nap > 0; nap -= time.Second {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/record"
 )
@@ -59,8 +60,8 @@ func (e *Engine) endOutlived(m *member, by uint64, now time.Time) {
 	switch {
 	case c.open > 0:
 	case c.counts[cancelled] < c.total(): // the others have ended otherwise
-		e.conclude(c, failed, now, "")
+		e.conclude(c, failed, now, nil)
 	default:
-		e.conclude(c, cancelled, now, "superseded by "+formatID(by))
+		e.conclude(c, cancelled, now, api.Say("command.superseded", "id", formatID(by)))
 	}
 }

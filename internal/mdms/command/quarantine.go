@@ -3,7 +3,6 @@ package command
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -124,8 +123,8 @@ func (e *Engine) giveBack(m *member) {
 
 func (e *Engine) quarantine(name string, a *allowance, m *member, now time.Time) {
 	_, b := a.budgets.next(now)
-	a.held = &api.Quarantine{Name: name, Since: now.UTC(), Command: m.c.doc.ID, By: m.c.doc.By,
-		Why: fmt.Sprintf("one more disconnection than the %s allowed, of meter %s", b, m.dev.ID)}
+	why := api.Say("quarantine.disconnected", "budget", b, "meter", m.dev.ID)
+	a.held = &api.Quarantine{Name: name, Since: now.UTC(), Command: m.c.doc.ID, By: m.c.doc.By, Why: why.String(), Said: why}
 	a.dirty = true
 	e.stats.Breaches++
 	e.log.Error("disconnections stopped: quarantine", "name", name, "why", a.held.Why, "command", m.c.doc.ID)
@@ -151,7 +150,7 @@ func (e *Engine) hold(m *member, name string) {
 	}
 	if c := m.c; !c.stopped {
 		c.stopped = true
-		c.doc.History = append(c.doc.History, api.Transition{State: c.doc.State, Time: e.o.Wall().UTC(), Detail: name + " is quarantined: it waits until another person releases it"})
+		c.doc.History = append(c.doc.History, api.NewTransition(c.doc.State, e.o.Wall(), api.Say("command.quarantined", "name", name)))
 		e.touch(c)
 	}
 }

@@ -47,7 +47,7 @@ func (e *Engine) OnResult(dev *cim.EndDevice, r record.Result) Answer {
 		e.move(m, delivered)
 		m.due = 0 // Outcome 5 stops the repeats, not the expiry.
 		if !c.bulk {
-			e.step(c, delivered, now, "")
+			e.step(c, delivered, now, nil)
 		}
 		e.touch(c)
 		return Applied
@@ -100,7 +100,7 @@ func (e *Engine) afterwards(c *control, dev *cim.EndDevice, r *record.Result, no
 	// It expired or was cancelled here, and the meter had it all the same: the state stays, what happened is told.
 	e.stats.Late++
 	c.doc.Result = result(r)
-	c.doc.History = append(c.doc.History, api.Transition{State: c.doc.State, Time: now.UTC(), Detail: "late result: " + r.Outcome.String()})
+	c.doc.History = append(c.doc.History, api.NewTransition(c.doc.State, now, api.Say("command.late", "outcome", r.Outcome)))
 	e.note(c, "late-result", "", "", transition{State: c.doc.State, Result: c.doc.Result})
 	e.touch(c)
 	return Applied
@@ -135,12 +135,12 @@ func (e *Engine) finish(m *member, r *record.Result, now time.Time) {
 	e.leave(m, st, now)
 	e.touch(c)
 	if c.open == 0 {
-		detail := ""
+		var said *api.Said
 		if !c.bulk {
-			detail = c.doc.Result.Reason
+			said = c.doc.Result.Said
 		}
 		c.seen = seen
-		e.conclude(c, st, now, detail)
+		e.conclude(c, st, now, said)
 	}
 	if st == done && effect(c.op) == "breaker" {
 		e.verify(c, m.dev)
@@ -155,11 +155,11 @@ func (e *Engine) settle(c *control, now time.Time) {
 }
 
 // conclude ends a command whose members have all ended, the last of them as st.
-func (e *Engine) conclude(c *control, st state, now time.Time, detail string) {
-	if c.bulk && st != cancelled && detail == "" {
-		st, detail = c.sum()
+func (e *Engine) conclude(c *control, st state, now time.Time, said *api.Said) {
+	if c.bulk && st != cancelled && said == nil {
+		st, said = c.sum()
 	}
-	e.step(c, st, now, detail)
+	e.step(c, st, now, said)
 	if c.verifies != 0 {
 		e.checked(c, c.seen, now)
 		c.seen = nil
@@ -184,10 +184,10 @@ func (c *control) total() (n int) {
 }
 
 // sum is the state of a bulk command whose members have all answered.
-func (c *control) sum() (state, string) {
+func (c *control) sum() (state, *api.Said) {
 	all := c.total()
 	if c.counts[done] == all {
-		return done, ""
+		return done, nil
 	}
 	var parts []string
 	for st := refused; st < states; st++ {
@@ -202,7 +202,7 @@ func (c *control) sum() (state, string) {
 	case c.counts[done]+c.counts[expired] > 0 && c.counts[done]+c.counts[expired]+took == all:
 		st = expired
 	}
-	return st, fmt.Sprintf("of %d meters %s", all, strings.Join(parts, ", "))
+	return st, api.Say("command.sum", "all", all, "states", strings.Join(parts, ", "))
 }
 
 func result(r *record.Result) *api.CommandResult {
@@ -212,29 +212,30 @@ func result(r *record.Result) *api.CommandResult {
 	}
 	switch {
 	case r.Outcome == record.NotSupported && r.Opcode == record.OpReconnect && r.Breaker != record.BreakerNone:
-		out.Reason = "its breaker can be closed from here, but not armed"
+		out.Said = api.Say("result.no-arming")
 	case r.Outcome == record.NotSupported:
-		out.Reason = "the device does not support it"
+		out.Said = api.Say("result.unsupported")
 	case r.Outcome == record.Expired:
-		out.Reason = "it had expired by the device's clock"
+		out.Said = api.Say("result.expired")
 	case r.Outcome == record.Refused && r.Detail == record.DetailClock:
-		out.Reason = "the device's clock is not synchronised"
+		out.Said = api.Say("result.clock")
 	case r.Outcome == record.Refused && r.Detail == record.DetailNoExpiry:
-		out.Reason = "a breaker command needs an expiry"
+		out.Said = api.Say("result.no-expiry")
 	case r.Outcome == record.Refused && r.Detail == record.DetailSpent:
-		out.Reason = "the meter may have carried it out before"
+		out.Said = api.Say("result.spent")
 	case r.Outcome == record.Refused && r.Detail == record.DetailMode:
-		out.Reason = "the breaker's control mode has no such transition"
+		out.Said = api.Say("result.mode")
 	case r.Outcome == record.Refused && r.Detail == record.DetailImage:
-		out.Reason = "the meter does not hold this image as a whole"
+		out.Said = api.Say("result.image")
 	case r.Outcome == record.Refused && r.Detail == record.DetailValue:
-		out.Reason = "a parameter is outside of what the device can do"
+		out.Said = api.Say("result.value")
 	case r.Outcome == record.Failed && r.Detail == record.DetailUnfinished:
-		out.Reason = "the device lost its power or was restarted meanwhile, and the breaker is not where it was to go"
+		out.Said = api.Say("result.unfinished")
 	case r.Outcome == record.Failed && r.Detail == 0:
-		out.Reason = "the device tried and could not: its own log tells why"
+		out.Said = api.Say("result.failed")
 	case r.Outcome == record.Refused || r.Outcome == record.Failed:
-		out.Reason = fmt.Sprintf("detail %d", r.Detail)
+		out.Said = api.Say("result.detail", "n", r.Detail)
 	}
+	out.Reason = out.Said.String()
 	return out
 }

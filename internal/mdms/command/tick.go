@@ -1,7 +1,6 @@
 package command
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -89,20 +88,20 @@ func (e *Engine) expire(c *control, now time.Time) {
 		e.settle(c, now)
 		return
 	}
-	detail := ""
+	var said *api.Said
 	switch never := c.counts[queued]; {
 	case c.pending:
-		detail = "nobody approved it in time"
+		said = api.Say("command.unapproved")
 	case c.waiting:
-		detail = "the centre was away at its time"
+		said = api.Say("command.away")
 	case c.bulk:
-		detail = fmt.Sprintf("%d of %d meters gave no result", c.open, c.total())
+		said = api.Say("command.no-results", "n", c.open, "all", c.total())
 	case never > 0:
-		detail = "never sent"
+		said = api.Say("command.never-sent")
 	case c.counts[delivered] > 0:
-		detail = "delivered, but no result came"
+		said = api.Say("command.no-result")
 	}
-	e.finishRest(c, expired, now, detail)
+	e.finishRest(c, expired, now, said)
 }
 
 // late reports whether c must not be sent any more, by the wall clock that its author meant or by the business clock that
@@ -170,7 +169,7 @@ func (e *Engine) broadcasts(now time.Time) {
 				e.head(m, now)
 			}
 		}
-		e.step(c, sent, now, "")
+		e.step(c, sent, now, nil)
 	}
 	clear(e.fresh[len(wait):])
 	e.fresh = wait
@@ -263,7 +262,7 @@ func (e *Engine) waitForBudget(m *member, bs budgets, now time.Time) {
 	if c := m.c; !c.throttled {
 		c.throttled = true
 		e.note(c, "throttled", "", "", transition{State: c.doc.State, Why: b.String()})
-		c.doc.History = append(c.doc.History, api.Transition{State: c.doc.State, Time: now.UTC(), Detail: "it waits for the budget of " + c.doc.Type + "ions, " + b.String()})
+		c.doc.History = append(c.doc.History, api.NewTransition(c.doc.State, now, api.Say("command.budget", "type", c.doc.Type, "budget", b)))
 		e.touch(c)
 	}
 }
@@ -282,15 +281,15 @@ func (e *Engine) wakes(dev *cim.EndDevice, now time.Time) (at time.Time, ok bool
 }
 
 // queuedUntil says when a meter that sleeps fetches what was sent to it, "" for one that is awake.
-func (e *Engine) queuedUntil(m *member, now time.Time) string {
+func (e *Engine) queuedUntil(m *member, now time.Time) *api.Said {
 	at, ok := e.wakes(m.dev, now)
 	if !ok || m.c.bulk {
-		return ""
+		return nil
 	}
 	if !at.Before(m.c.deadline) {
-		return "the meter sleeps until " + at.Format("15:04:05") + " UTC, when the command has expired"
+		return api.Say("command.sleeps-longer", "time", at.UTC().Format(time.RFC3339))
 	}
-	return "the meter sleeps: queued until " + at.Format("15:04:05") + " UTC"
+	return api.Say("command.sleeps", "time", at.UTC().Format(time.RFC3339))
 }
 
 func (e *Engine) sendFailed(c *control, err error) {

@@ -34,7 +34,7 @@ func (e *Engine) explain(o *outage, now uint32) {
 	c := cause{}
 	switch {
 	case o.w != nil:
-		c.is(causePlanned, "maintenance", o.w.from, 0, "%s", o.w.text())
+		c.is(causePlanned, "maintenance", o.w.from, 0, o.w.said())
 	case o.x != nil:
 		if (o.x.restoring || o.old || o.doc.Restored > 0) && o.doc.Cause != "" {
 			return // those who are back do not change what it was
@@ -59,11 +59,11 @@ type cause struct {
 }
 
 // is adds a ground, and takes its cause unless there is one already.
-func (c *cause) is(name, what string, at uint32, weight float64, format string, args ...any) {
+func (c *cause) is(name, what string, at uint32, weight float64, said *api.Said) {
 	if c.name == "" {
 		c.name = name
 	}
-	g := api.Ground{What: what, Weight: weight, Detail: fmt.Sprintf(format, args...)}
+	g := api.Ground{What: what, Weight: weight, Detail: said.String(), Said: said}
 	if at != 0 {
 		t := utc(at)
 		g.Time = &t
@@ -71,22 +71,25 @@ func (c *cause) is(name, what string, at uint32, weight float64, format string, 
 	c.grounds = append(c.grounds, g)
 }
 
-func (w *window) text() string {
-	return strings.TrimSuffix(fmt.Sprintf("window %d: %s", w.id, w.doc.Reason), ": ")
+func (w *window) said() *api.Said {
+	if w.doc.Reason == "" {
+		return api.Say("ground.window", "id", w.id)
+	}
+	return api.Say("ground.window-why", "id", w.id, "reason", w.doc.Reason)
 }
 
 // explain says why an element is taken to be what opened.
 func (x *element) explain(c *cause, partial bool) {
 	s := x.tell()
 	if x.level == levelTransformer {
-		name, words := scopes[x.level], "nothing above it is out"
+		name, code := scopes[x.level], "ground.transformer"
 		if partial {
-			name, words = causePartial, "not all of it: a phase or a branch"
+			name, code = causePartial, "ground.transformer-partial"
 		}
-		c.is(name, "siblings-gone", x.onset, x.odds, "%d of %d meters on transformer %s went, %d of them with last gasps, and %d were there all the time: %s",
-			s.LastGasps+s.Wills+s.Silences+s.NoAnswers, s.Meters, x.name, s.LastGasps, s.Alive, words)
+		c.is(name, "siblings-gone", x.onset, x.odds, api.Say(code, "gone", s.LastGasps+s.Wills+s.Silences+s.NoAnswers, "all", s.Meters, "name", x.name,
+			"gasps", s.LastGasps, "alive", s.Alive))
 		if x.signs.mains {
-			c.is(name, "concentrator-mains", 0, oddsMains, "a concentrator on transformer %s lost its mains", x.name)
+			c.is(name, "concentrator-mains", 0, oddsMains, api.Say("ground.mains", "name", x.name))
 		}
 		return
 	}
@@ -103,10 +106,10 @@ func (x *element) explain(c *cause, partial bool) {
 			mains++
 		}
 	})
-	c.is(scopes[x.level], "transformers-out", x.onset, x.odds, "%d of %d transformers of %s %s went out together", out, all, scopes[x.level], x.name)
-	c.is(scopes[x.level], "siblings-gone", 0, 0, "%d meters sent last gasps, %d went without, %d were there all the time", s.LastGasps, s.Wills+s.Silences+s.NoAnswers, s.Alive)
+	c.is(scopes[x.level], "transformers-out", x.onset, x.odds, api.Say("ground.transformers", "n", out, "all", all, "scope", scopes[x.level], "name", x.name))
+	c.is(scopes[x.level], "siblings-gone", 0, 0, api.Say("ground.went", "gasps", s.LastGasps, "gone", s.Wills+s.Silences+s.NoAnswers, "alive", s.Alive))
 	if mains > 0 {
-		c.is(scopes[x.level], "concentrator-mains", 0, oddsMains, "concentrators on %d of the transformers lost their mains", mains)
+		c.is(scopes[x.level], "concentrator-mains", 0, oddsMains, api.Say("ground.mains-many", "n", mains))
 	}
 }
 
@@ -114,19 +117,19 @@ func (x *element) explain(c *cause, partial bool) {
 func (n *node) explain(c *cause) {
 	if n.dev != nil {
 		if p := n.dev.dev.Power; p.State == cim.PowerLost {
-			c.is(causeMains, "last-gasp", p.Since, oddsMains, "it said itself that its mains are gone")
+			c.is(causeMains, "last-gasp", p.Since, oddsMains, api.Say("ground.mains-own"))
 		}
 		if n.dev.grid != nil {
 			if top := n.dev.grid.top(); top != nil {
-				c.is(causeMains, scopes[top.level]+"-out", top.onset, top.odds, "%s %s, which it hangs on, is out", scopes[top.level], top.name)
+				c.is(causeMains, scopes[top.level]+"-out", top.onset, top.odds, api.Say("ground.out-above", "scope", scopes[top.level], "name", top.name))
 			}
 		}
 	}
 	switch n.status {
 	case nodeOffline:
-		c.is(causeStopped, "concentrator-offline", n.since, 0, "it took its leave in order, and did not come back")
+		c.is(causeStopped, "concentrator-offline", n.since, 0, api.Say("ground.stopped"))
 	case nodeLost:
-		c.is(causeUnknown, "concentrator-lost", n.since, 0, "its connection ended without a farewell")
+		c.is(causeUnknown, "concentrator-lost", n.since, 0, api.Say("ground.will"))
 	}
 }
 
@@ -134,16 +137,16 @@ func (n *node) explain(c *cause) {
 func (e *Engine) explainMeter(o *outage, c *cause) {
 	t := o.t
 	if b := t.dev.Breaker; (b.State == cim.BreakerOpen || b.State == cim.BreakerReady) && b.Since < o.start {
-		c.is(causeDisconnected, "breaker-"+b.State.String(), b.Since, 0, "its breaker was open before: the customer had no supply that could be lost")
+		c.is(causeDisconnected, "breaker-"+b.State.String(), b.Since, 0, api.Say("ground.open-before"))
 	}
 	x := t.grid
 	switch {
 	case x == nil:
-		c.is(causeUnknown, "place", 0, 0, "the registry does not say on which transformer it hangs")
+		c.is(causeUnknown, "place", 0, 0, api.Say("ground.no-place"))
 	case x.signs.alive > 0:
-		c.is(causeService, "siblings-alive", 0, max(oddsAlive*float64(x.signs.alive), 3*oddsAlive), "%d of %d on transformer %s were there all the time", x.signs.alive, x.signs.total, x.name)
+		c.is(causeService, "siblings-alive", 0, max(oddsAlive*float64(x.signs.alive), 3*oddsAlive), api.Say("ground.siblings-alive", "n", x.signs.alive, "all", x.signs.total, "name", x.name))
 	default:
-		c.is(causeUnknown, "siblings-silent", 0, 0, "none of the others on transformer %s has been heard since", x.name)
+		c.is(causeUnknown, "siblings-silent", 0, 0, api.Say("ground.siblings-unheard", "name", x.name))
 	}
 }
 
@@ -153,14 +156,14 @@ func (e *Engine) explainLink(t *track, c *cause, now uint32) {
 	others := len(n.devices) - 1
 	gone := n.counts[commLost] + n.counts[powerLost] - 1
 	if others >= 3 && 2*gone >= others {
-		c.is(causeRadio, "concentrator-meters", 0, 0, "%d of the %d other meters on its concentrator %s are gone, too", gone, others, n.id)
+		c.is(causeRadio, "concentrator-meters", 0, 0, api.Say("ground.others-gone", "n", gone, "all", others, "id", n.id))
 	} else {
-		c.is(causeLink, "concentrator-meters", 0, 0, "of the %d other meters on its concentrator %s %d are gone", others, n.id, max(gone, 0))
+		c.is(causeLink, "concentrator-meters", 0, 0, api.Say("ground.others-there", "all", others, "id", n.id, "n", max(gone, 0)))
 	}
 	if t.goneBy == bySilence {
-		c.is("", "silence", t.goneAt, oddsSilence, "last heard at %s", cim.Stamp(t.dev.LastSeen))
+		c.is("", "silence", t.goneAt, oddsSilence, api.Say("ground.heard-last", "time", cim.Stamp(t.dev.LastSeen)))
 	} else {
-		c.is("", "will", t.goneAt, oddsWill, "its connection ended without a farewell")
+		c.is("", "will", t.goneAt, oddsWill, api.Say("ground.will"))
 	}
 }
 

@@ -1,7 +1,6 @@
 package outage
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
@@ -192,8 +191,8 @@ func (e *Engine) Verdict(dev *cim.EndDevice, evidence bool) *api.Verdict {
 // grounds lists what speaks of a meter's supply, strongest first within its kind. A weight above 0 speaks for a lost supply.
 func (e *Engine) grounds(t *track, now uint32) []api.Ground {
 	var out []api.Ground
-	add := func(what string, at uint32, weight float64, format string, args ...any) {
-		g := api.Ground{What: what, Weight: weight, Detail: fmt.Sprintf(format, args...)}
+	add := func(what string, at uint32, weight float64, said *api.Said) {
+		g := api.Ground{What: what, Weight: weight, Detail: said.String(), Said: said}
 		if at != 0 {
 			w := utc(at)
 			g.Time = &w
@@ -202,61 +201,61 @@ func (e *Engine) grounds(t *track, now uint32) []api.Ground {
 	}
 	dev := t.dev
 	if dev.Power.State == cim.PowerLost {
-		add("last-gasp", dev.Power.Since, oddsGasp, "it said that its power was lost")
+		add("last-gasp", dev.Power.Since, oddsGasp, api.Say("ground.gasp"))
 	}
 	if t.own.State == cim.LinkLost {
 		switch t.goneBy {
 		case bySilence:
-			add("silence", t.goneAt, oddsSilence, "last heard at %s; it is due every %v", cim.Stamp(dev.LastSeen), e.intervalOf(t))
+			add("silence", t.goneAt, oddsSilence, api.Say("ground.silence", "time", cim.Stamp(dev.LastSeen), "every", e.intervalOf(t)))
 		default:
-			add("will", t.goneAt, oddsWill, "its connection ended without a farewell")
+			add("will", t.goneAt, oddsWill, api.Say("ground.will"))
 		}
 		if dev.Power.State != cim.PowerLost && dev.Capabilities&uint16(record.CapBattery) != 0 {
-			add("no-last-gasp", 0, oddsNoGasp, "it has a battery and said nothing")
+			add("no-last-gasp", 0, oddsNoGasp, api.Say("ground.no-gasp"))
 		}
 	} else if dev.LastSeen != 0 && dev.Power.State != cim.PowerLost {
-		add("heard", dev.LastSeen, 0, "a message came")
+		add("heard", dev.LastSeen, 0, api.Say("ground.heard"))
 	}
 	if e.missed(t, now) {
-		add("no-answer", t.asked, oddsMissed, "asked twice, and no answer within %v", time.Duration(e.answer)*time.Second)
+		add("no-answer", t.asked, oddsMissed, api.Say("ground.no-answer", "within", time.Duration(e.answer)*time.Second))
 	}
 	if x := t.grid; x != nil && x.signs.onset != 0 {
 		s := &x.signs
-		siblings := func(what string, n int, weight float64, words string) {
+		siblings := func(what string, n int, weight float64) {
 			if n > 0 {
-				add(what, 0, weight, "%d of %d on transformer %s %s", n, s.total, x.name, words)
+				add(what, 0, weight, api.Say("ground."+what, "n", n, "all", s.total, "name", x.name))
 			}
 		}
-		siblings("siblings-gasped", s.gasps, min(oddsGasp*float64(s.gasps), capGasps), "sent last gasps")
-		siblings("siblings-gone", s.wills+s.silences, s.willOdds, "went without")
-		siblings("siblings-silent", s.missed, oddsMissed*float64(s.missed), "did not answer")
-		siblings("siblings-alive", s.alive, max(oddsAlive*float64(s.alive), 3*oddsAlive), "were there all the time")
-		siblings("siblings-back", s.back, 0, "are back")
+		siblings("siblings-gasped", s.gasps, min(oddsGasp*float64(s.gasps), capGasps))
+		siblings("siblings-gone", s.wills+s.silences, s.willOdds)
+		siblings("siblings-silent", s.missed, oddsMissed*float64(s.missed))
+		siblings("siblings-alive", s.alive, max(oddsAlive*float64(s.alive), 3*oddsAlive))
+		siblings("siblings-back", s.back, 0)
 		if s.mains {
-			add("concentrator-mains", 0, oddsMains, "a concentrator on transformer %s lost its mains", x.name)
+			add("concentrator-mains", 0, oddsMains, api.Say("ground.mains", "name", x.name))
 		}
 	}
 	if t.grid != nil {
 		t.grid.up(func(y *element) bool {
 			if y.out {
-				add(scopes[y.level]+"-out", y.onset, y.odds, "%s %s is out", scopes[y.level], y.name)
+				add(scopes[y.level]+"-out", y.onset, y.odds, api.Say("ground.out", "scope", scopes[y.level], "name", y.name))
 			}
 			return true
 		})
 	}
 	for n := t.node; n != nil && n.parent != nil; n = n.parent {
 		if n.down() {
-			add("concentrator-"+nodeNames[n.status], n.since, 0, "concentrator %s", n.id)
+			add("concentrator-"+nodeNames[n.status], n.since, 0, api.Say("ground.concentrator", "id", n.id))
 		}
 	}
 	if b := dev.Breaker; b.State == cim.BreakerOpen || b.State == cim.BreakerReady {
-		add("breaker-"+b.State.String(), b.Since, 0, "no periodic reading is expected")
+		add("breaker-"+b.State.String(), b.Since, 0, api.Say("ground.no-reading"))
 	}
 	if t.restarting(now) {
-		add("restart", t.restartAt, 0, "it said that it restarts and is back by %s", cim.Stamp(t.restartEnd))
+		add("restart", t.restartAt, 0, api.Say("ground.restart", "time", cim.Stamp(t.restartEnd)))
 	}
 	if w := e.covered(t, now); w != nil {
-		add("maintenance", w.from, 0, "%s", w.text())
+		add("maintenance", w.from, 0, w.said())
 	}
 	return out
 }

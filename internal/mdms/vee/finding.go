@@ -143,6 +143,24 @@ var sentences = [NumRules][]string{
 	Superseded: {"A late value of {wh} Wh took the place of {old} Wh.", "A late value of {wh} Wh speaks against the edited {old} Wh, which stays."},
 }
 
+// Sentences are the texts of findings by rule, in the order of their codes: the second of gap has the code finding.gap.1.
+func Sentences() map[string][]string {
+	out := map[string][]string{}
+	for rule, texts := range sentences {
+		out[Rule(rule).String()] = texts
+	}
+	return out
+}
+
+// Sentence is which of the rule's sentences tells the finding, and the numbers in it as people write them.
+func (f *Finding) Sentence() (which int, figures map[string]string) {
+	figures = make(map[string]string, len(f.Numbers))
+	for _, n := range f.Numbers {
+		figures[n.Name] = figure(n.Value)
+	}
+	return int(f.what), figures
+}
+
 // Text tells the finding in a sentence.
 func (f *Finding) Text() string {
 	if f.Rule >= NumRules || int(f.what) >= len(sentences[f.Rule]) {

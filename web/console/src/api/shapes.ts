@@ -93,11 +93,18 @@ export interface Evidence {
 }
 
 /** What a verdict or a cause rests on. */
+/** A sentence of the centre by its code. */
+export interface Said {
+  code: string;
+  params?: Record<string, string>;
+}
+
 export interface Ground {
   what: string;
   time?: string;
   weight: number; // log-odds; above 0 it speaks for a lost supply
   detail: string;
+  said?: Said;
 }
 
 export interface Outage {
@@ -220,6 +227,7 @@ export interface Quarantine {
   name: string;
   since: string; // wall time
   why: string;
+  said?: Said;
   command: string;
   by?: string;
 }
@@ -321,6 +329,7 @@ export interface Transition {
   state: string;
   time: string; // wall time
   detail?: string;
+  said?: Said;
 }
 
 export interface CommandResult {
@@ -328,6 +337,7 @@ export interface CommandResult {
   breaker?: string;
   detail: number;
   reason?: string;
+  said?: Said;
   register?: Register;
   readings?: Reading[];
   time: string; // the device's clock
@@ -355,6 +365,7 @@ export interface Command {
 /** Why a command has to be approved by another person, and what became of that. */
 export interface Approval {
   why: string;
+  said?: Said;
   by?: string;
   time?: string;
   rejected?: boolean;

@@ -1,5 +1,7 @@
 // The JSON shapes about values: findings, explanations, edits, sums, completeness, the registry. As internal/api declares them.
 
+import type { Said } from './shapes';
+
 export interface NamedNumber {
   name: string;
   value: number;
@@ -16,6 +18,7 @@ export interface Finding {
   to: string;
   readingQuality: string;
   text: string;
+  said?: Said;
   numbers?: NamedNumber[];
   recorded: string;
   superseded?: string;
@@ -48,6 +51,7 @@ export interface ValueVersion {
   reason?: string;
   comment?: string;
   text: string;
+  said?: Said[];
 }
 
 export interface EditRequest {

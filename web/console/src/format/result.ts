@@ -2,6 +2,7 @@
 import type { Command, CommandResult } from '../api/shapes';
 import { t } from '../lang/lang';
 import { count, register, text, watts } from './number';
+import { told } from './said';
 
 const breakers: Record<string, string> = { open: 'breaker open', closed: 'breaker closed', ready: 'breaker ready to close at the meter' };
 
@@ -12,8 +13,11 @@ export function resultText(c: Command): string {
     return t('{n} of {total} meters done', { n: count(done), total: count(total) });
   }
   const r = c.result;
-  if (!r) return c.history?.at(-1)?.detail ?? '';
-  if (c.state !== 'done') return r.reason || reasonOf(r) || t(r.outcome);
+  if (!r) {
+    const last = c.history?.at(-1);
+    return told(last?.detail, last?.said);
+  }
+  if (c.state !== 'done') return told(r.reason, r.said) || reasonOf(r) || t(r.outcome);
   switch (c.type) {
     case 'read':
       return r.register ? `${register(r.register.import)} kWh · ${text(watts(r.register.power))} · ${r.register.voltage.toFixed(1)} V` : t('read');

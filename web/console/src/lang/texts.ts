@@ -24,7 +24,7 @@ export function keysIn(s: Source): string[] {
   // t(a ? 'this' : 'that')
   for (const m of s.text.matchAll(new RegExp(String.raw`\bt\([^'"()]*\? ${literal} : ${literal}\)`, 'g'))) keys.push(plain(m), plain(m, 3));
   for (const m of s.text.matchAll(new RegExp(String.raw`\b(?:label|about): ${literal}`, 'g'))) keys.push(plain(m));
-  for (const table of s.text.matchAll(/: Record<[^=]*?string> = \{([\s\S]*?)\};/g)) {
+  for (const table of s.text.matchAll(/: Record<[^=]*?string> = \{([\s\S]*?)\n?\};$/gm)) {
     for (const m of (table[1] ?? '').matchAll(new RegExp(String.raw`: ${literal}`, 'g'))) keys.push(plain(m));
   }
   for (const list of s.text.matchAll(/\b(?:gradeText|spoken) = \[([\s\S]*?)\]/g)) {

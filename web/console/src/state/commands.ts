@@ -1,5 +1,6 @@
 // Commands and outages as lists, newest first, and a command's way as steps.
 import type { Command, Outage, Target, TargetQuery } from '../api/shapes';
+import { told } from '../format/said';
 import { t } from '../lang/lang';
 
 export const kept = 500; // of a list that grows by events
@@ -58,11 +59,11 @@ export function steps(c: Command): Step[] {
   for (const step of c.history ?? []) {
     const before = out.find((s) => s.state === step.state);
     if (before) {
-      if (step.detail) before.detail = step.detail;
+      if (step.detail) before.detail = told(step.detail, step.said);
       continue;
     }
     const at = Date.parse(step.time);
-    out.push({ state: step.state, reached: true, current: false, at, after: Math.max(0, at - created), detail: step.detail ?? '' });
+    out.push({ state: step.state, reached: true, current: false, at, after: Math.max(0, at - created), detail: told(step.detail, step.said) });
   }
   if (!out.some((s) => s.state === c.state)) {
     out.push({ state: c.state, reached: true, current: false, at: null, after: null, detail: '' });
