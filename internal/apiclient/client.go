@@ -57,6 +57,7 @@ func New(opt Options) (*Client, error) {
 			ResponseHeaderTimeout: 90 * time.Second, // longer than the server lets a request wait
 			MaxIdleConnsPerHost:   4,
 			IdleConnTimeout:       time.Minute,
+			ReadBufferSize:        trailerBytes, // which has to hold all trailers of an answer
 		}}
 	}
 	return c, nil

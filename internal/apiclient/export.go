@@ -29,6 +29,9 @@ type ExportStream struct {
 	sum         hash.Hash
 }
 
+// trailerBytes is how much of trailers the client takes: of a thousand usage points that are left out each is told, with its reason.
+const trailerBytes = 512 << 10
+
 // Export asks for an export; query are the parameters of GET /v1/exports.
 func (c *Client) Export(ctx context.Context, query url.Values) (*ExportStream, error) {
 	req, err := c.request(ctx, http.MethodGet, "/v1/exports", query, nil)
@@ -36,6 +39,11 @@ func (c *Client) Export(ctx context.Context, query url.Values) (*ExportStream, e
 		return nil, err
 	}
 	req.Header.Set("Accept", "*/*")
+	if n, err := strconv.Atoi(query.Get("limit")); err == nil && n > 0 {
+		q := req.URL.Query()
+		q.Set("skipped", strconv.Itoa(min(n, 1000)))
+		req.URL.RawQuery = q.Encode()
+	}
 	resp, err := c.send(req)
 	if err != nil {
 		return nil, err
@@ -78,6 +86,10 @@ func (x *ExportStream) End() (export.Result, error) {
 	res.Points, err = strconv.Atoi(t.Get("Wattbus-Points"))
 	res.Rows, err2 = strconv.ParseInt(t.Get("Wattbus-Rows"), 10, 64)
 	err = errors.Join(err, err2, json.Unmarshal([]byte(t.Get("Wattbus-Skipped")), &res.Skipped))
+	if left := t.Get("Wattbus-Left"); left != "" && err == nil {
+		res.Unnamed, err = strconv.Atoi(left)
+		res.Unnamed -= min(res.Unnamed, len(res.Skipped))
+	}
 	if err != nil {
 		return res, fmt.Errorf("GET /v1/exports: its end is none of wattbus: %w", err)
 	}

@@ -185,7 +185,11 @@ type Result struct {
 	Rows    int64
 	Next    string // cursor of the following part; empty: this is the last
 	Skipped []Skipped
+	Unnamed int // more that were skipped
 }
+
+// Left is how many usage points could not be exported.
+func (r *Result) Left() int { return len(r.Skipped) + r.Unnamed }
 
 // page is how many usage points a source is asked for at once at most.
 const page = 500

@@ -166,7 +166,7 @@ func (x *Export) resume(ctx context.Context) (next string, started bool, err err
 	}
 	for i := range damaged {
 		p := &damaged[i]
-		again, err := x.part(ctx, p.Part, p.After, p.Points+len(p.Skipped))
+		again, err := x.part(ctx, p.Part, p.After, p.Points+len(p.Skipped)+p.Unnamed)
 		if err != nil {
 			return "", false, err
 		}
@@ -300,7 +300,7 @@ func (x *Export) part(ctx context.Context, n int, after string, limit int) (*Par
 			return nil, err
 		}
 	}
-	p := &Part{Part: n, After: after, Next: res.Next, Points: res.Points, Rows: res.Rows, Files: x.files, Skipped: res.Skipped}
+	p := &Part{Part: n, After: after, Next: res.Next, Points: res.Points, Rows: res.Rows, Files: x.files, Skipped: res.Skipped, Unnamed: res.Unnamed}
 	x.files = nil
 	return p, nil
 }

@@ -30,6 +30,7 @@ func (x *Export) Join(ctx context.Context, head export.Head, file, manifestFile 
 		all.Points += p.Points
 		all.Rows += p.Rows
 		all.Skipped = append(all.Skipped, p.Skipped...)
+		all.Unnamed += p.Unnamed
 		return ctx.Err()
 	})
 	if err != nil {

@@ -59,6 +59,7 @@ type Part struct {
 	Rows    int64            `json:"rows"`
 	Files   []File           `json:"files"`
 	Skipped []export.Skipped `json:"skipped,omitempty"`
+	Unnamed int              `json:"unnamed,omitempty"` // more that were skipped, in parts of more than a thousand
 }
 
 // Summary is the last line of a manifest: only a whole export has it.
@@ -76,7 +77,7 @@ func (s *Summary) add(p *Part) {
 	s.Parts++
 	s.Points += p.Points
 	s.Rows += p.Rows
-	s.Skipped += len(p.Skipped)
+	s.Skipped += len(p.Skipped) + p.Unnamed
 	s.Files += len(p.Files)
 	for _, f := range p.Files {
 		s.Bytes += f.Bytes

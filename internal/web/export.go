@@ -38,6 +38,7 @@ type exportIn struct {
 	After     string    `query:"after" maxLength:"512" doc:"The Wattbus-Next of the part before."`
 	Limit     int       `query:"limit" minimum:"1" maximum:"1000000" doc:"How many usage points to tell in this part; default all."`
 	Count     bool      `query:"count" doc:"Tell how many usage points there are in all, in the header Wattbus-Total, in a part behind the first, too."`
+	Skipped   int       `query:"skipped" minimum:"0" maximum:"1000" doc:"How many usage points that are left out Wattbus-Skipped may name; default as many as go into 2,048 bytes, which every client takes."`
 	Split     bool      `query:"split" doc:"A document for each usage point, as multipart/mixed with file names."`
 }
 
@@ -48,9 +49,13 @@ const (
 	exportNext    = "Wattbus-Next"        // trailers from here on: cursor of the following part
 	exportPoints  = "Wattbus-Points"
 	exportRows    = "Wattbus-Rows"
-	exportSkipped = "Wattbus-Skipped" // JSON: usage points that could not be told, with reasons
+	exportSkipped = "Wattbus-Skipped" // JSON: usage points that could not be told, with reasons; the first ones
+	exportLeft    = "Wattbus-Left"    // how many there are of these
 	exportSum     = "Wattbus-Sha256"
 )
+
+// skippedBytes bounds Wattbus-Skipped for who does not say that it takes more: Go's client takes trailers of 4 KiB in all.
+const skippedBytes = 2048
 
 // exportsPath is the call whose answer may be as long as all values.
 const exportsPath = "/v1/exports"
@@ -60,7 +65,7 @@ func (s *Server) exportCalls(h huma.API) {
 	op := operation("export", http.MethodGet, exportsPath, "export", "Export values",
 		"Intervals, registers at midnight, determinants of bills or changes, of one usage point after the other, in a format for other programs. "+
 			"The same question with the same asKnownAt gives the same bytes. The header Wattbus-Total tells how many usage points there are in all; the "+
-			"trailers Wattbus-Points, Wattbus-Rows, Wattbus-Skipped, Wattbus-Next (the cursor of the following part, empty on the last) and Wattbus-Sha256 "+
+			"trailers Wattbus-Points, Wattbus-Rows, Wattbus-Left (how many usage points could not be told), Wattbus-Skipped (the first of these, with reasons), Wattbus-Next (the cursor of the following part, empty on the last) and Wattbus-Sha256 "+
 			"(of the body before compression) come with the end. A body that ends early has no trailers, and its connection is cut.")
 	op.Responses = map[string]*huma.Response{"200": {Description: "The document", Content: map[string]*huma.MediaType{}}, "default": problemResponse(h)}
 	for _, f := range export.Formats() {
@@ -158,7 +163,7 @@ func (s *Server) exportQuestion(ctx context.Context, in *exportIn) (*export.Ques
 func (s *Server) export(w http.ResponseWriter, r *http.Request, in *exportIn, q *export.Question, total int) {
 	h := w.Header()
 	h.Set("Content-Type", q.Format.ContentType())
-	for _, k := range []string{exportNext, exportPoints, exportRows, exportSkipped, exportSum} {
+	for _, k := range []string{exportNext, exportPoints, exportRows, exportLeft, exportSkipped, exportSum} {
 		h.Add("Trailer", k) // RFC 9110, 6.6.2
 	}
 	if in.Count || in.After == "" {
@@ -191,16 +196,26 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request, in *exportIn, q 
 		}
 		panic(http.ErrAbortHandler) // the head is out: only a cut connection tells that this is not all
 	}
-	skipped := []byte("[]")
-	if len(res.Skipped) > 0 {
-		if skipped, err = json.Marshal(res.Skipped[:min(len(res.Skipped), 200)]); err != nil {
-			skipped = []byte("[]") // it holds strings only
-		}
-	}
 	for k, v := range map[string]string{exportPoints: strconv.Itoa(res.Points), exportRows: strconv.FormatInt(res.Rows, 10), exportNext: res.Next,
-		exportSkipped: string(skipped), exportSum: fmt.Sprintf("%x", out.sum.Sum(nil))} {
+		exportLeft: strconv.Itoa(res.Left()), exportSkipped: string(skippedJSON(res.Skipped, in.Skipped)), exportSum: fmt.Sprintf("%x", out.sum.Sum(nil))} {
 		h.Set(k, v)
 	}
+}
+
+// skippedJSON tells the first usage points that were left out: up to a number of them or, where that is 0, as many as skippedBytes hold.
+func skippedJSON(all []export.Skipped, most int) []byte {
+	out := []byte("[")
+	for i := range all {
+		one, err := json.Marshal(&all[i])
+		if err != nil || most > 0 && i >= most || most == 0 && len(out)+len(one)+2 > skippedBytes {
+			break
+		}
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, one...)
+	}
+	return append(out, ']')
 }
 
 // exportSplit writes a document for each usage point that has rows.
