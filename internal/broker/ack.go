@@ -84,7 +84,7 @@ func (c *conn) deferAck(m *Inbound) Ack {
 	m.ack = Ack{c: c, seq: c.acks.push(ackEntry{id: m.packetID, qos: m.QoS, waits: 2})} // the handler and the reader
 	c.outstanding.Add(1)
 	if m.QoS == 2 {
-		s.received[m.packetID] = received{}
+		s.setReceived(m.packetID, received{})
 	}
 	return m.ack
 }
@@ -101,7 +101,7 @@ func (c *conn) ackLater(w *work, m *Inbound) {
 		m.ack = Ack{c: c, seq: c.acks.push(ackEntry{id: m.packetID, qos: m.QoS, waits: 1})} // the reader
 		c.outstanding.Add(1)
 		if m.QoS == 2 {
-			s.received[m.packetID] = received{}
+			s.setReceived(m.packetID, received{})
 		}
 	}
 	e := c.acks.at(m.ack.seq)
@@ -186,8 +186,8 @@ func (c *conn) complete(seq uint32) (sent uint64) {
 		return 0
 	}
 	if e.qos == 2 {
-		if r, ok := c.s.received[e.id]; ok && !r.acked {
-			c.s.received[e.id] = received{acked: true}
+		if r, ok := c.s.received.get(e.id); ok && !r.acked {
+			c.s.setReceived(e.id, received{acked: true})
 			if again := r.waiter; again.c != nil && again.c != c {
 				sent += again.c.complete(again.seq)
 			}

@@ -61,6 +61,8 @@
 //     MaxQueueBytes with those that are not connected. Nobody waits for it: the oldest
 //     message of QoS 0 makes room, else the newest is dropped and counted.
 //   - All queues: MaxQueueBytes, in the same way.
+//   - Of QoS 2, what a client has begun and does not release: 65,535 packet identifiers, of which
+//     each session keeps a bit.
 //   - To a client: MaxInflight messages of QoS 1 and 2 wait for acknowledgement.
 //     From a client: 65,535, the number of its packet identifiers, in MQTT 5
 //     ReceiveMaximum; 64 KiB of answers it does not take suspend its reading. A client

@@ -38,7 +38,7 @@ func (l *Local) Publish(m *LocalMessage, done func()) error {
 		return ErrEnded
 	}
 	if m.QoS == 2 && m.PacketID != 0 { // [MQTT-4.3.3-2]
-		r, known := s.received[m.PacketID]
+		r, known := s.received.get(m.PacketID)
 		if known && r.cut {
 			known, handlersOnly = false, true
 		}
@@ -49,19 +49,16 @@ func (l *Local) Publish(m *LocalMessage, done func()) error {
 			}
 			return nil
 		}
-		if len(s.received) >= l.b.opt.MaxInflight {
+		if n := s.received.len(); n >= l.b.opt.MaxInflight {
 			s.mu.Unlock()
-			return fmt.Errorf("broker: %d messages of QoS 2 not released by %.64q: %w", len(s.received), s.id, ErrDenied)
+			return fmt.Errorf("broker: %d messages of QoS 2 not released by %.64q: %w", n, s.id, ErrDenied)
 		}
-		if s.received == nil {
-			s.received = make(map[uint16]received)
-		}
-		s.received[m.PacketID] = received{}
+		s.setReceived(m.PacketID, received{})
 		first, id := done, m.PacketID // m is the caller's again when Publish returns
 		done = func() {
 			s.mu.Lock()
-			if _, ok := s.received[id]; ok {
-				s.received[id] = received{acked: true}
+			if _, ok := s.received.get(id); ok {
+				s.setReceived(id, received{acked: true})
 			}
 			s.mu.Unlock()
 			if first != nil {
@@ -167,7 +164,7 @@ func (a *localAck) release() {
 func (l *Local) Release(id uint16, done func()) {
 	s := l.s
 	s.mu.Lock()
-	if r, ok := s.received[id]; ok && r.acked {
+	if r, ok := s.received.get(id); ok && r.acked {
 		s.forgetReceived(id)
 	}
 	j := s.journal

@@ -192,17 +192,14 @@ var errTooMany = refusal(mqtt.ReasonReceiveMaximumExceeded, "more messages under
 func (c *conn) repeated(w *work, id uint16) (again bool) {
 	s := c.s
 	s.mu.Lock()
-	r, known := s.received[id]
+	r, known := s.received.get(id)
 	if !known {
-		if s.received == nil {
-			s.received = make(map[uint16]received)
-		}
-		s.received[id] = received{acked: true} // unless a handler defers
+		s.setReceived(id, received{acked: true}) // unless a handler defers
 		s.mu.Unlock()
 		return false
 	}
 	if r.cut {
-		s.received[id] = received{acked: true} // as above
+		s.setReceived(id, received{acked: true}) // as above
 		s.mu.Unlock()
 		w.in.handlersOnly = true
 		return false
@@ -211,7 +208,7 @@ func (c *conn) repeated(w *work, id uint16) (again bool) {
 		if r.waiter.c != c {
 			r.waiter = Ack{c: c, seq: c.acks.push(ackEntry{id: id, qos: 2, waits: 1})}
 			c.outstanding.Add(1)
-			s.received[id] = r
+			s.setReceived(id, r)
 		}
 		s.mu.Unlock()
 		return true
@@ -233,7 +230,7 @@ func (c *conn) pubrel(w *work, body []byte) error {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	comp := mqtt.Pubcomp{PacketID: p.PacketID}
-	r, ok := c.s.received[p.PacketID]
+	r, ok := c.s.received.get(p.PacketID)
 	if !ok {
 		comp.Reason = mqtt.ReasonPacketIDNotFound
 	}
@@ -252,17 +249,6 @@ func (c *conn) pubrel(w *work, body []byte) error {
 		return mqtt.AppendPubcomp(dst, c.version, comp)
 	})
 	return nil
-}
-
-// forgetReceived frees a packet identifier. s.mu is held.
-func (s *session) forgetReceived(id uint16) {
-	delete(s.received, id)
-	if len(s.received) == 0 {
-		s.received = nil
-	}
-	if s.journal != nil {
-		s.journal.receive(StoredReceived{Session: s.nr, PacketID: id, Gone: true})
-	}
 }
 
 // endBatch hands over what the packets of one read brought about: answers are

@@ -34,9 +34,9 @@ func (s *session) store(b *Broker) {
 	for _, u := range s.subs {
 		s.noteSub(u, false)
 	}
-	for id, r := range s.received {
+	s.received.all(func(id uint16, r received) {
 		j.receive(StoredReceived{Session: s.nr, PacketID: id, Done: r.acked})
-	}
+	})
 	for pos := s.inflight.first; pos < s.inflight.end(); pos++ {
 		it := s.inflight.at(pos)
 		if it.m == nil || it.flags&itemDone != 0 { // what was released is not stored: a message that the client has already
@@ -138,10 +138,7 @@ func (r *restorer) Received(st StoredReceived) error {
 	if s == nil {
 		return fmt.Errorf("packet identifier %d of session %d: %w", st.PacketID, st.Session, ErrStore)
 	}
-	if s.received == nil {
-		s.received = map[uint16]received{}
-	}
-	s.received[st.PacketID] = received{acked: st.Done, cut: !st.Done}
+	s.setReceived(st.PacketID, received{acked: st.Done, cut: !st.Done})
 	return nil
 }
 

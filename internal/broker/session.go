@@ -39,10 +39,10 @@ type session struct {
 	pressure *pressure     // over the bound; nil: not
 	soonest  time.Duration // when the first of pending expires, about; 0: none does
 	subs     []*sub
-	subAt    map[string]int      // where a filter stands in subs, once they are many
-	received map[uint16]received // QoS 2 packet identifiers not released yet
-	journal  *journal            // stores it; nil: it is not stored
-	loss     *loss               // what was dropped since its client left; nil: nothing
+	subAt    map[string]int // where a filter stands in subs, once they are many
+	received *exchanges     // of QoS 2, begun by the client; nil: none
+	journal  *journal       // stores it; nil: it is not stored
+	loss     *loss          // what was dropped since its client left; nil: nothing
 }
 
 // sub is one subscription, of a session or of a handler.
@@ -89,14 +89,6 @@ func (u *sub) setBridge(bridge bool) {
 		o |= subBridge
 	}
 	u.opts.Store(o)
-}
-
-// received is the state of an incoming exchange of QoS 2 [MQTT-4.3.3-2] of MQTT 3.1.1,
-// [MQTT-4.3.3-10].
-type received struct {
-	acked  bool // the handlers are done, PUBREC was sent or may be
-	cut    bool // the broker ended before they were: they get the repeat
-	waiter Ack  // the repeat, on a newer connection, that waits for them
 }
 
 // packetID is the packet identifier of the message at a position of inflight:
