@@ -112,7 +112,7 @@ func (m *MDMS) judgeDay(ctx context.Context, k dayKey, t *task, change map[int]s
 	if prev != nil && prev.Raw == version && prev.Rules == rules.ID() && !t.again && change == nil {
 		return nil, nil
 	}
-	h, err := m.history(ctx, k)
+	h, err := m.history(ctx, k, f.from)
 	if err != nil {
 		return nil, err
 	}
@@ -160,8 +160,9 @@ func (m *MDMS) newestVerdict(ctx context.Context, k dayKey) (*store.Verdict, err
 	return out, err
 }
 
-// history is what the days before left behind, out of the store if the series did not just go on.
-func (m *MDMS) history(ctx context.Context, k dayKey) (*past, error) {
+// history is what the days before left behind, out of the store if the series did not just go on. On the day on which the series begins,
+// that of a million new meters maybe, there is none to be asked for.
+func (m *MDMS) history(ctx context.Context, k dayKey, begins uint32) (*past, error) {
 	p := m.judge.past.at(k)
 	if p.day != 0 && p.day == k.day-1 {
 		return p, nil
@@ -171,6 +172,9 @@ func (m *MDMS) history(ctx context.Context, k dayKey) (*past, error) {
 		fresh = p // else it is a day of the past, whose history nobody needs again
 	}
 	*fresh = past{}
+	if begins != 0 && cim.DayOf(begins) >= k.day {
+		return fresh, nil
+	}
 	from := k.day - min(k.day, historyBack)
 	err := m.o.Store.Blocks(ctx, store.BlockQuery{Device: k.device, Channel: k.channel, From: from, To: k.day}, func(b *store.Block) error {
 		p := vee.Period{Start: b.Day.Start(), Length: uint32(b.Length) * 60, Wh: signed(nil, b.Wh)}
