@@ -18,7 +18,7 @@ const (
 	maxRetry = 2 * time.Second
 	pause    = 2 * time.Millisecond // without a message: nobody has more to send for now
 	few      = 128                  // messages; as long as it has fewer, a batch waits fewFor times as long
-	fewFor   = 3
+	fewFor   = 2
 )
 
 type flight struct {

@@ -52,7 +52,7 @@ type Options struct {
 	MaxBatchBytes  int           // of one batch; default 512 KiB
 	MaxUncommitted int64         // bytes taken and not committed; beyond, publishers are not read. Default 8 MiB
 	MaxDevices     int           // in the location table; messages of further ones are dead letters. Default 5,000,000
-	Linger         time.Duration // how long a batch waits for more under load, three times that while it has few; default 10 ms
+	Linger         time.Duration // how long a batch waits for more under load, twice that while it has few; default 20 ms
 	Grace          time.Duration // for what is taken to be committed when Run's ctx ends; default 10 s
 
 	// AckRate and AckBurst bound how many registrations of devices on one concentrator are acknowledged, per second and at once;
@@ -99,7 +99,7 @@ func (o *Options) setDefaults() error {
 	def(&o.MaxBatchBytes, 512<<10)
 	def(&o.MaxUncommitted, 8<<20)
 	def(&o.MaxDevices, 5_000_000)
-	def(&o.Linger, 10*time.Millisecond)
+	def(&o.Linger, 20*time.Millisecond)
 	def(&o.Grace, 10*time.Second)
 	def(&o.DeadRate, 5)
 	def(&o.AckRate, 500)

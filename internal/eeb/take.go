@@ -236,12 +236,19 @@ func (e *EEB) put(u *uplink, client string, now time.Time) {
 	for i := range u.others {
 		e.put(&u.others[i], client, now)
 	}
-	if u.kind == record.TypeResult { // of a command: it goes on at once, with the readings that came before it
+	if u.kind == record.TypeResult && urgent(u.payload) { // it goes on at once, with the readings that came before it
 		e.open.urgent = true
 	}
 	if u.answer != nil {
 		e.open.answers = append(e.open.answers, answer{u.answerTopic(), u.answer})
 	}
+}
+
+// urgent reports whether somebody waits for a result: for that of a breaker. Others, of the readings behind each switch too, wait for the
+// readings beside them, or what many commands bring under load would be a commit each.
+func urgent(result []byte) bool {
+	r, err := record.DecodeResult(result)
+	return err == nil && (r.Opcode == record.OpDisconnect || r.Opcode == record.OpReconnect)
 }
 
 // bury makes a message a dead letter. e.mu is held.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,6 +90,7 @@ type MDMS struct {
 	due      uint32 // minute up to which was last looked for gaps
 	today    cim.Day
 	flushed  time.Time // when the flush of stale devices began
+	staled   time.Time // when some of them were written last
 	flushing int       // devices that it has still to write
 	tidied   time.Time
 }
@@ -266,7 +266,9 @@ const (
 	notedWithin   = 10 * time.Millisecond // what was noted while sending goes into a commit, with the answers if they come sooner
 	most          = 256                   // works in one turn
 	stalePerFlush = 20_000                // devices
-	stalePerTurn  = 500                   // of these, so that a commit takes some 5 ms longer for them at most
+	stalePerTurn  = 100                   // of these, with what a turn commits anyway, which takes two milliseconds longer for them
+	staleEvery    = 20 * time.Millisecond // and not in each turn: 5,000 in a second
+	staleIdle     = 5 * staleEvery        // by themselves, where nothing else is committed
 )
 
 // turn does the works, if there are some, and what is due; commits; sends; and tells. It returns how long it may take to the
@@ -293,8 +295,12 @@ func (m *MDMS) turn(ctx context.Context, ws []*work) (time.Duration, error) {
 	if time.Since(m.flushed) >= m.o.FlushEvery {
 		m.flushed, m.flushing = time.Now(), min(len(m.stale), stalePerFlush)
 	}
-	quota := min(m.flushing, stalePerTurn)
-	m.flushing -= quota
+	quota := 0
+	if since := time.Since(m.staled); m.flushing > 0 && (since >= staleIdle || since >= staleEvery && len(ws) > 0) {
+		m.staled = time.Now()
+		quota = min(m.flushing, stalePerTurn)
+		m.flushing -= quota
+	}
 	c, free := m.collect(now, quota)
 	m.mu.Unlock()
 	m.pack(c)
@@ -331,7 +337,7 @@ func (m *MDMS) turn(ctx context.Context, ws []*work) (time.Duration, error) {
 		next = min(next, notedWithin)
 	}
 	if m.flushing > 0 {
-		next = min(next, notedWithin)
+		next = min(next, staleIdle)
 	}
 	out, buried := m.outbox.take(), m.buried
 	m.buried = nil
@@ -440,7 +446,7 @@ func (m *MDMS) collect(now uint32, quota int) (*store.Commit, []*dayRow) {
 			d.Complete = d.complete()
 			c.Devices = append(c.Devices, d.EndDevice)
 		}
-		m.stale = slices.Delete(m.stale, 0, n)
+		m.stale = m.stale[n:]
 	}
 	m.chain(&c)
 	m.tellStates()
