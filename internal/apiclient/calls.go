@@ -50,6 +50,17 @@ func (c *Client) CreateCommand(ctx context.Context, r api.CommandRequest) (api.C
 	return send[api.Command](ctx, c, http.MethodPost, "/v1/commands", r)
 }
 
+// RunCommand asks for a command and returns it once it has ended, or as it stands after a while: the server holds the request until then.
+func (c *Client) RunCommand(ctx context.Context, r api.CommandRequest) (api.Command, error) {
+	req, err := c.request(ctx, http.MethodPost, "/v1/commands", nil, r)
+	if err != nil {
+		return api.Command{}, err
+	}
+	preferWait(req)
+	cmd, _, err := call[api.Command](c, req)
+	return cmd, err
+}
+
 // CancelCommand ends a command that has not ended.
 func (c *Client) CancelCommand(ctx context.Context, id string) (api.Command, error) {
 	return send[api.Command](ctx, c, http.MethodPost, "/v1/commands/"+url.PathEscape(id)+"/cancel", nil)

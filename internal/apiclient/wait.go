@@ -57,11 +57,16 @@ func (c *Client) awaitOnce(ctx context.Context, id string) (api.Command, error) 
 	if err != nil {
 		return api.Command{}, err
 	}
-	wait := waitRound
-	if end, ok := ctx.Deadline(); ok {
-		wait = min(wait, time.Until(end))
-	}
-	req.Header.Set("Prefer", "wait="+strconv.Itoa(max(1, int(wait/time.Second)))) // RFC 7240, 4.3
+	preferWait(req)
 	cmd, _, err := call[api.Command](c, req)
 	return cmd, err
+}
+
+// preferWait has the server hold a request until a command has ended. RFC 7240, 4.3
+func preferWait(req *http.Request) {
+	wait := waitRound
+	if end, ok := req.Context().Deadline(); ok {
+		wait = min(wait, time.Until(end))
+	}
+	req.Header.Set("Prefer", "wait="+strconv.Itoa(max(1, int(wait/time.Second))))
 }

@@ -68,6 +68,12 @@ func (s *Server) commandCalls(h huma.API) {
 		if in.Key != "" {
 			in.Body.Key = "api/" + in.Body.By + "/" + in.Key
 		}
+		var st *stream
+		if in.wait() > 0 { // from before it is made, so that no event of it is missed
+			if st = s.followCommands(in.Body.Target.Meter); st != nil {
+				defer st.leave()
+			}
+		}
 		cmd, err := ask[api.CommandRequest, api.Command](ctx, s, api.QueryCommandCreate, in.Body)
 		if err != nil {
 			return nil, s.asError(err)
@@ -75,7 +81,7 @@ func (s *Server) commandCalls(h huma.API) {
 		out := &commandOut{Status: http.StatusAccepted, Location: "/v1/commands/" + url.PathEscape(cmd.ID), Body: cmd}
 		if wait := in.wait(); wait > 0 {
 			// The command exists: its id must reach the client also when its end does not.
-			if done, err := s.awaitCommand(ctx, cmd.ID, wait); err == nil {
+			if done, err := s.awaitEnd(ctx, st, cmd, wait); err == nil {
 				out.Body = done
 			}
 			out.Applied = in.applied()
@@ -192,29 +198,47 @@ func (in WaitIn) applied() string {
 	return ""
 }
 
-// awaitCommand returns the command once it has ended or wait is over. It looks when an event of the command comes and,
-// should none come, more and more seldom.
+// awaitCommand returns the command once it has ended or wait is over. An event tells of the end; should none come, it looks more and
+// more seldom.
 func (s *Server) awaitCommand(ctx context.Context, id string, wait time.Duration) (api.Command, error) {
-	look := func() (api.Command, error) {
-		return ask[api.ByID, api.Command](ctx, s, api.QueryCommand, api.ByID{ID: id})
-	}
-	first, err := look()
+	first, err := s.lookAtCommand(ctx, id)
 	if wait <= 0 || err != nil || api.Finished(first.State) {
 		return first, err
 	}
 	st := s.followCommands(first.Target.Meter)
 	if st == nil {
-		return first, nil // waiting is a preference only
+		return first, nil
 	}
 	defer st.leave()
+	cmd, err := s.lookAtCommand(ctx, id) // it may have ended before its events were followed
+	if err != nil {
+		cmd = first
+	}
+	return s.awaitEnd(ctx, st, cmd, wait)
+}
+
+func (s *Server) lookAtCommand(ctx context.Context, id string) (api.Command, error) {
+	return ask[api.ByID, api.Command](ctx, s, api.QueryCommand, api.ByID{ID: id})
+}
+
+// awaitEnd is awaitCommand for one that is known as it was after st began to follow its events. Without st it does not wait: that is
+// a preference only.
+func (s *Server) awaitEnd(ctx context.Context, st *stream, cmd api.Command, wait time.Duration) (api.Command, error) {
+	if st == nil || api.Finished(cmd.State) {
+		return cmd, nil
+	}
+	id := cmd.ID
 	end := time.NewTimer(wait)
 	defer end.Stop()
-	pause := 25 * time.Millisecond
+	pause := 200 * time.Millisecond
 	again := time.NewTimer(pause)
 	defer again.Stop()
 	quoted := strconv.AppendQuote(nil, id)
-	for {
-		cmd, err := look()
+	var err error
+	for looked := true; ; looked = false {
+		if !looked {
+			cmd, err = s.lookAtCommand(ctx, id)
+		}
 		var p *api.Problem
 		if err == nil && api.Finished(cmd.State) || errors.As(err, &p) && p.Status < 500 {
 			return cmd, err
@@ -256,8 +280,8 @@ func (s *Server) followCommands(meter string) *stream {
 	return st
 }
 
-// heard empties the outbox and reports whether something in it tells of a command, whose id as JSON is quoted. told is the command if
-// that is the end of it, and the event holds all that there is.
+// heard empties the outbox and reports whether something in it tells of the end of a command, whose id as JSON is quoted. told is the command
+// if the event holds all that there is.
 func (st *stream) heard(id string, quoted []byte) (told *api.Command, found bool) {
 	var batch [16]message
 	for {
@@ -266,11 +290,16 @@ func (st *stream) heard(id string, quoted []byte) (told *api.Command, found bool
 			if !bytes.Contains(m.data, quoted) {
 				continue
 			}
-			found = true
 			var ev api.Event
 			var cmd api.Command
-			if json.Unmarshal(m.data, &ev) == nil && json.Unmarshal(ev.Data, &cmd) == nil && cmd.ID == id && api.Finished(cmd.State) && wholeInEvent(&cmd) {
+			switch {
+			case json.Unmarshal(m.data, &ev) != nil || json.Unmarshal(ev.Data, &cmd) != nil:
+				found = true // whatever it is
+			case cmd.ID != id || !api.Finished(cmd.State): // it goes on
+			case wholeInEvent(&cmd):
 				told = &cmd
+			default:
+				found = true
 			}
 		}
 		if n == 0 {
