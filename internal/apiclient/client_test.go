@@ -193,6 +193,19 @@ func TestWaitCommandPolls(t *testing.T) {
 	}
 }
 
+// TestRunCommand: one request makes a command and tells its end.
+func TestRunCommand(t *testing.T) {
+	c := against(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || r.URL.Path != "/v1/commands" || r.Header.Get("Prefer") != "wait=25" {
+			t.Errorf("%s %s, Prefer: %s", r.Method, r.URL, r.Header.Get("Prefer"))
+		}
+		answerJSON(t, w, api.Command{ID: "1", State: api.CommandDone})
+	})
+	if cmd, err := c.RunCommand(t.Context(), api.CommandRequest{Type: api.CommandPing, Target: api.Target{Meter: "M1"}}); err != nil || cmd.State != api.CommandDone {
+		t.Errorf("%+v %v", cmd, err)
+	}
+}
+
 func TestFollowGap(t *testing.T) {
 	c := against(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept") != "text/event-stream" || r.URL.RawQuery != "path=C1&type=state%2Coutage" {

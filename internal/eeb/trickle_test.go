@@ -3,6 +3,8 @@ package eeb
 import (
 	"testing"
 	"time"
+
+	"github.com/wattbus/wattbus/internal/record"
 )
 
 // A trickle is told by its rate, not by the size of what was committed last: that is small because it was committed at once.
@@ -26,5 +28,17 @@ func TestTrickleIsARate(t *testing.T) {
 	}
 	if come(1, time.Second, time.Second); !rate.low() {
 		t.Error("a single one behind a second without any is no trickle")
+	}
+}
+
+// TestUrgent: only the result of a breaker hurries the batch that it is in.
+func TestUrgent(t *testing.T) {
+	for op := record.OpRead; op <= record.OpFirmwareDrop; op++ {
+		if want := op == record.OpDisconnect || op == record.OpReconnect; urgent(record.Result{Opcode: op}.Append(nil)) != want {
+			t.Errorf("opcode %d: want %v", op, want)
+		}
+	}
+	if urgent([]byte("nonsense")) {
+		t.Error("nonsense")
 	}
 }
