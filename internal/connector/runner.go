@@ -148,13 +148,11 @@ func (r *runner) round(ctx context.Context) (progress bool, err error) {
 			}
 		}()
 	}
-	var failed error // of the target
 	_, err = r.bus.ConsumeOut(ctx, r.spec.Name, func(ctx context.Context, all []bus.OutBatch) error {
 		for i := range all {
 			n, err := r.deliver(ctx, s, &all[i])
 			progress = progress || n > 0
 			if err != nil {
-				failed = err
 				return err
 			}
 			if r.failing = false; !told {
@@ -164,11 +162,8 @@ func (r *runner) round(ctx context.Context) (progress bool, err error) {
 		}
 		return nil
 	})
-	switch {
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = context.Cause(ctx) // why it was
-	case err != nil && failed == nil:
-		err = fmt.Errorf("the centre's own bus: %w", err)
 	}
 	return progress, err
 }

@@ -76,9 +76,6 @@ func (m *MDMS) createCommand(ctx context.Context, q api.CommandRequest) (api.Com
 	return change(ctx, m, func() (api.Command, error) {
 		if id, ok := m.keys.ids[q.Key]; ok && q.Key != "" {
 			if c, err := m.commands.Get(id); err == nil {
-				if err := sameRequest(c, q); err != nil {
-					return api.Command{}, err
-				}
 				return c, nil
 			} // else it was kept for long enough
 		}
@@ -92,22 +89,4 @@ func (m *MDMS) createCommand(ctx context.Context, q api.CommandRequest) (api.Com
 		}
 		return c, err
 	})
-}
-
-// sameRequest refuses a key that another request had: its answer would be taken for that of this one.
-func sameRequest(c api.Command, q api.CommandRequest) error {
-	have, err := json.Marshal(c.Target)
-	if err != nil {
-		return err
-	}
-	q.Target.Listed = 0
-	want, err := json.Marshal(q.Target)
-	if err != nil {
-		return err
-	}
-	if c.Type != q.Type || string(have) != string(want) {
-		return &api.Problem{Title: "Another request", Status: 422, Field: "key",
-			Detail: fmt.Sprintf("this key is that of command %s, a %s; a request of another type or for another target wants a key of its own", c.ID, c.Type)}
-	}
-	return nil
 }

@@ -1,14 +1,12 @@
 package mdms
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
-	"github.com/wattbus/wattbus/internal/bus"
 	"github.com/wattbus/wattbus/internal/clock"
 )
 
@@ -36,14 +34,6 @@ func TestKeysOutliveARestart(t *testing.T) {
 	}
 	if other, none := request("erp/order-2", 0), request("", 0); other.ID == first.ID || none.ID == first.ID || none.ID == request("", 0).ID {
 		t.Errorf("commands %s, %s, %s", first.ID, other.ID, none.ID)
-	}
-	for _, other := range []api.CommandRequest{{Target: api.Target{Meter: w.ids[1]}, Type: api.CommandPing}, {Target: api.Target{Meter: w.ids[0]}, Type: api.CommandReconnect}} {
-		other.By, other.Key = "erp", "erp/order-1"
-		_, err := bus.Request[api.CommandRequest, api.Command](t.Context(), c.bus, api.QueryCommandCreate, other)
-		var p *api.Problem
-		if !errors.As(err, &p) || p.Status != 422 {
-			t.Errorf("another request with the same key: %v", err)
-		}
 	}
 	var wg sync.WaitGroup
 	for n := range 8 {

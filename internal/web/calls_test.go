@@ -122,7 +122,7 @@ func TestCommandRefusals(t *testing.T) {
 	post("params.from", "", `{"target":{"meter":"M1"},"type":"profile","params":{"from":"noon"}}`)
 	post("params.from", "1970", `{"target":{"meter":"M1"},"type":"profile","params":{"from":"1960-01-01T00:00:00Z"}}`)
 	s.refused(413, "body", "too large", "POST", "/v1/commands", `{"target":{"meter":"`+strings.Repeat("x", maxBody)+`"}}`)
-	s.refused(415, "body", `content type "text/xml", want application/json`, "POST", "/v1/commands", `<xml/>`, "Content-Type", "text/xml")
+	s.refused(415, "body", "content type", "POST", "/v1/commands", `<xml/>`, "Content-Type", "text/xml")
 	s.refused(400, "id", "decimal", "GET", "/v1/commands/abc", "")
 	s.refused(404, "", "no command 7", "GET", "/v1/commands/7", "")
 	s.refused(404, "", "no command 7", "GET", "/v1/commands/7", "", "Prefer", "wait=5")

@@ -116,9 +116,6 @@ func fieldError(e *huma.ErrorDetail) api.FieldError {
 			return api.FieldError{Field: fieldName(location + "." + name), Detail: "it is required and missing"}
 		}
 	}
-	if got, ok := strings.CutPrefix(e.Message, "unknown content type: "); ok { // the value is the whole body
-		return api.FieldError{Field: fieldName(location), Detail: fmt.Sprintf("content type %.80q, want application/json", got)}
-	}
 	return api.FieldError{Field: fieldName(location), Detail: valued(e.Value) + plain(e.Message)}
 }
 

@@ -80,7 +80,7 @@ describe('the live stream', () => {
     const { Live } = await import('./live');
     const seen = { links: [] as string[], opens: [] as boolean[], events: 0, gaps: 0 };
     const live = new Live({
-      types: ['state', 'totals'],
+      types: ['command', 'totals'],
       onEvents: (e) => (seen.events += e.length),
       onLink: (l) => seen.links.push(l),
       onOpen: (again) => seen.opens.push(again),
@@ -92,7 +92,7 @@ describe('the live stream', () => {
 
   it('opens, breaks, gets stale, and subscribes again to what is followed', async () => {
     const { live, seen, last } = await start();
-    expect(String(last().url)).toBe('ws://127.0.0.1:8080/v1/events?type=state%2Ctotals');
+    expect(String(last().url)).toBe('ws://127.0.0.1:8080/v1/events?type=command%2Ctotals');
     last().onopen!();
     const filter = { id: 'page', types: ['reading'], meter: 'M1' };
     const end = live.follow(filter);
@@ -118,6 +118,24 @@ describe('the live stream', () => {
     expect(last().sent.at(-1)).toEqual({ unsubscribe: filter });
     live.stop();
     expect(last().closed).toBe(true);
+  });
+
+  it('hands a storm on in few batches, and a single event soon', async () => {
+    const { live, seen, last } = await start();
+    last().onopen!();
+    const batches: number[] = [];
+    for (let ms = 0; ms < 1000; ms += 10) {
+      last().onmessage!({ data: JSON.stringify(event('state', `M${ms}`)) });
+      vi.advanceTimersByTime(10);
+      if (seen.events > (batches.at(-1) ?? 0)) batches.push(seen.events);
+    }
+    expect(batches).toHaveLength(4);
+    vi.advanceTimersByTime(1000);
+    const before = seen.events;
+    last().onmessage!({ data: JSON.stringify(event('state', 'M1')) });
+    vi.advanceTimersByTime(80);
+    expect(seen.events).toBe(before + 1);
+    live.stop();
   });
 
   it('gives a silent connection up, but not one with heartbeats', async () => {
@@ -154,7 +172,7 @@ describe('the live stream', () => {
     vi.advanceTimersByTime(600);
     last().onclose!();
     vi.advanceTimersByTime(1_100);
-    expect(asked).toEqual(['http://127.0.0.1:8080/v1/events?type=state%2Ctotals&stream=sse']);
+    expect(asked).toEqual(['http://127.0.0.1:8080/v1/events?type=command%2Ctotals%2Cstate&stream=sse']);
     live.stop();
   });
 

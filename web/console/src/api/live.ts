@@ -14,7 +14,8 @@ export type Way = 'websocket' | 'sse';
 
 const silentMs = 35_000;
 const staleMs = 10_000;
-const batchMs = 80; // events are handed on together, so that a storm costs few renderings
+const batchMs = 80; // events are handed on together
+const batchesMs = 250; // from one batch to the next, so that a storm costs few renderings
 const maxBatch = 5_000; // beyond it a batch is handed on at once: bounds what a hidden tab keeps
 
 export interface LiveOptions {
@@ -37,9 +38,10 @@ export class Live {
   #attempt = 0;
   #close: (() => void) | null = null;
   #send: ((text: string) => void) | null = null;
-  #filters = new Map<string, { filter: EventFilter; stop?: () => void }>();
+  #filters = new Map<string, { filter: EventFilter; followed?: (() => void) | undefined; stop?: () => void }>();
   #awaited = new Set<string>(); // subscriptions that a reopened stream has not confirmed yet
   #batch: CloudEvent[] = [];
+  #flushed = -Infinity; // when the last batch was handed on, by performance.now()
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #silentTimer: ReturnType<typeof setTimeout> | undefined;
@@ -74,9 +76,12 @@ export class Live {
     this.#retry(0);
   }
 
-  /** Follows more events, over every reconnection, until the returned function is called. */
-  follow(filter: EventFilter & { id: string }): () => void {
-    this.#filters.set(filter.id, { filter });
+  /**
+   * Follows more events, over every reconnection, until the returned function is called. followed is called once the server has said that
+   * it does: what happened before that is to be looked up.
+   */
+  follow(filter: EventFilter & { id: string }, followed?: () => void): () => void {
+    this.#filters.set(filter.id, { filter, followed });
     this.#subscribe(filter.id);
     return () => {
       this.#filters.get(filter.id)?.stop?.();
@@ -95,6 +100,8 @@ export class Live {
       const end = new AbortController();
       entry.stop = () => end.abort();
       const { types, meter, path } = entry.filter;
+      // Each would be a connection of its own, of which a browser has few: states come by the main stream, all of them.
+      if (types?.every((type) => type === 'state')) return entry.followed?.();
       // When it breaks, so does the main stream, and both are opened again.
       followSse(address('v1/events', { type: types?.join(','), meter, path, stream: 'sse' }), this.#headers(), end.signal, () => {}, (m) => this.#take(m.data)).catch(() => {});
     }
@@ -147,7 +154,7 @@ export class Live {
       if (this.#close === close) this.#closed();
     };
     this.#close = close;
-    const url = address('v1/events', { type: this.#opt.types.join(','), stream: 'sse' });
+    const url = address('v1/events', { type: [...this.#opt.types, 'state'].join(','), stream: 'sse' });
     followSse(url, this.#headers(), end.signal, () => this.#opened(), (m) => this.#take(m.data)).then(ended, ended);
     this.#alive();
   }
@@ -203,10 +210,13 @@ export class Live {
     if ('specversion' in message) {
       this.#batch.push(message);
       if (this.#batch.length >= maxBatch) this.#flush();
-      else this.#flushTimer ??= setTimeout(() => this.#flush(), batchMs);
+      else this.#flushTimer ??= setTimeout(() => this.#flush(), Math.max(batchMs, this.#flushed + batchesMs - performance.now()));
       return;
     }
-    if (message.subscribed?.id && this.#awaited.delete(message.subscribed.id) && this.#awaited.size === 0) this.#opt.onOpen(true);
+    const id = message.subscribed?.id;
+    if (id && this.#awaited.delete(id)) {
+      if (this.#awaited.size === 0) this.#opt.onOpen(true); // who looks everything up
+    } else if (id) this.#filters.get(id)?.followed?.();
     if (message.gap && message.gap.dropped > 0) this.#opt.onGap();
     if (message.error) console.warn('wattbus: the live stream refused', message.error);
   }
@@ -214,6 +224,7 @@ export class Live {
   #flush(): void {
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
+    this.#flushed = performance.now();
     const events = coalesce(this.#batch);
     this.#batch = [];
     this.#opt.onEvents(events);

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { setLanguage } from '../lang/lang';
+import { loadTexts, setLanguage } from '../lang/lang';
 import { span, told } from './said';
 
 describe('what the centre says', () => {
-  it('is said by its code, with what stands in its places', () => {
+  it('is said by its code, with what stands in its places', async () => {
     expect(told('nobody approved it in time', { code: 'command.unapproved' })).toBe('nobody approved it in time');
     setLanguage('ja');
+    await loadTexts();
     try {
       expect(told('x', { code: 'approval.many', params: { n: '120', from: '100' } })).toBe('120台を開放する指令です。100台以上は別の担当者の承認が必要です');
       expect(told('x', { code: 'command.budget', params: { type: 'disconnect', budget: '100 in 1m' } })).toBe('開放の上限（1分に100台）により待機中');
@@ -16,6 +17,7 @@ describe('what the centre says', () => {
       expect(told('older', undefined)).toBe('older');
     } finally {
       setLanguage('en');
+      await loadTexts();
     }
   });
 

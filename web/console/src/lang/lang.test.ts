@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { count } from '../format/number';
 import { duration, short } from '../format/time';
 import { ja } from './ja';
-import { setLanguage, t } from './lang';
+import { loadTexts, setLanguage, t } from './lang';
 import { bareIn, keysIn, sources } from './texts';
 
 const all = sources(new URL('..', import.meta.url).pathname);
@@ -28,8 +28,9 @@ describe('texts', () => {
 });
 
 describe('Japanese', () => {
-  it('says numbers, times and states', () => {
+  it('says numbers, times and states', async () => {
     setLanguage('ja');
+    await loadTexts();
     try {
       expect(t('Power lost')).toBe('停電');
       expect(count(1234567)).toBe('1,234,567');
@@ -37,6 +38,7 @@ describe('Japanese', () => {
       expect(short(new Date(2018, 11, 12, 9, 5).getTime(), new Date(2018, 11, 13).getTime())).toBe('12月12日 09:05');
     } finally {
       setLanguage('en');
+      await loadTexts();
     }
   });
 });

@@ -36,6 +36,7 @@ export class MeterDetail {
   open(): void {
     this.#ends = [
       centre.follow({ id: 'meter-page', types: ['reading'], meter: this.id }),
+      centre.follow({ id: 'meter-page-state', types: ['state'], meter: this.id }, () => void this.look()),
       centre.onMeters((ms) => {
         const m = ms.findLast((x) => x.id === this.id);
         if (m) this.#changed(m);

@@ -129,6 +129,29 @@ export class NetworkTree {
     this.#below = new Map([...this.#below].map(([key, b]) => [key, { ...b, problem: null }]));
   }
 
+  /** The concentrators that are open and list meters. */
+  get listed(): string[] {
+    if (this.view !== 'bus') return [];
+    return [...this.#below].filter(([key, b]) => key !== '' && this.open.has(key) && b.items.length > 0).map(([key]) => key);
+  }
+
+  /** Looks the listed meters up anew: their states are followed from now on, and may have changed before. */
+  async look(): Promise<void> {
+    for (const key of this.listed) {
+      let cursor: string | undefined;
+      for (let left = this.#below.get(key)?.items.length ?? 0; left > 0; left -= pageSize) {
+        try {
+          const page: Page<Meter> = await get<Page<Meter>>('v1/meters', { path: key, limit: pageSize, cursor });
+          this.apply(page.items ?? []);
+          cursor = page.next;
+        } catch {
+          return; // what is shown is as old as before; the header tells when there is no link
+        }
+        if (!cursor) break;
+      }
+    }
+  }
+
   /** Takes in the new state of meters that are listed. */
   apply(changed: readonly Meter[]): void {
     const byId = new Map(changed.map((m) => [m.id, m]));

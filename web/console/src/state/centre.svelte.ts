@@ -7,6 +7,7 @@ import { maxPaged } from './ask.svelte';
 import { businessTime } from './clock';
 import { addSample, collectionRate, type Sample } from './collection';
 import { asked, commandsWith, upsert } from './commands';
+import { Follow } from './follow';
 import { Pace } from './pace';
 import { applyConcentrators } from './tree';
 
@@ -80,6 +81,7 @@ export class Centre {
   me = $state.raw<Principal | null>(null); // who the token says that looks; null: not known yet
   now = $state(0); // business time, ms; 0: not known yet. It stands still while the link is down
   wall = $state(Date.now());
+  beat = $state(false); // changes each time that totals come
   rates = $state.raw<number[]>([]);
   powers = $state.raw<number[]>([]);
   samples = $state.raw<Sample[]>([]);
@@ -106,7 +108,7 @@ export class Centre {
 
   constructor() {
     this.#live = new Live({
-      types: ['state', 'totals', 'command', 'outage', 'concentrator', 'storm'],
+      types: ['totals', 'command', 'outage', 'concentrator', 'storm'],
       onEvents: (events) => this.#take(events),
       onLink: (link, way) => {
         this.link = link;
@@ -143,8 +145,13 @@ export class Centre {
     this.resync();
   }
 
-  follow(filter: EventFilter & { id: string }): () => void {
-    return this.#live.follow(filter);
+  follow(filter: EventFilter & { id: string }, followed?: () => void): () => void {
+    return this.#live.follow(filter, followed);
+  }
+
+  /** The states of what somebody has in view; see Follow. */
+  followStates(owner: string, followed: () => void): Follow {
+    return new Follow(owner, (filter) => this.#live.follow(filter, followed));
   }
 
   onMeters(f: (meters: Meter[]) => void): () => void {
@@ -205,6 +212,7 @@ export class Centre {
 
   #setTotals(t: Totals): void {
     this.totals = t;
+    this.beat = !this.beat;
     this.#at = performance.now();
     this.samples = addSample(this.samples, t.completeness.missing, this.#at);
     this.rates = [...this.rates, t.readingsPerSecond].slice(-trendLength);

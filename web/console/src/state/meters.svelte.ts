@@ -87,8 +87,9 @@ export class MeterList {
     this.rows = applyMeters(this.rows, this.filter, this.whole, changed);
   }
 
-  /** Looks the pages of the rows [from, to) up anew: readings came, and the registers in view are old. */
+  /** Looks the pages of the rows [from, to) up anew: readings came, and the registers in view are old; or other meters fit by now. */
   async refresh(from: number, to: number): Promise<void> {
+    if (this.rows.length === 0 && !this.loading && !this.problem) return this.load(this.filter);
     const first = this.rows[from]?.id;
     const last = this.rows[Math.min(to, this.rows.length) - 1]?.id;
     if (this.#refreshing || this.loading || !first || !last) return;
@@ -101,6 +102,10 @@ export class MeterList {
         if (this.filter !== filter) return;
         this.apply(page.items ?? []);
         this.#forget(page.items ?? []);
+        if (this.whole && page.next && p === this.#pages.at(-1)) {
+          this.whole = false; // it has grown by more than this page holds
+          this.#next = page.next;
+        }
       }
     } catch {
       // the next readings bring the next try; the header tells when there is no link
