@@ -154,6 +154,12 @@ func brokerColumns(rows []brokerbench.Result) []column[brokerbench.Result] {
 		{"quiet p50 ms", func(r result) string { return ms(r.Quiet50) }},
 		{"quiet p99 ms", func(r result) string { return ms(r.Quiet99) }},
 		{"elsewhere p99 ms", func(r result) string { return ms(r.Elsewhere99) }},
+		{"over elsewhere", func(r result) string {
+			if r.Elsewhere99 == 0 {
+				return ""
+			}
+			return fmt.Sprintf("%.2f", r.P99.Seconds()/r.Elsewhere99.Seconds())
+		}},
 		{"MB", some(func(r result) float64 { return float64(r.Memory >> 20) })},
 		{"bytes/conn", some(size)},
 		{"ratio", ratio(size)},
