@@ -152,7 +152,7 @@ func (m *Model) helpFrame(width, height int) []string {
 	} {
 		out = append(out, m.line(width).add(plain, "  ").add(bold, Fit(k[0], 16, false)).add(plain, k[1]).String())
 	}
-	out = append(out, "", m.line(width).add(dim, "Times since are business time; those of commands are the wall's. Any key goes back.").String())
+	out = append(out, "", m.line(width).add(dim, "Times are business time, those of commands the wall's. Any key goes back.").String())
 	return out[:min(len(out), height)]
 }
 

@@ -13,6 +13,8 @@ export const spanDays: Record<Span, number> = { day: 1, week: 7, month: 30, all:
 /** How many days before is what a span is compared with: the same days of the week. */
 export const compareDays: Record<Span, number> = { day: 7, week: 7, month: 28, all: 0 };
 
+const ahead = 86_400_000; // ms: of what is compared with, also what intervals that come live will need
+
 export class MeterDetail {
   readonly id: string;
   meter = $state.raw<Meter | null>(null);
@@ -81,7 +83,7 @@ export class MeterDetail {
       const days = compareDays[span];
       const [found, earlier] = await Promise.all([
         this.#readings(from, back > 0 ? to : undefined, ask.signal),
-        this.#compare && from !== undefined ? this.#readings(daysBefore(from, days), daysBefore(to, days), ask.signal) : [],
+        this.#compare && from !== undefined ? this.#readings(daysBefore(from, days), daysBefore(back > 0 ? to : to + ahead, days), ask.signal) : [],
       ]);
       this.slots = found;
       // What came live while it was being asked: an answer may be older than that.
