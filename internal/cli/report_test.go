@@ -78,7 +78,7 @@ func TestReadOfManyMeters(t *testing.T) {
 		{groupURL, "group:12", "csv", "\nM2,expired,,,,,\nM3,done,"},
 		{url, "path:C1", "json", `"meters":[{"meter":"M1","outcome":"done","register":{"import":5,`},
 		{url, "path:C1", "table", "not done by M2\n"},
-		{url, "path:C1", "table", "M3     done     2018-12-13T10:00:00Z  5"},
+		{url, "path:C1", "table", "M3     done     2018-12-13T10:00:00Z          5"},
 	} {
 		out, errs, status := call(t, nil, "read", tc.target, "-o", tc.format, "--server", tc.url)
 		if status != ExitTimeout || !strings.Contains(out, tc.want) {

@@ -113,9 +113,9 @@ func TestMQTT(t *testing.T) {
 			}
 			next := func() { check(p.expect(t, line)) }
 			r.publish(readings / 4)
-			l.take(readings/8, next)
+			// All of them: on its way out mosquitto_sub acknowledges what it does not print any more.
+			l.take(readings/4, next)
 			p.stop(t)
-			p.drain(line, check)
 			r.publish(readings / 4)
 			r.until("all are at Mosquitto", func() bool { return r.status("m").PendingBatches == 0 })
 			p = subscribe()
