@@ -70,7 +70,8 @@ func TestLossAndRestarts(t *testing.T) {
 		slots = 2 * 48
 	}
 	c := newCentre(t, clock.New(at(slots), 1))
-	c.opts.Backfill.Timeout = 100 * time.Millisecond
+	// Half of all requests for one part bring nothing, so eight that fail in a row are not rare. With this they take seconds.
+	c.opts.Backfill.Timeout = 50 * time.Millisecond
 	c.opts.CommitEntries = 50
 	c.halt()
 	c.run()

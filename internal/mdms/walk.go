@@ -1,6 +1,7 @@
 package mdms
 
 import (
+	"cmp"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,7 @@ const (
 
 // kept are answers of one kind, by what was asked. The zero value is ready.
 type kept[K comparable, V any] struct {
+	from  time.Duration // 0: keepFrom
 	mu    sync.Mutex
 	all   map[K]*keptOne[V]
 	clock uint64
@@ -74,6 +76,7 @@ type keptOne[V any] struct {
 	value  V
 	at     time.Time // when it was begun; zero: there is none
 	took   time.Duration
+	long   bool // enough to be kept
 }
 
 // get returns the answer to a question, made now or not long ago. Of those who ask for the same at once one makes it.
@@ -101,6 +104,7 @@ func (k *kept[K, V]) get(key K, make func() (V, error)) (V, error) {
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	one.value, one.at, one.took = v, began, time.Since(began)
+	one.long = one.took >= cmp.Or(k.from, keepFrom)
 	return v, nil
 }
 
@@ -135,15 +139,11 @@ func (o *keptOne[V]) fresh() (V, bool) {
 	o.mu.Lock()
 	took := o.took
 	o.mu.Unlock()
-	if took < keepFrom {
-		var none V
-		return none, false
-	}
 	return o.within(min(keepTimes*took, keepMost))
 }
 
 func (o *keptOne[V]) within(age time.Duration) (V, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.value, !o.at.IsZero() && o.took >= keepFrom && time.Since(o.at) < age+o.took
+	return o.value, !o.at.IsZero() && o.long && time.Since(o.at) < age+o.took
 }

@@ -27,15 +27,13 @@ type Options struct {
 	Total           int           // requests under way at all; default 256
 	PartsPerSecond  float64       // per concentrator, averaged over a second; 0: as fast as they come
 	Timeout         time.Duration // wall time without a part after which a request is lost; doubles with each loss; default 10 s
+	MaxTimeout      time.Duration // however often the meter failed; default 12 times Timeout
 	MinBackoff      time.Duration // wall time before a meter that did not answer is asked again, doubling; default half of Timeout
-	MaxBackoff      time.Duration // default 15 min
+	MaxBackoff      time.Duration // default 90 times Timeout
 }
 
 // lead is how long before a device wakes its request is sent, so that it waits where the device fetches it.
 const lead = 5 * time.Second
-
-// maxTimeout bounds the time that a request may take without a sign of life, however often the meter failed.
-const maxTimeout = 2 * time.Minute
 
 // The life of a meter in the planner. One that misses nothing is not there.
 //
@@ -99,8 +97,9 @@ func New(o Options) *Planner {
 		o.Total = 256
 	}
 	def(&o.Timeout, 10*time.Second)
+	def(&o.MaxTimeout, 12*o.Timeout)
 	def(&o.MinBackoff, o.Timeout/2)
-	def(&o.MaxBackoff, 15*time.Minute)
+	def(&o.MaxBackoff, 90*o.Timeout)
 	return &Planner{o: o, meters: map[uint32]*meter{}, requests: map[uint64]*meter{}, concentrators: map[string]*concentrator{}}
 }
 
@@ -322,7 +321,7 @@ func (p *Planner) asleep(m *meter) time.Duration {
 }
 
 func (p *Planner) timeout(m *meter) time.Duration {
-	return min(p.o.Timeout<<min(m.fails, 8), max(maxTimeout, p.o.Timeout))
+	return min(p.o.Timeout<<min(m.fails, 8), p.o.MaxTimeout)
 }
 
 func (p *Planner) backOff(m *meter, now time.Time) {
