@@ -182,17 +182,33 @@ func freeAddr(t *testing.T) string {
 // eventually waits until f returns "", which otherwise says what is not so yet.
 func eventually(t *testing.T, within time.Duration, f func() string) {
 	t.Helper()
-	deadline := time.Now().Add(within)
-	for {
+	for p := newPatience(within); ; time.Sleep(50 * time.Millisecond) {
 		why := f()
 		if why == "" {
 			return
 		}
-		if time.Now().After(deadline) {
+		if p.over() {
 			t.Fatalf("after %v: %s", within, why)
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// patience is a deadline for what has to come about while everything runs. Of the time from one look at it to the next no more than
+// standstill counts: if all of it stood still meanwhile, with the machine or by a signal, nothing could have come about.
+type patience struct {
+	left time.Duration
+	last time.Time
+}
+
+const standstill = 25 * time.Second // a question to the centre takes no longer
+
+func newPatience(within time.Duration) patience { return patience{left: within, last: time.Now()} }
+
+func (p *patience) over() bool {
+	now := time.Now()
+	p.left -= min(now.Sub(p.last), standstill)
+	p.last = now
+	return p.left < 0
 }
 
 // centre is a running centre and a client of its API.

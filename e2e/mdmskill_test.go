@@ -147,12 +147,17 @@ func killBook(t *testing.T, pg *pgtest.Server, book, rounds int) (k killed) {
 	s.last.Store(true)
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() { defer close(done); s.run(stop) }()
-	select {
-	case <-done:
-	case <-time.After(120 * time.Second):
-		close(stop)
-		<-done
-		t.Fatal("not all was acknowledged")
+	for p, waiting := newPatience(120*time.Second), true; waiting; {
+		select {
+		case <-done:
+			waiting = false
+		case <-time.After(50 * time.Millisecond):
+			if p.over() {
+				close(stop)
+				<-done
+				t.Fatal("not all was acknowledged")
+			}
+		}
 	}
 	k.acked = int(s.acked.Load())
 	for _, e := range s.errs {

@@ -25,7 +25,7 @@ func (p *Pending) Done() <-chan struct{} { return p.done }
 // Err is nil once the batch is committed. Only after Done.
 func (p *Pending) Err() error { return p.err }
 
-// Sequence is the batch's sequence in the stream. Only after Done, when Err is nil.
+// Sequence is the batch's sequence in the stream, 0 if the server's answer was lost. Only after Done, when Err is nil.
 func (p *Pending) Sequence() uint64 { return p.seq }
 
 // Wait returns nil when the batch is committed and synced, else ctx's error or ErrClosed.
@@ -43,7 +43,8 @@ func (p *Pending) Wait(ctx context.Context) error {
 //
 // A commit that is refused (stream at its bound, disk full) or not answered is tried again until it succeeds, with
 // back-off; the batches behind it wait. The order of batches in the stream is the order of these calls, and each is there
-// once: they carry an id, and that of the one they must follow, so that a batch cannot overtake one that failed. data must not change before Done.
+// once: they carry an id, and that of the one they must follow, so that a batch cannot overtake one that failed, nor come again
+// behind one that followed it. data must not change before Done.
 func (b *Bus) PublishBatch(ctx context.Context, data []byte) (*Pending, error) {
 	if len(data) < batchHeaderSize || len(data) > MaxMessage-1024 {
 		return nil, fmt.Errorf("bus: batch of %d bytes, want %d to %d", len(data), batchHeaderSize, MaxMessage-1024)

@@ -3,6 +3,8 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +26,11 @@ var errDiskFull = errors.New("disk is full")
 //	flowing    up to InFlight batches are under way, each told the id of the one it must follow. The oldest is confirmed:
 //	           next. It is refused or not answered: recovering.
 //	recovering wait for the fate of all that are under way; then the unconfirmed ones, oldest first, one at a time, each
-//	           until it succeeds. Their ids make sure that one whose fate was unknown is not stored twice. Then: flowing.
+//	           until it succeeds. Then: flowing.
+//
+// One whose fate is unknown must not be stored once more, behind those that followed it. For two minutes the server knows its
+// id. A process may stand still for longer, or the server be away, so the first unconfirmed one, too, is told what it must
+// follow: the server then refuses it with the id of the last batch in the stream, which tells up to which one all are there.
 //
 // When somebody else writes to the stream too (several EEBs on one cluster), a batch often does not follow its predecessor
 // directly: from then on one at a time is under way, which keeps the order as well.
@@ -38,6 +44,7 @@ type writer struct {
 
 	// of the goroutine
 	shared  bool
+	before  string // id of the batch that was confirmed last; of none yet: one that there is not
 	flight  []*Pending
 	number  uint64
 	silent  int // commits in a row that were not answered
@@ -47,9 +54,12 @@ type writer struct {
 
 func newWriter(b *Bus) *writer {
 	w := &writer{b: b, subject: upSubjects + nuid.Next(), in: make(chan *Pending), quit: make(chan struct{})}
+	w.before = w.id(0)
 	w.wg.Go(w.run)
 	return w
 }
+
+func (w *writer) id(n uint64) string { return fmt.Sprintf("%s.%d", w.subject, n) }
 
 // stop lets what is under way come to its end, for Timeout at most, and fails the rest.
 func (w *writer) stop() {
@@ -81,7 +91,7 @@ func (w *writer) run() {
 		select {
 		case p := <-in:
 			w.number++
-			p.id = fmt.Sprintf("%s.%d", w.subject, w.number)
+			p.id = w.id(w.number)
 			after := ""
 			if n := len(w.flight); n > 0 {
 				after = w.flight[n-1].id
@@ -145,16 +155,23 @@ func (w *writer) room(n int) error {
 
 // settle waits for the fate of everything under way.
 func (w *writer) settle() {
-	for _, p := range w.flight {
+	stored := 0
+	for i, p := range w.flight {
 		if p.ack == nil {
 			continue
 		}
 		select {
 		case a := <-p.ack.Ok():
 			w.confirm(p, a)
+			stored = i
 		case <-p.ack.Err(): //nolint:errcheck // after Timeout at the latest; recover commits it again
 		}
 		p.ack = nil
+	}
+	// Each has directly followed the one before it, or it would have been refused: those before one that is there are there, too,
+	// though their answers came too late to be heard.
+	for i, p := range w.flight[:stored] {
+		p.ok, p.seq = true, w.flight[stored].seq-uint64(stored-i)
 	}
 	for len(w.flight) > 0 && w.flight[0].ok {
 		w.finish(w.flight[0], nil)
@@ -192,10 +209,11 @@ func notAfter(err error) bool {
 	return errors.As(err, &api) && api.ErrorCode == wrongLastID
 }
 
-// insist sends one batch until it is confirmed.
+// insist sends one batch until it is confirmed, or turns out to be there.
 func (w *writer) insist(p *Pending) bool {
+	after := w.before
 	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
-		err := w.send(p, "")
+		err := w.send(p, after)
 		if err == nil {
 			select {
 			case a := <-p.ack.Ok():
@@ -204,6 +222,14 @@ func (w *writer) insist(p *Pending) bool {
 				return true
 			case err = <-p.ack.Err():
 			}
+		}
+		if notAfter(err) {
+			if w.there(err) {
+				return true
+			}
+			// Somebody else's lies between, or a server that was started anew remembers none.
+			after, wait = "", minRetry
+			continue
 		}
 		w.b.m.retries.Inc()
 		w.stall(err)
@@ -214,6 +240,19 @@ func (w *writer) insist(p *Pending) bool {
 			return false
 		}
 	}
+}
+
+// there takes from the server's refusal, which names the last batch in the stream, how many of those in flight are there.
+func (w *writer) there(refusal error) bool {
+	var api *jetstream.APIError
+	if !errors.As(refusal, &api) {
+		return false
+	}
+	last := slices.IndexFunc(w.flight, func(p *Pending) bool { return strings.HasSuffix(api.Description, ": "+p.id) })
+	for _, p := range w.flight[:last+1] {
+		p.ok = true
+	}
+	return last >= 0
 }
 
 // heal restarts an embedded server that gives no answer any more.
@@ -241,6 +280,7 @@ func (w *writer) confirm(p *Pending, a *jetstream.PubAck) {
 
 func (w *writer) finish(p *Pending, err error) {
 	if err == nil {
+		w.before = p.id
 		w.b.m.batches.Inc()
 		w.b.m.bytes.Add(float64(len(p.data)))
 	}
