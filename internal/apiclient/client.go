@@ -34,6 +34,9 @@ type Client struct {
 	http  *http.Client
 }
 
+// ErrNoAnswer is in every error of a centre that cannot be reached.
+var ErrNoAnswer = errors.New("no answer from the centre")
+
 // maxAnswer bounds an answer that is no stream, bytes.
 const maxAnswer = 256 << 20
 
@@ -142,7 +145,7 @@ func (c *Client) sendOnce(req *http.Request) (*http.Response, error) {
 		if errors.As(err, &u) {
 			err = u.Err // it repeats the address
 		}
-		return nil, fmt.Errorf("no answer from the centre at %s: %w", c.base, err)
+		return nil, fmt.Errorf("%w at %s: %w", ErrNoAnswer, c.base, err)
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil

@@ -56,9 +56,11 @@ func TestNew(t *testing.T) {
 }
 
 func TestRequests(t *testing.T) {
-	var got string
+	var got, body string
 	c := against(t, func(w http.ResponseWriter, r *http.Request) {
 		got = r.Method + " " + r.URL.String() + " " + r.Header.Get("Authorization")
+		text, _ := io.ReadAll(r.Body)
+		body = string(text)
 		answerJSON(t, w, struct{}{})
 	})
 	at := time.Date(2018, 12, 12, 1, 0, 0, 0, time.FixedZone("", 3600))
@@ -73,6 +75,13 @@ func TestRequests(t *testing.T) {
 	}
 	if got != "GET /v1/meters/..%2Fx Bearer t" {
 		t.Errorf("sent %s", got)
+	}
+	// A property that the call does not know would be refused: the id stands in the path alone.
+	if _, err := c.StateCause(t.Context(), "7", api.StatedCause{Category: "weather"}); err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"stated":{"category":"weather"}}`; got != "PATCH /v1/outages/7 Bearer t" || body != want {
+		t.Errorf("sent %s with %s, want %s", got, body, want)
 	}
 }
 
@@ -134,7 +143,7 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := gone.Totals(t.Context()); err == nil || !strings.Contains(err.Error(), "no answer from the centre at http://127.0.0.1:1") {
+	if _, err := gone.Totals(t.Context()); !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "no answer from the centre at http://127.0.0.1:1") {
 		t.Errorf("no server: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

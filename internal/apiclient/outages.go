@@ -23,7 +23,10 @@ func (c *Client) Outage(ctx context.Context, id string) (api.Outage, error) {
 
 // StateCause says why an outage happened.
 func (c *Client) StateCause(ctx context.Context, id string, cause api.StatedCause) (api.Outage, error) {
-	return send[api.Outage](ctx, c, http.MethodPatch, "/v1/outages/"+url.PathEscape(id), api.OutageChange{Stated: cause})
+	body := struct { // the id stands in the path alone
+		Stated api.StatedCause `json:"stated"`
+	}{cause}
+	return send[api.Outage](ctx, c, http.MethodPatch, "/v1/outages/"+url.PathEscape(id), body)
 }
 
 // Interruptions lists the interruptions of an outage or, where that is "", those that begin in [from, to).

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wattbus/wattbus/internal/api"
-	"github.com/wattbus/wattbus/internal/apiclient"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -28,6 +27,9 @@ type control struct {
 	at       string
 	priority string
 }
+
+// maxTimeout is the longest that a command may take.
+const maxTimeout = 365 * 24 * time.Hour
 
 func newControls(a *app) []*cobra.Command {
 	command := func(typ, use, short, long, example string, wait bool, more func(*control, *cobra.Command)) *cobra.Command {
@@ -140,8 +142,8 @@ func (c *control) run(ctx context.Context, typ, target string) error {
 	if c.params.To, err = parseTime("to", c.to); err != nil {
 		return err
 	}
-	if c.timeout != 0 && c.timeout < time.Second {
-		return usagef("flag --timeout: value %v, want at least 1s", c.timeout)
+	if c.timeout != 0 && (c.timeout < time.Second || c.timeout > maxTimeout) {
+		return usagef("flag --timeout: value %v, want 1s to 8760h (a year)", c.timeout)
 	}
 	at, err := parseStart(c.at, time.Now())
 	if err != nil {
@@ -171,9 +173,13 @@ func (c *control) run(ctx context.Context, typ, target string) error {
 		// The centre says itself when the command has expired; the two seconds are for its word to arrive.
 		wait, cancel := context.WithTimeout(ctx, c.timeout+2*time.Second)
 		defer cancel()
-		final, err := c.await(wait, client, cmd)
+		final, err := c.await(wait, client, cmd, target)
 		if err != nil {
-			if errors.Is(err, context.DeadlineExceeded) {
+			switch {
+			case ctx.Err() != nil:
+				return fmt.Errorf("not waited for any longer: command %s to %s goes on; \"wattbus commands watch %s\" follows it, \"wattbus commands cancel %s\" ends it",
+					cmd.ID, target, cmd.ID, cmd.ID)
+			case errors.Is(err, context.DeadlineExceeded):
 				return fmt.Errorf("command %s to %s: no result within %v; see 'wattbus commands %s': %w", cmd.ID, target, c.timeout, cmd.ID, errTimeout)
 			}
 			return err
@@ -192,50 +198,6 @@ func (c *control) run(ctx context.Context, typ, target string) error {
 	return outcome(cmd, target)
 }
 
-// await waits until the command has ended. How far one for many is, is told meanwhile.
-func (c *control) await(ctx context.Context, client *apiclient.Client, cmd api.Command) (final api.Command, err error) {
-	if cmd.Bulk == nil {
-		return client.WaitCommand(ctx, cmd.ID)
-	}
-	bar := newProgress(c.app.Err, cmd.Type)
-	defer bar.clear()
-	ended := int64(0)
-	err = bar.during("meters", int64(cmd.Bulk.Total), func() int64 {
-		if now, err := client.Command(ctx, cmd.ID); err == nil && now.Bulk != nil { // else it was not told anew
-			ended = 0
-			for state, n := range now.Bulk.States {
-				if api.Finished(state) {
-					ended += int64(n)
-				}
-			}
-		}
-		return ended
-	}, func() error {
-		final, err = client.WaitCommand(ctx, cmd.ID)
-		return err
-	})
-	return final, err
-}
-
-// awaitVerification waits a moment for the reading behind a switch: it comes as soon as the meter's answer did, or late.
-func awaitVerification(ctx context.Context, client *apiclient.Client, cmd api.Command) api.Command {
-	for range 50 {
-		v := cmd.Verification
-		if v == nil || v.State != api.VerifyPending {
-			return cmd
-		}
-		select {
-		case <-ctx.Done():
-			return cmd
-		case <-time.After(100 * time.Millisecond):
-		}
-		if now, err := client.Command(ctx, cmd.ID); err == nil {
-			cmd = now
-		}
-	}
-	return cmd
-}
-
 // asleep says when a meter that sleeps fetches the command.
 func asleep(cmd api.Command) string {
 	return "the meter sleeps, queued until " + cmd.QueuedUntil.Local().Format("15:04:05")
@@ -247,8 +209,14 @@ func outcome(cmd api.Command, target string) error {
 	if cmd.Result != nil && cmd.Result.Reason != "" {
 		why = ": " + cmd.Result.Reason
 	}
+	if cmd.Bulk != nil && api.Finished(cmd.State) && cmd.State != api.CommandDone {
+		why = fmt.Sprintf("; %d of %d meters did it", cmd.Bulk.States[api.CommandDone], cmd.Bulk.Total) + why
+	}
 	switch cmd.State {
 	case api.CommandExpired:
+		if cmd.Bulk != nil {
+			return fmt.Errorf("command %s to %s expired%s: %w", cmd.ID, target, why, errTimeout)
+		}
 		return fmt.Errorf("command %s to %s expired without a result: %w", cmd.ID, target, errTimeout)
 	case api.CommandRefused, api.CommandFailed, api.CommandCancelled:
 		was := "was "

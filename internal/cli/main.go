@@ -46,12 +46,17 @@ func Main(ctx context.Context, args []string, stdio Stdio) int {
 		a.completeAll(root) // only a shell asks for it
 	}
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitDone
 	}
 	if !errors.Is(err, errReported) {
-		fmt.Fprintln(stdio.Err, "wattbus: "+render(err))
+		text := render(err)
+		first, more, several := strings.Cut(text, "\n")
+		if first += a.hint(cmd, err); several {
+			first += "\n" + more
+		}
+		fmt.Fprintln(stdio.Err, "wattbus: "+first)
 	}
 	var usage *usageError
 	var problem *api.Problem
@@ -204,8 +209,18 @@ func flagError(cmd *cobra.Command, err error) error {
 	if errors.As(err, &unknown) && len(unknown.GetSpecifiedName()) > 1 {
 		return fmt.Errorf("%w%s", err, config.Suggest(cmd.Flags(), unknown.GetSpecifiedName()))
 	}
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	head, _, _ := strings.Cut(err.Error(), ": strconv.")
 	var n *strconv.NumError
-	if !errors.As(err, &n) {
+	switch {
+	case errors.As(err, &n):
+	case invalid.GetFlag().Value.Type() == "duration":
+		head = strings.TrimSuffix(err.Error(), ": "+errors.Unwrap(err).Error())
+		return fmt.Errorf("%s: want a time with its unit, such as 30s, 5m, 2h or 1h30m; a day is 24h", head)
+	default:
 		return err
 	}
 	want := map[string]string{"ParseUint": "a whole number from 0 on", "ParseInt": "a whole number", "Atoi": "a whole number",
@@ -216,8 +231,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	if errors.Is(n.Err, strconv.ErrRange) {
 		want += " that is not so large"
 	}
-	head, _, _ := strings.Cut(err.Error(), ": strconv.")
-	return fmt.Errorf("%s: want %s", head, want)
+	return fmt.Errorf("%s: want %s (%s)", head, want, invalid.GetFlag().Usage)
 }
 
 // checkArgs makes wrong arguments of any command a wrong use.

@@ -41,9 +41,12 @@ func (p *progress) update(done, total int64, note string) {
 	}
 	share := 0.0
 	text := thousands(done) + "  " + note
-	if total > 0 {
+	switch {
+	case total > 0:
 		share = float64(done) / float64(total)
 		text = fmt.Sprintf("%s of %s  %5.1f %%  %s", thousands(done), thousands(total), floorPercent(share), note)
+	case done == 0: // of what is not counted
+		text = note
 	}
 	if pace := p.pace(now, done, total, note); pace != "" && !strings.Contains(note, "/s") {
 		text += "  " + pace
@@ -73,21 +76,31 @@ func (p *progress) pace(now time.Time, done, total int64, note string) string {
 		return ""
 	}
 	rate := float64(done-p.partFrom) / took
-	text := thousands(int64(rate)) + "/s"
-	switch {
-	case rate < 1:
-		text = fmt.Sprintf("%.1f/min", 60*rate)
-	case rate < 10:
-		text = fmt.Sprintf("%.1f/s", rate)
-	}
+	text := rateText(rate)
 	if left := float64(total-done) / rate; left >= 1 && left < 1e6 { // none where the total is not known
 		text += "  " + time.Duration(left*float64(time.Second)).Round(time.Second).String() + " left"
 	}
 	return text
 }
 
+// rateText is a rate by the second or, where it is slow, by the minute.
+func rateText(rate float64) string {
+	switch {
+	case rate < 1:
+		return fmt.Sprintf("%.1f/min", 60*rate)
+	case rate < 10:
+		return fmt.Sprintf("%.1f/s", rate)
+	}
+	return thousands(int64(rate)) + "/s"
+}
+
 // during shows what done says, of total, until f has ended.
 func (p *progress) during(note string, total int64, done func() int64, f func() error) error {
+	return p.telling(func() (int64, int64, string) { return done(), total, note }, f)
+}
+
+// telling shows what tell says (done, total and a note) until f has ended.
+func (p *progress) telling(tell func() (int64, int64, string), f func() error) error {
 	end := make(chan struct{})
 	var shown sync.WaitGroup
 	shown.Go(func() {
@@ -96,7 +109,7 @@ func (p *progress) during(note string, total int64, done func() int64, f func() 
 			case <-end:
 				return
 			case <-time.After(250 * time.Millisecond):
-				p.update(done(), total, note)
+				p.update(tell())
 			}
 		}
 	})

@@ -23,6 +23,9 @@ func MarkSecret(flags *pflag.FlagSet, name string) {
 	}
 }
 
+// Secret reports whether a flag's value must not be shown.
+func Secret(f *pflag.Flag) bool { return f.Annotations[SecretAnnotation] != nil }
+
 // EnvName is the environment variable of a flag.
 func EnvName(flag string) string {
 	return "WATTBUS_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(flag))
@@ -187,16 +190,16 @@ func read(file string) (map[string]value, error) {
 
 // Suggest names the flag that a mistyped one most likely meant, as the end of a sentence; "" if none is like it.
 func Suggest(flags *pflag.FlagSet, name string) string {
-	best, dist := "", 3
+	var names []string
 	flags.VisitAll(func(f *pflag.Flag) {
-		if d := distance(f.Name, name); d < dist && !f.Hidden {
-			best, dist = f.Name, d
+		if !f.Hidden {
+			names = append(names, f.Name)
 		}
 	})
-	if best == "" {
-		return ""
+	if best := Nearest(names, name); best != "" {
+		return fmt.Sprintf("; did you mean --%s?", best)
 	}
-	return fmt.Sprintf("; did you mean --%s?", best)
+	return ""
 }
 
 // suggest names the flag that a mistyped key most likely meant, or all that there are.
@@ -207,17 +210,25 @@ func suggest(flags *pflag.FlagSet, key string) string {
 			names = append(names, f.Name)
 		}
 	})
-	best, dist := "", 3
-	for _, n := range names {
-		if d := distance(n, key); d < dist {
-			best, dist = n, d
-		}
-	}
-	if best != "" {
+	if best := Nearest(names, key); best != "" {
 		return fmt.Sprintf("; did you mean %q?", best)
 	}
 	slices.Sort(names)
 	return "; allowed are " + strings.Join(names, ", ")
+}
+
+// Nearest is the first of the names that are most like the mistyped one, "" if none is: up to two letters apart, one where there are few.
+func Nearest(names []string, typed string) string {
+	best, dist := "", 3
+	if len(typed) < 4 {
+		dist = 2
+	}
+	for _, n := range names {
+		if d := distance(n, typed); d < dist {
+			best, dist = n, d
+		}
+	}
+	return best
 }
 
 // distance is the Levenshtein distance.

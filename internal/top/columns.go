@@ -3,6 +3,7 @@ package top
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -117,6 +118,25 @@ func place(o api.Outage) string {
 	return strings.TrimSpace(o.Scope + " " + o.Element)
 }
 
+// commandText tells how far a command is: of one for many meters by their states, and by what the readings behind a switch say.
+func commandText(c api.Command) string {
+	text := c.Type + " " + target(c.Target) + " is " + c.State
+	if c.Verifies != "" {
+		text += ", behind switch " + c.Verifies
+	}
+	if c.Bulk == nil {
+		return text
+	}
+	var parts []string
+	for _, s := range slices.Sorted(maps.Keys(c.Bulk.States)) {
+		parts = append(parts, fmt.Sprintf("%s %s", number(int64(c.Bulk.States[s])), s))
+	}
+	for _, s := range slices.Sorted(maps.Keys(c.Bulk.Verification)) {
+		parts = append(parts, fmt.Sprintf("reading behind it %s %s", s, number(int64(c.Bulk.Verification[s]))))
+	}
+	return text + ": " + strings.Join(parts, ", ")
+}
+
 // target names whom a command is for.
 func target(t api.Target) string {
 	switch {
@@ -126,8 +146,8 @@ func target(t api.Target) string {
 		return fmt.Sprintf("group:%d", *t.Group)
 	case t.Path != "":
 		return "path:" + t.Path
-	case len(t.Meters) > 0:
-		return fmt.Sprintf("%d meters", len(t.Meters))
+	case t.Listed+len(t.Meters) > 0: // lists and live events only count them
+		return fmt.Sprintf("%d meters", max(t.Listed, len(t.Meters)))
 	}
 	return "a search"
 }

@@ -133,7 +133,7 @@ func (m *Model) Add(ev api.Event, wall time.Time) (stale bool) {
 		if json.Unmarshal(ev.Data, &x) != nil {
 			return false
 		}
-		e.what, e.text = x.ID, x.Type+" "+target(x.Target)+" is "+x.State
+		e.what, e.text = x.ID, commandText(x)
 	case api.EventOutage:
 		var x api.Outage
 		if json.Unmarshal(ev.Data, &x) != nil {
@@ -153,9 +153,22 @@ func (m *Model) Add(ev api.Event, wall time.Time) (stale bool) {
 	default:
 		return false
 	}
+	if m.told(e) {
+		return name != api.EventState
+	}
 	rows := append([]event{e}, m.events.rows...)
 	m.events.rows = rows[:min(len(rows), maxLog)]
 	return name != api.EventState
+}
+
+// told reports whether the newest line of what e is about says the same: an event comes for every change, also of what no line tells.
+func (m *Model) told(e event) bool {
+	for _, was := range m.events.rows {
+		if was.kind == e.kind && was.what == e.what {
+			return was.text == e.text
+		}
+	}
+	return false
 }
 
 // Paused reports whether the picture is to stand still.

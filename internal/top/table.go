@@ -85,7 +85,7 @@ func (t *table[T]) draw(m *Model, width, height int, focus bool) []string {
 	}
 	t.top = max(0, min(t.top, len(rows)-shown))
 	out := []string{t.head(m, width, len(rows), shown, focus)}
-	widths := t.widths(width)
+	widths := t.widths(width, rows)
 	l := m.line(width)
 	for i, c := range t.cols {
 		name := strings.ToUpper(c.name)
@@ -123,8 +123,11 @@ func (t *table[T]) cell(l *line, i int, widths []int, st style, text string) {
 }
 
 // widths gives each column its width; those on the right go first where there is too little room.
-func (t *table[T]) widths(width int) []int {
-	const elastic = 12 // the least of a column without a width
+func (t *table[T]) widths(width int, rows []T) []int {
+	const (
+		elastic = 12 // the least of a column without a width
+		ample   = 36 // from where on it is no wider than what stands in it, so that the eye finds the row on a wide screen
+	)
 	out := make([]int, len(t.cols))
 	used, open := 0, -1
 	for i, c := range t.cols {
@@ -145,7 +148,15 @@ func (t *table[T]) widths(width int) []int {
 		}
 	}
 	if open >= 0 && used < width {
-		out[open] += width - used
+		room := out[open] + width - used
+		want := ample
+		for _, r := range rows {
+			if want >= room {
+				break
+			}
+			want = max(want, Width(Clean(t.cols[open].cell(r))))
+		}
+		out[open] = min(room, want)
 	}
 	return out
 }

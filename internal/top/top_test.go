@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,8 +136,8 @@ func TestKeysThatEnd(t *testing.T) {
 
 func TestListsAreBounded(t *testing.T) {
 	m := sample()
-	for range maxLog + 100 {
-		m.Add(api.Event{Type: "wattbus.state.v1", Data: []byte(`{}`)}, noon)
+	for i := range maxLog + 100 {
+		m.Add(api.Event{Type: "wattbus.state.v1", Subject: fmt.Sprint(i), Data: []byte(`{}`)}, noon)
 		m.SetTotals(api.Totals{}, noon)
 	}
 	if len(m.events.rows) != maxLog || len(m.rates) != maxRates {
@@ -144,6 +145,32 @@ func TestListsAreBounded(t *testing.T) {
 	}
 	if m.Add(api.Event{Type: "wattbus.state.v1", Data: []byte(`{`)}, noon) || m.Add(api.Event{Type: "x"}, noon) {
 		t.Error("what cannot be read makes nothing stale")
+	}
+}
+
+// A line tells what is new: a command for many is told by its counts, and an event that changes nothing a line tells is none.
+func TestEventsAreToldOnce(t *testing.T) {
+	m := New("http://c", false)
+	tell := func(c api.Command) {
+		text, _ := json.Marshal(c)
+		m.Add(api.Event{Type: "wattbus.command.v1", Subject: c.ID, Data: text}, noon)
+	}
+	c := api.Command{ID: "7", Type: "reconnect", Target: api.Target{Listed: 2}, State: api.CommandSent, Bulk: &api.Bulk{Total: 2, States: map[string]int{api.CommandSent: 2}}}
+	tell(c)
+	c.Sends = 2
+	tell(c)
+	c.State, c.Bulk = api.CommandDone, &api.Bulk{Total: 2, States: map[string]int{api.CommandDone: 2}, Verification: map[string]int{api.VerifyPending: 2}}
+	tell(c)
+	c.Bulk.Verification = map[string]int{api.VerifyDone: 2}
+	tell(c)
+	tell(c)
+	var got []string
+	for _, e := range m.events.rows {
+		got = append(got, e.text)
+	}
+	want := []string{"reconnect 2 meters is done: 2 done, reading behind it verified 2", "reconnect 2 meters is done: 2 done, reading behind it pending 2", "reconnect 2 meters is sent: 2 sent"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
