@@ -96,6 +96,25 @@ func TestConsolePages(t *testing.T) {
 			}
 		}
 	}
+	b.early("http://"+c.http+"/", ids)
+}
+
+// early loads some pages and checks that each takes all that the document asked for before its scripts were there: what is asked for in
+// other words is asked for twice.
+func (b *browser) early(url string, ids *strings.Replacer) {
+	b.t.Helper()
+	b.call("Page.enable", nil)
+	b.call("Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": `Object.defineProperty(globalThis, 'wattbusEarly', {get() { return this.early; }, set(m) { if (m) [this.early, this.asked] = [m, m.size]; }})`})
+	for _, page := range consolePages {
+		switch page.name {
+		case "overview", "network", "grid", "meter", "command", "commands", "outages", "audit":
+			b.call("Page.navigate", map[string]any{"url": "about:blank"})
+			b.call("Page.navigate", map[string]any{"url": url + ids.Replace(page.hash)})
+			if b.shows("the page "+page.name+" from its beginning", page.ready) && b.eval(`asked > 1 && early.size === 0`) != "true" {
+				b.t.Errorf("the page %s did not take of what was asked for early: %s", page.name, b.eval(`[...early.keys()].join(' ')`))
+			}
+		}
+	}
 }
 
 // faulty waits until enough has gone wrong to be looked at, asks for some things, and returns what stands for METER, COMMAND and CASE in

@@ -1,5 +1,8 @@
 // Calls of the HTTP API. Every failure becomes a ProblemError, also that there was no answer.
 import { t } from '../lang/lang';
+import { address, type Query } from './address';
+import { takeAnswer } from './early';
+import { underWay } from './quiet';
 import type { Problem } from './shapes';
 import { askForToken, token } from './token.svelte';
 
@@ -20,24 +23,20 @@ export function problemOf(err: unknown): Problem | null {
   return { title: t('Something went wrong in the console'), status: 0, detail: String(err) };
 }
 
-export type Query = Record<string, string | number | boolean | readonly string[] | undefined>; // of a list each is a parameter of its own
-
-/** The address of a call, relative to where the page was loaded from. */
-export function address(path: string, query: Query = {}): URL {
-  const url = new URL(path, document.baseURI);
-  url.hash = '';
-  for (const [name, value] of Object.entries(query)) {
-    if (Array.isArray(value)) for (const v of value) url.searchParams.append(name, String(v));
-    else if (value !== undefined && value !== '' && value !== false) url.searchParams.set(name, String(value));
-  }
-  return url;
-}
-
 async function call<T>(url: URL, init: RequestInit): Promise<T> {
   return (await (await answerOf(url, init)).json()) as T;
 }
 
 async function answerOf(url: URL, init: RequestInit): Promise<Response> {
+  const ended = underWay();
+  try {
+    return await answerTo(url, init);
+  } finally {
+    ended();
+  }
+}
+
+async function answerTo(url: URL, init: RequestInit): Promise<Response> {
   const headers = new Headers(init.headers);
   headers.set('Accept', 'application/json');
   if (token()) headers.set('Authorization', `Bearer ${token()}`);
@@ -45,7 +44,7 @@ async function answerOf(url: URL, init: RequestInit): Promise<Response> {
   const signal = init.signal ? AbortSignal.any([init.signal, limit]) : limit;
   let answer: Response;
   try {
-    answer = await fetch(url, { ...init, headers, signal });
+    answer = await ((init.method ? undefined : takeAnswer(url, signal)) ?? fetch(url, { ...init, headers, signal }));
   } catch (err) {
     if (init.signal?.aborted) throw err;
     throw new ProblemError({

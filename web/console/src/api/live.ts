@@ -4,7 +4,7 @@
 //
 // Server and network may say nothing for 15 s (a heartbeat); twice that and a bit means that the stream is dead.
 import { coalesce } from './coalesce';
-import { address } from './http';
+import { address } from './address';
 import type { CloudEvent, EventFilter, LiveControl } from './shapes';
 import { followSse } from './sse';
 import { token } from './token.svelte';

@@ -1,16 +1,7 @@
 // The bearer token, where the server asks for one. It is kept for this tab only.
+import { keptToken, tokenKey } from './kepttoken';
 
-const key = 'wattbus-token';
-
-function kept(): string {
-  try {
-    return sessionStorage.getItem(key) ?? '';
-  } catch {
-    return ''; // storage may be forbidden
-  }
-}
-
-const state = $state({ token: kept(), wanted: false });
+const state = $state({ token: keptToken(), wanted: false });
 
 export const token = (): string => state.token;
 export const tokenWanted = (): boolean => state.wanted;
@@ -23,7 +14,7 @@ export function setToken(value: string): void {
   state.token = value;
   state.wanted = false;
   try {
-    sessionStorage.setItem(key, value);
+    sessionStorage.setItem(tokenKey, value);
   } catch {
     // then it lasts until the page is loaded again
   }

@@ -1,22 +1,11 @@
 // The language of the page. English is written where it is shown, t('Meters'), and is the key of its own text; ja.ts has the
 // Japanese, a file of its own that only those load who read it. It is chosen once, when the page is loaded: as it was set here, else as
 // the browser has it.
+import { chosenLanguage, languageKey, type Language } from './chosen';
 
-export type Language = 'en' | 'ja';
+export type { Language };
 
-const key = 'wattbus-language';
-
-function first(): Language {
-  try {
-    const kept = localStorage.getItem(key);
-    if (kept === 'en' || kept === 'ja') return kept;
-  } catch {
-    // storage may be forbidden, and is not there in tests: as the browser has it then
-  }
-  return typeof navigator !== 'undefined' && typeof document !== 'undefined' && navigator.language.toLowerCase().startsWith('ja') ? 'ja' : 'en';
-}
-
-let chosen: Language = first();
+let chosen = chosenLanguage();
 let texts: Record<string, string> | undefined; // by their English; undefined: English itself
 
 export const language = (): Language => chosen;
@@ -31,7 +20,7 @@ export async function loadTexts(): Promise<void> {
 export function setLanguage(next: Language): void {
   chosen = next;
   try {
-    localStorage.setItem(key, next);
+    localStorage.setItem(languageKey, next);
   } catch {
     // then it lasts as long as the page
   }

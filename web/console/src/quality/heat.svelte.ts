@@ -1,5 +1,6 @@
 // The rows of the heat strip: they come page by page, as far as it is scrolled, and all that are there are looked up anew together.
-import { get, problemOf, type Query } from '../api/http';
+import type { Query } from '../api/address';
+import { get, problemOf } from '../api/http';
 import type { Problem } from '../api/shapes';
 import type { CompleteHours, HourCounts } from '../api/values';
 import { maxPaged } from '../state/ask.svelte';

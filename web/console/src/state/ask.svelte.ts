@@ -1,5 +1,6 @@
 // One question to the API and how the asking goes: what a page shows while it loads, when it failed, and when it is old.
-import { get, problemOf, type Query } from '../api/http';
+import type { Query } from '../api/address';
+import { get, problemOf } from '../api/http';
 import type { Page, Problem } from '../api/shapes';
 
 export class Ask<T> {

@@ -1,14 +1,17 @@
 // What the console knows of the centre, kept true by the live stream. One object per page load.
 import { eventName } from '../api/coalesce';
+import { forgetEarly } from '../api/early';
 import { get, problemOf } from '../api/http';
 import { Live, type Link, type Way } from '../api/live';
-import type { CloudEvent, Command, Concentrator, EventFilter, Meter, Outage, Page, Principal, Problem, Storm, Totals } from '../api/shapes';
+import type { CloudEvent, Command, Concentrator, EventFilter, Meter, Outage, Page as Paged, Principal, Problem, Storm, Totals } from '../api/shapes';
 import { maxPaged } from './ask.svelte';
 import { businessTime } from './clock';
 import { addSample, collectionRate, type Sample } from './collection';
 import { asked, commandsWith, upsert } from './commands';
+import { listPath, shownFirst, type Shown } from './first';
 import { Follow } from './follow';
 import { Pace } from './pace';
+import type { Page } from './route';
 import { applyConcentrators } from './tree';
 
 const gapMs = 5_000; // events that are lost are made up for at this pace: a tab that cannot keep up is not given more to do
@@ -35,7 +38,7 @@ export class Listing<T extends { id: string }> {
     try {
       let cursor: string | undefined;
       do {
-        const page: Page<T> = await get<Page<T>>(this.#path, { limit: all ? 1000 : 100, cursor });
+        const page: Paged<T> = await get<Paged<T>>(this.#path, { limit: all ? 1000 : 100, cursor });
         this.items = this.#merge(this.items, page.items ?? []);
         cursor = page.next;
       } while (all && cursor);
@@ -54,7 +57,7 @@ export class Listing<T extends { id: string }> {
     if (!this.next || this.loading || this.problem || this.items.length >= maxPaged) return;
     this.loading = true;
     try {
-      const page = await get<Page<T>>(this.#path, { limit: 100, cursor: this.next });
+      const page = await get<Paged<T>>(this.#path, { limit: 100, cursor: this.next });
       this.items = this.#merge(this.items, page.items ?? [], maxPaged);
       this.next = page.next ?? '';
       this.problem = null;
@@ -87,15 +90,15 @@ export class Centre {
   samples = $state.raw<Sample[]>([]);
   rate = $derived(collectionRate(this.samples));
 
-  readonly concentrators = new Listing<Concentrator>('v1/concentrators', (a, b) => applyConcentrators(a, b));
+  readonly concentrators = new Listing<Concentrator>(listPath.concentrators, (a, b) => applyConcentrators(a, b));
   /** What people and programs asked for. */
-  readonly commands = commandList('v1/commands?origin=asked', asked);
+  readonly commands = commandList(listPath.commands, asked);
   /** Those that the centre gives by itself, and all: once a page has asked for them. */
   readonly own = commandList('v1/commands?origin=centre', (c) => !asked(c));
   readonly every = commandList('v1/commands', () => true);
   /** Those that wait for approval, however old they are. */
-  readonly waiting = new Listing<Command>('v1/commands?open=true&origin=asked', (a, b) => commandsWith(a, b, asked).filter((c) => c.state === 'pending-approval'));
-  readonly outages = new Listing<Outage>('v1/outages', (a, b, most) => upsert(a, b, most));
+  readonly waiting = new Listing<Command>(listPath.waiting, (a, b) => commandsWith(a, b, asked).filter((c) => c.state === 'pending-approval'));
+  readonly outages = new Listing<Outage>(listPath.outages, (a, b, most) => upsert(a, b, most));
 
   #at = 0; // performance.now() when the totals came
   #live: Live;
@@ -105,6 +108,15 @@ export class Centre {
   #onReadings = new Set<(events: CloudEvent[]) => void>();
   #onResync = new Set<() => void>();
   #gaps = new Pace(gapMs);
+  #looked = false; // everything has been asked for
+  readonly #lists: Record<Shown | 'me', () => void> = {
+    concentrators: () => void this.concentrators.load(true),
+    commands: () => void this.commands.load(),
+    waiting: () => void this.waiting.load(true),
+    outages: () => void this.outages.load(),
+    storm: () => void get<Storm>(listPath.storm).then((s) => (this.storm = s), () => {}), // the totals' problem says why
+    me: () => void this.#lookMe(),
+  };
 
   constructor() {
     this.#live = new Live({
@@ -115,15 +127,24 @@ export class Centre {
         this.way = way;
       },
       onOpen: (again) => {
-        if (again) this.resync();
+        if (again || this.#looked) this.resync();
       },
       onGap: () => this.#gaps.call(() => this.resync()),
     });
   }
 
-  start(): void {
+  /** Begins with what the page shows. */
+  start(page: Page): void {
     this.#live.start();
     this.#ticker = setInterval(() => this.#tick(), 1000);
+    void this.#lookTotals();
+    for (const list of shownFirst(page)) this.#lists[list]();
+  }
+
+  /** Goes on with all else, and once more with what was asked for before changes of it were followed. */
+  lookAll(): void {
+    forgetEarly();
+    this.#looked = true;
     this.#look();
   }
 
@@ -141,6 +162,7 @@ export class Centre {
 
   /** The token changed. */
   reconnect(): void {
+    forgetEarly();
     this.#live.restart();
     this.resync();
   }
@@ -184,13 +206,8 @@ export class Centre {
 
   #look(): void {
     void this.#lookTotals();
-    void this.#lookMe();
-    void get<Storm>('v1/storm').then((s) => (this.storm = s), () => {}); // the totals' problem says why
-    void this.concentrators.load(true);
-    void this.commands.load();
+    for (const look of Object.values(this.#lists)) look();
     for (const list of [this.own, this.every]) if (list.loaded) void list.load();
-    void this.waiting.load(true);
-    void this.outages.load();
   }
 
   async #lookTotals(): Promise<void> {

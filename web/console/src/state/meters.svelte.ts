@@ -1,9 +1,9 @@
 // The list of meters that is being looked at, page by page.
 import { get, problemOf } from '../api/http';
 import type { Meter, Page, Problem } from '../api/shapes';
+import { listPage } from './first';
 import { applyMeters, find, mergePage, type MeterFilter } from './meters';
 
-const pageSize = 100;
 export const maxRows = 20_000; // kept in the tab; beyond it a search finds what scrolling would not
 
 /** Where a page began. */
@@ -25,7 +25,7 @@ export class MeterList {
 
   /** Looks everything that was loaded up anew, up to 20 pages, so that nothing moves under the reader. */
   reload(): Promise<void> {
-    return this.load(this.filter, Math.min(this.rows.length, 20 * pageSize));
+    return this.load(this.filter, Math.min(this.rows.length, 20 * listPage));
   }
 
   /** Shows what fits the filter, at least so many if there are. What was there stays until the answer is. */
@@ -126,6 +126,6 @@ export class MeterList {
   }
 
   #page(cursor: string | undefined, signal: AbortSignal | undefined): Promise<Page<Meter>> {
-    return get<Page<Meter>>('v1/meters', { ...this.filter, limit: pageSize, cursor }, signal);
+    return get<Page<Meter>>('v1/meters', { ...this.filter, limit: listPage, cursor }, signal);
   }
 }

@@ -3,7 +3,9 @@
 /** The pages without an id in their address. */
 const plain = ['network', 'commands', 'outages', 'quality', 'dead-letters', 'audit', 'settings', 'about'] as const;
 
-export type Page = 'overview' | 'meter' | 'command' | (typeof plain)[number] | 'unknown';
+export const pages = ['overview', 'meter', 'command', ...plain, 'unknown'] as const;
+
+export type Page = (typeof pages)[number];
 
 export interface Route {
   page: Page;
