@@ -30,7 +30,7 @@ func TestClockAhead(t *testing.T) {
 			}
 			c := newCentre(t, clockAt(-30-hours*3600))
 			c.halt()
-			c.opts.Backfill.Off = true
+			c.opts.Backfill.Off, c.pieces = true, 1
 			c.run()
 			ahead := &simMeter{id: "M1", truth: newTruth(rand.New(rand.NewPCG(7, 7)), day.Start(), 1800, slots+hours*2)}
 			right := &simMeter{id: "M2", truth: ahead.truth}

@@ -100,7 +100,7 @@ func (l *ledger) retell(r *dayRow, length uint16) bool {
 	n.marks[n.slots()] |= markDirty // so that a row of the new length is written, whatever is known
 	n.setFirst()
 	n.dirty, n.chunked, n.lost, n.drafted, n.was, n.regridded = r.dirty, r.chunked, r.lost, r.drafted, r.was, true
-	n.block, n.version = r.block, r.version
+	n.block, n.version, n.waits, n.closing = r.block, r.version, r.waits, r.closing
 	*r = *n
 	return true
 }

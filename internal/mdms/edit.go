@@ -155,8 +155,11 @@ func (m *MDMS) editDay(ctx context.Context, k dayKey) (*account, *dayRow, error)
 	s := m.seriesOf(k)
 	a := s.snapshot(k.day, k.day)
 	open := s.find(k.day)
-	unsealed := open != nil && !open.block
+	unsealed, waits := open != nil && !open.block, open != nil && open.waits && open.end() <= m.now
 	m.mu.RUnlock()
+	if waits {
+		return nil, nil, api.BadRequest("from", "%v is over and about to be sealed: try again in some seconds", k.day)
+	}
 	if unsealed {
 		return nil, nil, api.BadRequest("from", "%v is not sealed yet: missing intervals are still being collected", k.day)
 	}

@@ -23,7 +23,7 @@ type VEE struct {
 }
 
 const (
-	judgeBatch = 2000    // days that go into one commit
+	judgeBatch = 250     // days that go into one commit, which a command may wait for
 	judgeQueue = 1 << 20 // days that may wait; more are found again in the store
 	judgeKeep  = 20_000  // blocks that wait with their day, so that they need not be read again; 10 MB
 	retryJudge = 5 * time.Second
@@ -397,8 +397,8 @@ func (m *MDMS) closeSeries(s *series, limit, today cim.Day) {
 		if r.day >= today || r.block || r.whole() || r.day >= limit && !r.exhausted() {
 			continue
 		}
-		r.block = true
-		m.ledger.touch(r)
+		r.closing = true
+		m.ledger.waiting.add(r, r.end())
 	}
 	for day := max(first, s.closed); day < limit; day++ {
 		if !s.sealed(day) && s.find(day) == nil {

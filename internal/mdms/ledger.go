@@ -2,6 +2,7 @@ package mdms
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/wattbus/wattbus/internal/cim"
@@ -98,7 +99,7 @@ type ledger struct {
 	days       map[cim.Day]*tally
 	dirty      []*dayRow
 	loaded     []*dayRow // taken out of the store for comparison; they go with the next commit
-	ready      []*dayRow // whole, but their day was not over at the last commit
+	waiting    waiting   // days that are to be sealed
 	total      tally
 	newest     [2][]*dayRow // by channel and device: its newest day in RAM, see columns.go
 	now        uint32       // business time of the turn under way, at which what it enters is recorded
@@ -129,7 +130,7 @@ func (l *ledger) noteNewest(s *series) {
 }
 
 func newLedger(load func(uint32, cim.Channel, cim.Day) (*store.Block, error)) *ledger {
-	return &ledger{load: load, days: map[cim.Day]*tally{}}
+	return &ledger{load: load, days: map[cim.Day]*tally{}, waiting: waiting{look: math.MaxUint32, atOnce: sealAtOnce, most: sealMost}}
 }
 
 func (l *ledger) day(d cim.Day) *tally {
@@ -163,6 +164,9 @@ func (l *ledger) expect(s *series, from uint32) error {
 		s.whole = 0
 	}
 	for d := cim.DayOf(old) + 1; d < oldBase; d++ {
+		if r := s.find(d); r != nil && !r.block {
+			continue // it waits to be sealed
+		}
 		if i := d - cim.DayOf(from); i < 64 {
 			s.whole |= 1 << i
 		}
@@ -288,7 +292,7 @@ func (s *series) advance() {
 }
 
 // kept is complete as the store keeps it: what lies before its day is taken to be in blocks when the books are opened again, so it is
-// never behind a day that is whole but not sealed. That is each day of a meter whose clock is ahead, until it is over for the centre.
+// never behind a day that is whole but not sealed, see waiting.
 func (s *series) kept() uint32 {
 	for _, r := range s.rows {
 		if r.day >= s.base() {

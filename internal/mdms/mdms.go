@@ -339,6 +339,9 @@ func (m *MDMS) turn(ctx context.Context, ws []*work) (time.Duration, error) {
 	if m.flushing > 0 {
 		next = min(next, staleIdle)
 	}
+	if len(m.ledger.waiting.over) > 0 {
+		next = min(next, shortestTurn)
+	}
 	out, buried := m.outbox.take(), m.buried
 	m.buried = nil
 	m.mu.Unlock()

@@ -119,6 +119,8 @@ func (m *MDMS) newMetrics() (*metrics, error) {
 		count("wattbus_firmware_blocks_total", "Blocks of firmware images sent.", prometheus.Labels{"to": "many"}, func() float64 { return float64(m.firmware.Stats().Blocks) }),
 		count("wattbus_firmware_blocks_total", "Blocks of firmware images sent.", prometheus.Labels{"to": "one"}, func() float64 { return float64(m.firmware.Stats().Singles) }),
 		count("wattbus_firmware_activated_total", "Meters that run the firmware of their roll-out.", nil, func() float64 { return float64(m.firmware.Stats().Activated) }),
+		read("wattbus_days_waiting", "Days of a device and channel that are over and wait to be sealed.", nil,
+			func() float64 { return float64(len(m.ledger.waiting.over)) }),
 		read("wattbus_vee_waiting", "Days of a device and channel that wait to be judged.", nil, func() float64 { return float64(m.judge.waiting()) }),
 		read("wattbus_backfill_waiting", "Meters with gaps and no request under way.", nil,
 			func() float64 { return float64(m.planner.Stats().Waiting) }),

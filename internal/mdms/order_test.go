@@ -129,6 +129,9 @@ func enterAll(t *testing.T, open func(context.Context) (store.Store, error), met
 	c := newCentreOn(t, clock.New(time.Unix(int64(end)+60, 0), 1), open)
 	c.halt()
 	c.opts.Backfill.Off = true
+	if rnd != nil {
+		c.pieces = 1
+	}
 	c.run()
 	for i, m := range messages {
 		c.send("C1", topic.Meter, m.id, m.event, m.payload)

@@ -80,8 +80,12 @@ func (l *ledger) restore(ctx context.Context, st store.Store, now uint32, all []
 	for _, s := range all {
 		for _, r := range s.rows {
 			r.setFirst()
-			if r.whole() {
-				l.ready = append(l.ready, r)
+			switch {
+			case !r.whole():
+			case r.block: // no more was expected of it since, and it is written as one that lacks nothing
+				l.touch(r)
+			default:
+				l.waiting.add(r, now)
 			}
 		}
 		s.advance()

@@ -39,6 +39,8 @@ type dayRow struct {
 	hasRef    bool
 	block     bool    // changes are written as a new version of a block, not as rows of a chunk
 	dirty     bool    // stands in ledger.dirty
+	waits     bool    // stands in ledger.waiting
+	closing   bool    // is to be sealed as it is, with its gaps
 	chunked   bool    // counted in tally.open: some of it lies in chunks
 	lost      bool    // given up: written even without a value
 	came      arrival // of all values, while arrivals is nil: nearly all rows have only values that came in time

@@ -1,7 +1,6 @@
 package mdms
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/wattbus/wattbus/internal/cim"
@@ -15,33 +14,39 @@ const (
 	compactAfter = 3600    // seconds after the day's end
 )
 
-// collect puts everything that changed since the last commit into c: days that are over and whole, and those that have a
-// block already, as blocks; the rest as rows of chunks. Rows that need not stay in RAM are returned; they are to be freed
-// once c is committed.
+// collect puts everything that changed since the last commit into c: days that have a block already as blocks, and some of those that
+// are over and whole; the rest as rows of chunks. Rows that need not stay in RAM are returned; they are to be freed once c is committed.
 func (l *ledger) collect(now uint32, c *store.Commit) (free []*dayRow) {
-	ready := l.ready
-	l.ready = nil
-	for _, r := range ready {
-		if len(r.s.rows) > 0 && r.s.find(r.day) == r {
-			l.touch(r)
+	left := l.waiting.turn(now)
+	due := l.waiting.take(left)
+	left -= len(due)
+	for _, r := range due {
+		r.dirty = false
+		if l.seal(r, now, c) {
+			free = append(free, r)
 		}
 	}
 	dirty := l.dirty
 	l.dirty = nil
-	slices.SortFunc(dirty, func(a, b *dayRow) int {
-		return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.s.device, b.s.device), cmp.Compare(a.s.channel, b.s.channel))
-	})
+	slices.SortFunc(dirty, byDay)
 	var chunk *store.Chunk
 	for _, r := range dirty {
+		if !r.dirty { // sealed just now
+			continue
+		}
 		r.dirty = false
-		switch over := r.end() <= now; {
-		case r.block || over && r.whole() && r.s.reaches(r.day):
+		direct := !r.block && left > 0 && r.end() <= now && r.whole() && r.s.reaches(r.day)
+		if direct {
+			left--
+		}
+		if direct || r.block {
 			if l.seal(r, now, c) {
 				free = append(free, r)
 			}
 			continue
-		case r.whole():
-			l.ready = append(l.ready, r)
+		}
+		if r.whole() {
+			l.waiting.add(r, now)
 		}
 		if chunk == nil || chunk.Day != r.day || len(chunk.Rows) >= chunkRows {
 			c.Chunks = append(c.Chunks, store.Chunk{Day: r.day, Recorded: now})
