@@ -20,7 +20,8 @@ var consolePages = []struct{ name, hash, ready string }{
 	{"meter", "#/meter/METER?compare=1&at=2018-11-03T10:00:00Z", `!!document.querySelector('canvas') && !!document.querySelector('.explain ol li')`},
 	{"meter-table", "#/meter/METER?as=table&span=month", `document.querySelectorAll('table.plain tbody tr').length > 5`},
 	{"command", "#/commands/COMMAND", `!!document.querySelector('main h2')`},
-	{"commands", "#/commands?new=1", `!!document.querySelector('#compose-title') && !!document.querySelector('[role=table] [role=cell]')`},
+	{"commands", "#/commands?new=1", `!!document.querySelector('#compose-title') && !!document.querySelector('#roll-outs-title') && !!document.querySelector('[role=table] [role=cell]')`},
+	{"firmware", "#/roll-outs/ROLLOUT", `document.querySelectorAll('[aria-labelledby=meters-title] [role=row]').length > 1`},
 	{"outages", "#/outages", `!!document.querySelector('#page-title')`},
 	{"outage", "#/outages?id=CASE", `!!document.querySelector('#case-title') && document.querySelectorAll('[aria-labelledby=case-title] table tbody tr, [aria-labelledby=case-title] [role=row]').length > 0`},
 	{"indices", "#/outages?view=indices", `document.querySelectorAll('table.plain tbody tr').length > 0`},
@@ -52,8 +53,9 @@ func TestConsolePages(t *testing.T) {
 	t.Parallel() // it waits for things to go wrong
 	chromium := need(t, "chromium")
 	axe := axeCore(t)
-	c := startUp(t, filepath.Join(t.TempDir(), "data"), "--faults", "--history", "192h", "--speed", "600")
-	ids := c.faulty(t)
+	key, image, file := signedImage(t, t.TempDir(), 60_000)
+	c := startUp(t, filepath.Join(t.TempDir(), "data"), "--faults", "--history", "192h", "--speed", "600", "--firmware-key", key)
+	ids := c.faulty(t, image, file)
 	b := startBrowser(t, chromium)
 	b.open("http://" + c.http + "/")
 
@@ -117,9 +119,9 @@ func (b *browser) early(url string, ids *strings.Replacer) {
 	}
 }
 
-// faulty waits until enough has gone wrong to be looked at, asks for some things, and returns what stands for METER, COMMAND and CASE in
-// addresses.
-func (c *centre) faulty(t *testing.T) *strings.Replacer {
+// faulty waits until enough has gone wrong to be looked at, asks for some things, and returns what stands for METER, COMMAND, ROLLOUT and
+// CASE in addresses.
+func (c *centre) faulty(t *testing.T, image, file string) *strings.Replacer {
 	t.Helper()
 	const meters = 494
 	c.completeUpTo(t, t0.Add(8*24*time.Hour), meters*8*48, 120*time.Second)
@@ -135,6 +137,14 @@ func (c *centre) faulty(t *testing.T) *strings.Replacer {
 	read := ask(api.CommandRequest{Type: api.CommandRead, Target: api.Target{Path: "C2"}, ExpiresIn: 600})
 	ask(api.CommandRequest{Type: api.CommandPing, Target: api.Target{Meter: ids[0]}, ExpiresIn: 60})
 	ask(api.CommandRequest{Type: api.CommandDisconnect, Target: api.Target{Path: "C1"}, ExpiresIn: 3600}) // has to be approved
+	c.upload(t, file)
+	if _, err := c.api.CreateRollOut(t.Context(), api.RollOutRequest{Image: image, Target: api.Target{Path: "C2"}}); err != nil { // has to be approved
+		t.Fatal(err)
+	}
+	rollOut, err := c.api.CreateRollOut(t.Context(), api.RollOutRequest{Image: image, Target: api.Target{Path: "C1/C11"}, Rate: 3000, OnCommand: true})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var worst api.Outage
 	eventually(t, 120*time.Second, func() string {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -158,5 +168,5 @@ func (c *centre) faulty(t *testing.T) *strings.Replacer {
 		}
 		return ""
 	})
-	return strings.NewReplacer("METER", ids[0], "COMMAND", read.ID, "CASE", worst.ID)
+	return strings.NewReplacer("METER", ids[0], "COMMAND", read.ID, "ROLLOUT", rollOut.ID, "CASE", worst.ID)
 }

@@ -32,7 +32,8 @@ func TestConsole(t *testing.T) {
 	}
 	alice, bob := person("alice", "operate,edit"), person("bob", "approve,edit")
 	const meters = 100
-	c := startUp(t, filepath.Join(dir, "data"), "--meters", fmt.Sprint(meters), "--tokens", tokens, "--speed", "600")
+	key, image, file := signedImage(t, dir, 20_000)
+	c := startUp(t, filepath.Join(dir, "data"), "--meters", fmt.Sprint(meters), "--tokens", tokens, "--speed", "600", "--firmware-key", key)
 	var err error
 	if c.api, err = apiclient.New(apiclient.Options{Server: "http://" + c.http, Token: alice}); err != nil {
 		t.Fatal(err)
@@ -89,6 +90,8 @@ func TestConsole(t *testing.T) {
 	}
 
 	lap("approved")
+	b.rollOut(c, alice, bob, image, file)
+	lap("rolled out")
 	b.as(c, bob, "#/")
 	b.waitFor("the overview", consolePages[0].ready)
 	for _, page := range []string{"#/network", "#/commands", "#/outages", "#/quality", "#/dead-letters", "#/audit", "#/settings", "#/about", "#/"} {
@@ -98,6 +101,32 @@ func TestConsole(t *testing.T) {
 	}
 
 	lap("all pages by keyboard")
+}
+
+// rollOut has alice roll an image out, bob approve it, and alice pause, resume and cancel it, all of it seen as it goes.
+func (b *browser) rollOut(c *centre, alice, bob, image, file string) {
+	b.t.Helper()
+	c.upload(b.t, file)
+	r, err := c.api.CreateRollOut(b.t.Context(), api.RollOutRequest{Image: image, Target: api.Target{Query: &api.TargetQuery{State: api.StateDisconnected}}, BlockSize: 64, Rate: 2000, OnCommand: true})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	card, here := "[aria-labelledby=roll-outs-title] li", `document.querySelector('main h2 + .tag')?.innerText.includes(%q)`
+	b.as(c, alice, "#/commands")
+	b.waitFor("that its author cannot approve it", fmt.Sprintf(`(() => { const x = [...document.querySelectorAll('%s button')]; return x.length === 3 && x[0].disabled && x[0].innerText === 'Approve'; })()`, card))
+	b.as(c, bob, "#/commands")
+	b.clickIn(card, "Approve")
+	b.clickIn("dialog[open]", "Approve")
+	b.waitFor("that it is under way", fmt.Sprintf(`/Under way/.test(document.querySelector('%s').innerText) && /Downloading/.test(document.querySelector('%s').innerText)`, card, card))
+	b.as(c, alice, "#/roll-outs/"+r.ID)
+	b.waitFor("meters that receive it, as it goes", `document.querySelectorAll('[aria-labelledby=meters-title] [role=row]').length > 5 && !/ 0.00 %/.test(document.querySelector('[aria-labelledby=way-title]').innerText)`)
+	b.clickIn(".head", "Pause")
+	b.waitFor("that it is paused", fmt.Sprintf(here, "Paused"))
+	b.clickIn(".head", "Go on")
+	b.waitFor("that it goes on", fmt.Sprintf(here, "Under way"))
+	b.clickIn(".head", "Cancel")
+	b.clickIn("dialog[open]", "Cancel the roll-out")
+	b.waitFor("that it is cancelled, all meters of it, and how it came to that", fmt.Sprintf(here+` && /100 Cancelled/.test(document.querySelector('main').innerText) && /cancelled by alice/.test(document.querySelector('[aria-labelledby=history-title]').innerText)`, "Cancelled"))
 }
 
 // accessible has axe-core look at the page, with all rules of WCAG 2.2 AA.

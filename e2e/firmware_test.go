@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -66,6 +67,38 @@ func startLossy(t *testing.T, to string, loss float64) string {
 	return front.LocalAddr().String()
 }
 
+// signedImage makes a key in dir, and an image for simulated meters that it signed: the file of the public key, the image's id, and its file.
+func signedImage(t *testing.T, dir string, size int) (key, id, file string) {
+	t.Helper()
+	image := make([]byte, size)
+	for i := range image {
+		image[i] = byte(i * i >> 5)
+	}
+	bin := filepath.Join(dir, "fw.bin")
+	if err := os.WriteFile(bin, image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"key", filepath.Join(dir, "fw")}, {"sign", bin, "--key", filepath.Join(dir, "fw.private"), "--version", "1.3.0", "--model", "wattbus-sim"}} {
+		out, status := wattbusPlain(t, append([]string{"firmware"}, args...)...)
+		if status != 0 {
+			t.Fatalf("wattbus firmware %v: status %d: %s", args, status, out)
+		}
+		id = strings.TrimSpace(out)
+	}
+	return filepath.Join(dir, "fw.public"), id, bin + ".signed"
+}
+
+func (c *centre) upload(t *testing.T, file string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err == nil {
+		_, err = c.api.UploadImage(t.Context(), bytes.NewReader(data), int64(len(data)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestFirmware: an image is signed, uploaded and rolled out to meters below a concentrator, one of them behind a link that loses packets. A meter,
 // the concentrator and the centre are killed in the middle of it; all meters go on with what they have, verify it, activate it at its time and register with
 // the new version. An image that somebody else signed is refused.
@@ -78,13 +111,7 @@ func TestFirmware(t *testing.T) {
 	t.Parallel() // it waits more than it works
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
-	image := make([]byte, 40_000)
-	for i := range image {
-		image[i] = byte(i * i >> 5)
-	}
-	if err := os.WriteFile(path("fw.bin"), image, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	key, ours, signed := signedImage(t, dir, 40_000)
 	plain := func(args ...string) string {
 		t.Helper()
 		out, status := wattbusPlain(t, args...)
@@ -93,9 +120,7 @@ func TestFirmware(t *testing.T) {
 		}
 		return strings.TrimSpace(out)
 	}
-	plain("firmware", "key", path("ours"))
 	plain("firmware", "key", path("theirs"))
-	ours := plain("firmware", "sign", path("fw.bin"), "--key", path("ours.private"), "--version", "1.3.0", "--model", "wattbus-sim")
 	theirs := plain("firmware", "sign", path("fw.bin"), "--key", path("theirs.private"), "--version", "1.4.0", "--model", "wattbus-sim", "--out", path("theirs.signed"))
 
 	c := startCentre(t)
@@ -108,7 +133,7 @@ func TestFirmware(t *testing.T) {
 		if id == "M3" {
 			url = "mqttsn://" + startLossy(t, sn, 0.05)
 		}
-		meters = append(meters, start(t, id, "meter", "--id", id, "--concentrator", url, "--data", t.TempDir(), "--firmware-key", path("ours.public"), "--retry", "200ms"))
+		meters = append(meters, start(t, id, "meter", "--id", id, "--concentrator", url, "--data", t.TempDir(), "--firmware-key", key, "--retry", "200ms"))
 	}
 	version := func(id string) string {
 		m, err := c.api.Meter(t.Context(), id)
@@ -125,8 +150,8 @@ func TestFirmware(t *testing.T) {
 		}
 		return ""
 	})
-	for _, file := range []string{"fw.bin.signed", "theirs.signed"} {
-		if out, status := wattbusRun(t, c, "firmware", "upload", path(file)); status != 0 {
+	for _, file := range []string{signed, path("theirs.signed")} {
+		if out, status := wattbusRun(t, c, "firmware", "upload", file); status != 0 {
 			t.Fatalf("upload: %s", out)
 		}
 	}

@@ -43,7 +43,7 @@ func (s *Said) String() string {
 // Sentences are the texts of all codes.
 func Sentences() map[string]string { return maps.Clone(sentences) }
 
-// sentences are what the centre says of commands, of grounds and of values; findings have theirs in package vee.
+// sentences are what the centre says of commands, of roll-outs, of grounds and of values; findings have theirs in package vee.
 var sentences = map[string]string{
 	"approval.protected":      "the customer of meter {meter} is protected",
 	"approval.protected-many": "the customers of {n} of the meters are protected, the first of them {meter}",
@@ -72,6 +72,15 @@ var sentences = map[string]string{
 	"command.sleeps-longer":   "the meter sleeps until {time}, when the command has expired",
 	"command.superseded":      "superseded by {id}",
 	"quarantine.disconnected": "one more disconnection than the {budget} allowed, of meter {meter}",
+
+	"rollout.many":      "it is for {n} meters, and from {from} on another person has to approve that",
+	"rollout.paused":    "paused by {who}",
+	"rollout.resumed":   "resumed by {who}",
+	"rollout.cancelled": "cancelled by {who}",
+	"rollout.first":     "the first {n} meters are through, the others follow",
+	"rollout.bad":       "{bad} of the first {n} meters refused it or failed, more than {share} per cent: see why, then resume or cancel",
+	"rollout.late":      "not all meters had it by then",
+	"rollout.image":     "its image {image} cannot be read from the store",
 
 	"result.unsupported": "the device does not support it",
 	"result.expired":     "it had expired by the device's clock",

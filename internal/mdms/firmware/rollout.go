@@ -46,10 +46,10 @@ func (e *Engine) Create(req api.RollOutRequest, l *List) (api.RollOut, error) {
 	r.enlist(l)
 	r.doc.History = []api.Transition{{State: r.doc.State, Time: now.UTC()}}
 	if n := len(r.members); e.o.ApproveFrom >= 0 && n >= e.o.ApproveFrom {
-		why := fmt.Sprintf("it is for %d meters, and from %d on another person has to approve that", n, e.o.ApproveFrom)
-		r.doc.State, r.doc.Approval = api.RollOutPending, &api.Approval{Why: why}
+		why := api.Say("rollout.many", "n", n, "from", e.o.ApproveFrom)
+		r.doc.State, r.doc.Approval = api.RollOutPending, &api.Approval{Why: why.String(), Said: why}
 		r.doc.Expires = now.Add(e.o.ApproveWithin).UTC()
-		r.doc.History[0].State, r.doc.History[0].Detail = r.doc.State, why
+		r.doc.History[0] = api.NewTransition(r.doc.State, now, why)
 	}
 	r.deadline = r.doc.Expires
 	r.listing = true
@@ -289,7 +289,7 @@ func (e *Engine) settle(r *rollOut, now time.Time) {
 		return
 	}
 	if r.finished() == len(r.members) {
-		e.conclude(r, api.RollOutDone, now, "")
+		e.conclude(r, api.RollOutDone, now, nil)
 		return
 	}
 	if r.first == 0 || r.widened || r.doc.State != api.RollOutRunning {
@@ -306,17 +306,17 @@ func (e *Engine) settle(r *rollOut, now time.Time) {
 	}
 	r.widened = true
 	if share := 100 * float64(bad) / float64(r.first); share > r.doc.MaxFailures {
-		e.step(r, api.RollOutPaused, now, fmt.Sprintf("%d of the first %d meters refused it or failed, more than %v per cent: see why, then resume or cancel", bad, r.first, r.doc.MaxFailures))
+		e.step(r, api.RollOutPaused, now, api.Say("rollout.bad", "bad", bad, "n", r.first, "share", r.doc.MaxFailures))
 		return
 	}
-	e.step(r, api.RollOutRunning, now, fmt.Sprintf("the first %d meters are through, the others follow", r.first))
+	e.step(r, api.RollOutRunning, now, api.Say("rollout.first", "n", r.first))
 	e.start(r)
 }
 
 // conclude ends a roll-out; what has not ended of it ends with it, in steps. What comes from its meters meanwhile changes nothing.
-func (e *Engine) conclude(r *rollOut, state string, now time.Time, detail string) {
-	e.step(r, state, now, detail)
-	e.note(r, "end", audit.Centre, map[string]any{"state": state, "states": e.view(r).Progress.States, "why": detail})
+func (e *Engine) conclude(r *rollOut, state string, now time.Time, why *api.Said) {
+	e.step(r, state, now, why)
+	e.note(r, "end", audit.Centre, map[string]any{"state": state, "states": e.view(r).Progress.States, "why": why.String()})
 	r.lanes, r.order = nil, nil
 	if r.finished() == len(r.members) {
 		r.ended = len(r.members)
@@ -382,10 +382,10 @@ func (r *rollOut) recount(m *member) {
 	m.part = n
 }
 
-func (e *Engine) step(r *rollOut, state string, now time.Time, detail string) {
+func (e *Engine) step(r *rollOut, state string, now time.Time, why *api.Said) {
 	r.doc.State = state
 	if len(r.doc.History) < historyMost {
-		r.doc.History = append(r.doc.History, api.Transition{State: state, Time: now.UTC(), Detail: detail})
+		r.doc.History = append(r.doc.History, api.NewTransition(state, now, why))
 	}
 	r.stored = time.Time{} // kept at once
 	e.touch(r)
@@ -406,16 +406,16 @@ func (e *Engine) Do(a api.RollOutAction) (api.RollOut, error) {
 	}
 	now := e.o.Wall()
 	was := r.doc.State
-	said := a.Action + "d by " + cmp.Or(a.By, audit.Centre)
+	by := cmp.Or(a.By, audit.Centre)
 	switch {
 	case a.Action == "pause" && was == api.RollOutRunning:
-		e.step(r, api.RollOutPaused, now, said)
+		e.step(r, api.RollOutPaused, now, api.Say("rollout.paused", "who", by))
 	case a.Action == "resume" && was == api.RollOutPaused:
-		e.step(r, api.RollOutRunning, now, said)
+		e.step(r, api.RollOutRunning, now, api.Say("rollout.resumed", "who", by))
 		e.start(r)
 	case a.Action == "cancel":
 		r.endedBy = a.By
-		e.conclude(r, api.RollOutCancelled, now, "cancelled by "+cmp.Or(a.By, audit.Centre))
+		e.conclude(r, api.RollOutCancelled, now, api.Say("rollout.cancelled", "who", by))
 	case a.Action == "approve" && was == api.RollOutPending:
 		if a.By == r.doc.By {
 			return e.view(r), api.Conflict("roll-out %s was asked for by %s, too: another person has to approve it, with a token of that person's own", a.ID, a.By)
@@ -424,11 +424,11 @@ func (e *Engine) Do(a api.RollOutAction) (api.RollOut, error) {
 		r.doc.Expires = now.Add(r.lasts).UTC()
 		r.deadline = r.doc.Expires
 		r.kept = false // it goes out once this is kept
-		e.step(r, api.RollOutRunning, now, "approved by "+a.By)
+		e.step(r, api.RollOutRunning, now, api.Say("command.approved", "who", by))
 	case a.Action == "reject" && was == api.RollOutPending:
 		e.decided(r, a, now)
 		r.doc.Approval.Rejected = true
-		e.conclude(r, api.RollOutCancelled, now, "rejected by "+a.By)
+		e.conclude(r, api.RollOutCancelled, now, api.Say("command.rejected", "who", by))
 	case !slices.Contains([]string{"pause", "resume", "approve", "reject"}, a.Action):
 		return e.view(r), api.BadRequest("action", "%.40q, want pause, resume, cancel, approve or reject", a.Action)
 	default:

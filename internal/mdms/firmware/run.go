@@ -123,9 +123,9 @@ func (e *Engine) Tick(now time.Time) (next time.Time) {
 			continue
 		}
 		if !now.Before(r.deadline) {
-			why := "not all meters had it by then"
+			why := api.Say("rollout.late")
 			if r.doc.State == api.RollOutPending {
-				why = "nobody approved it in time"
+				why = api.Say("command.unapproved")
 			}
 			e.conclude(r, api.RollOutExpired, now, why)
 			continue
@@ -169,7 +169,7 @@ func (e *Engine) load(r *rollOut) bool {
 		id, err := record.ParseImageID(r.doc.Image)
 		img, ok := e.o.Image(id)
 		if err != nil || !ok {
-			e.step(r, api.RollOutPaused, e.o.Wall(), "its image "+r.doc.Image+" cannot be read from the store")
+			e.step(r, api.RollOutPaused, e.o.Wall(), api.Say("rollout.image", "image", r.doc.Image))
 			return false
 		}
 		r.setImage(img)

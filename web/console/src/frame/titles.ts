@@ -7,6 +7,7 @@ export const pageTitle: Record<Page, string> = {
   meter: 'Meter',
   commands: 'Commands',
   command: 'Command',
+  'roll-out': 'Firmware',
   outages: 'Outages',
   quality: 'Data quality',
   'dead-letters': 'Dead letters',

@@ -11,6 +11,7 @@ const files: Record<Page, () => Promise<unknown>> = {
   network: () => import('./Network.svelte'),
   meter: () => import('./Meter.svelte'),
   commands: () => import('./Commands.svelte'),
+  'roll-out': () => import('./RollOut.svelte'),
   command: () => import('./Command.svelte'),
   outages: () => import('./Outages.svelte'),
   quality: () => import('./Quality.svelte'),

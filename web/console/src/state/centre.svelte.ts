@@ -1,6 +1,7 @@
 // What the console knows of the centre, kept true by the live stream. One object per page load.
 import { eventName } from '../api/coalesce';
 import { forgetEarly } from '../api/early';
+import type { RollOut } from '../api/firmware';
 import { get, problemOf } from '../api/http';
 import { Live, type Link, type Way } from '../api/live';
 import type { CloudEvent, Command, Concentrator, EventFilter, Meter, Outage, Page as Paged, Principal, Problem, Storm, Totals } from '../api/shapes';
@@ -106,6 +107,7 @@ export class Centre {
   #onMeters = new Set<(meters: Meter[]) => void>();
   #onCommands = new Set<(commands: readonly Command[]) => void>();
   #onReadings = new Set<(events: CloudEvent[]) => void>();
+  #onRollOuts = new Set<(rollOuts: readonly RollOut[]) => void>();
   #onResync = new Set<() => void>();
   #gaps = new Pace(gapMs);
   #looked = false; // everything has been asked for
@@ -186,6 +188,12 @@ export class Centre {
     return () => this.#onReadings.delete(f);
   }
 
+  /** Those of whoever follows events of the type firmware. */
+  onRollOuts(f: (rollOuts: readonly RollOut[]) => void): () => void {
+    this.#onRollOuts.add(f);
+    return () => this.#onRollOuts.delete(f);
+  }
+
   onResync(f: () => void): () => void {
     this.#onResync.add(f);
     return () => this.#onResync.delete(f);
@@ -248,6 +256,7 @@ export class Centre {
     const concentrators: Concentrator[] = [];
     const commands: Command[] = [];
     const outages: Outage[] = [];
+    const rollOuts: RollOut[] = [];
     for (const e of events) {
       switch (eventName(e.type)) {
         case 'totals':
@@ -266,6 +275,9 @@ export class Centre {
         case 'command':
           commands.push(e.data as Command);
           break;
+        case 'firmware':
+          rollOuts.push(e.data as RollOut);
+          break;
         case 'storm':
           this.storm = e.data as Storm;
           break;
@@ -277,6 +289,7 @@ export class Centre {
     if (concentrators.length > 0) this.concentrators.apply(concentrators);
     if (commands.length > 0) this.applyCommands(commands);
     if (outages.length > 0) this.outages.apply(outages);
+    if (rollOuts.length > 0) for (const f of this.#onRollOuts) f(rollOuts);
     if (meters.length > 0) for (const f of this.#onMeters) f(meters);
     if (readings.length > 0) for (const f of this.#onReadings) f(readings);
   }

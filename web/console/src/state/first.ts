@@ -33,6 +33,7 @@ export function firstAsked({ page, id, query: q }: Route): URL[] {
     overview: () => address('v1/meters', { path: q.path, state: q.state, q: q.q, limit: listPage }),
     meter: () => address(`v1/meters/${encodeURIComponent(id)}`),
     command: () => address(`v1/commands/${encodeURIComponent(id)}`),
+    'roll-out': () => address(`v1/roll-outs/${encodeURIComponent(id)}`),
     audit: () => address('v1/audit', { limit: listPage, actor: q.actor, action: q.action, subject: q.subject, meter: q.meter }),
   };
   const grid = page === 'network' && q.view === 'grid';

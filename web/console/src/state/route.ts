@@ -3,7 +3,7 @@
 /** The pages without an id in their address. */
 const plain = ['network', 'commands', 'outages', 'quality', 'dead-letters', 'audit', 'settings', 'about'] as const;
 
-export const pages = ['overview', 'meter', 'command', ...plain, 'unknown'] as const;
+export const pages = ['overview', 'meter', 'command', 'roll-out', ...plain, 'unknown'] as const;
 
 export type Page = (typeof pages)[number];
 
@@ -21,6 +21,7 @@ export function parseRoute(hash: string): Route {
   if (parts.length === 0) return { page: 'overview', id: '', query };
   if (first === 'meter' && second && parts.length === 2) return { page: 'meter', id: second, query };
   if (first === 'commands' && second && parts.length === 2) return { page: 'command', id: second, query };
+  if (first === 'roll-outs' && second && parts.length === 2) return { page: 'roll-out', id: second, query };
   const page = plain.find((p) => p === first);
   if (page && parts.length === 1) return { page, id: '', query };
   return { page: 'unknown', id: '', query };
@@ -42,4 +43,5 @@ export function link(path: string, query: Record<string, string | undefined> = {
 }
 
 export const meterLink = (id: string): string => link(`meter/${encodeURIComponent(id)}`);
+export const rollOutLink = (id: string, query: Record<string, string> = {}): string => link(`roll-outs/${encodeURIComponent(id)}`, query);
 export const commandLink = (id: string): string => link(`commands/${encodeURIComponent(id)}`);

@@ -215,6 +215,7 @@ describe('time and addresses', () => {
     ['#/', 'overview', ''],
     ['#/dead-letters', 'dead-letters', ''],
     ['#/commands/77', 'command', '77'],
+    ['#/roll-outs/78?state=failed', 'roll-out', '78'],
     ['#/meter/M1000317?span=week', 'meter', 'M1000317'],
     ['#/commands?open=1', 'commands', ''],
     ['#/outages', 'outages', ''],
