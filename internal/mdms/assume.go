@@ -52,6 +52,7 @@ func (l *ledger) assume(s *series, length uint16) {
 		l.touch(r)
 		back, changed = min(back, r.day), true
 	}
+	l.showAll(s)
 	if changed {
 		s.reopen(back)
 		s.advance()
@@ -100,7 +101,7 @@ func (l *ledger) retell(r *dayRow, length uint16) bool {
 	n.marks[n.slots()] |= markDirty // so that a row of the new length is written, whatever is known
 	n.setFirst()
 	n.dirty, n.chunked, n.lost, n.drafted, n.was, n.regridded = r.dirty, r.chunked, r.lost, r.drafted, r.was, true
-	n.block, n.version, n.waits, n.closing = r.block, r.version, r.waits, r.closing
+	n.block, n.version, n.waits, n.closing, n.page = r.block, r.version, r.waits, r.closing, r.page
 	*r = *n
 	return true
 }

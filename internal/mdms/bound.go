@@ -32,6 +32,7 @@ func (l *ledger) bound(s *series, begin, until uint32) {
 		l.recount(r, 1)
 		l.touch(r)
 	}
+	l.showAll(s)
 	s.advance()
 }
 

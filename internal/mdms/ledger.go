@@ -102,6 +102,8 @@ type ledger struct {
 	waiting    waiting   // days that are to be sealed
 	total      tally
 	newest     [2][]*dayRow // by channel and device: its newest day in RAM, see columns.go
+	sheets     [2][]*sheet  // by channel
+	today      cim.Day      // see newDay
 	now        uint32       // business time of the turn under way, at which what it enters is recorded
 	drafts     []*dayRow    // since the last commit
 	committing []*dayRow    // whose drafts are in the commit under way
@@ -114,6 +116,7 @@ type ledger struct {
 func (l *ledger) insert(s *series, r *dayRow) {
 	s.insert(r)
 	l.noteNewest(s)
+	l.show(r)
 }
 
 // noteNewest notes which day of a series is its newest in RAM, after a change.
@@ -200,6 +203,7 @@ func (l *ledger) expect(s *series, from uint32) error {
 	for _, r := range s.rows {
 		r.setFirst()
 	}
+	l.showAll(s)
 	s.advance()
 	return l.midnight(s, old)
 }
@@ -448,6 +452,7 @@ func (l *ledger) value(r *dayRow, i int, wh uint32, q cim.Quality, wins bool) {
 	r.sawValue(i, l.now)
 	r.cells[i].wh = wh
 	r.marks[i] = r.marks[i]&markRegister | markDirty | mark(q)
+	r.showCell(i)
 	l.touch(r)
 	if r.start(i) <= r.s.complete {
 		r.s.advance()

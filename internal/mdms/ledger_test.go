@@ -71,13 +71,28 @@ func (b *book) settle() {
 
 func (b *book) commit() *store.Commit {
 	b.t.Helper()
+	b.sheets()
 	c := &store.Commit{}
 	free := b.l.collect(b.now, c)
 	if _, err := b.st.Commit(context.Background(), c); err != nil {
 		b.t.Fatal(err)
 	}
 	b.l.free(free)
+	b.sheets()
 	return c
+}
+
+// sheets checks them and those of the day that it is now.
+func (b *book) sheets() {
+	b.t.Helper()
+	each := func(f func(*series)) {
+		for _, s := range b.series {
+			f(s)
+		}
+	}
+	b.l.checkSheets(b.t, each)
+	b.l.newDay(cim.DayOf(b.now), each)
+	b.l.checkSheets(b.t, each)
 }
 
 // restart throws the ledger away and builds it again; lag lets the kept watermarks be older than they could be.

@@ -108,6 +108,7 @@ func (c *centre) halt() {
 	if err := c.store.Close(); err != nil {
 		c.t.Error(err)
 	}
+	c.mdms.ledger.checkSheets(c.t, c.mdms.eachSeries)
 }
 
 func (c *centre) stop() {

@@ -67,7 +67,6 @@ type MDMS struct {
 	added      kept[addedKey, *addedUp]
 	complete   kept[api.Span, api.Completeness]
 	judged     atomic.Uint64 // grows with each commit of verdicts or edits
-	scanned    sync.Pool     // of *[]devicePart: a question about all meters would make megabytes of garbage
 	judge      *judge
 	flags      flagged
 	now        uint32 // of the turn under way; never falls
@@ -367,6 +366,7 @@ func (m *MDMS) watch(now uint32) time.Time {
 	if day := cim.DayOf(now); day != m.today {
 		m.today = day
 		m.forgetFlags(day)
+		m.ledger.newDay(day, m.eachSeries)
 		for _, d := range m.devices {
 			before := d.complete()
 			d.each(func(s *series) { m.ledger.giveUp(s, day) })
@@ -431,11 +431,7 @@ func (m *MDMS) collect(now uint32, quota int) (*store.Commit, []*dayRow) {
 	m.met.blocks.Add(float64(len(c.Blocks)))
 	if time.Since(m.tidied) > time.Minute {
 		m.tidied = time.Now()
-		m.ledger.compact(now, func(f func(*series)) {
-			for _, d := range m.devices {
-				d.each(f)
-			}
-		}, &c)
+		m.ledger.compact(now, m.eachSeries, &c)
 	}
 	for _, d := range m.dirty {
 		d.dirty = false
@@ -455,6 +451,13 @@ func (m *MDMS) collect(now uint32, quota int) (*store.Commit, []*dayRow) {
 	m.tellStates()
 	m.outbox.settle()
 	return &c, free
+}
+
+// eachSeries calls f with every series. m.mu is held.
+func (m *MDMS) eachSeries(f func(*series)) {
+	for _, d := range m.devices {
+		d.each(f)
+	}
 }
 
 // newID makes ids of commands and outages: growing, also over restarts, and below 2^63: wall milliseconds and a counter.

@@ -30,6 +30,7 @@ func (l *ledger) setLength(s *series, length uint16, at uint32) {
 		l.recount(r, 1)
 		l.touch(r)
 	}
+	l.showAll(s)
 	s.advance()
 }
 
@@ -155,6 +156,7 @@ func (l *ledger) fit(r *dayRow, from, to, v uint32) {
 			l.recount(r, -1)
 			r.join(from-r.day.Start(), to-r.day.Start(), l.now)
 			r.setFirst()
+			l.show(r)
 			l.recount(r, 1)
 			l.touch(r)
 			r.s.advance()

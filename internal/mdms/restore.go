@@ -24,6 +24,7 @@ func (l *ledger) restore(ctx context.Context, st store.Store, now uint32, all []
 		return fmt.Errorf("restore totals: %w", err)
 	}
 	const end = cim.Day(math.MaxUint32)
+	l.today = cim.DayOf(now)
 	base := end
 	for _, s := range all {
 		if s.complete != 0 { // nothing is expected of concentrators
@@ -88,6 +89,7 @@ func (l *ledger) restore(ctx context.Context, st store.Store, now uint32, all []
 				l.waiting.add(r, now)
 			}
 		}
+		l.showAll(s)
 		s.advance()
 	}
 	for _, t := range l.days {
@@ -112,7 +114,7 @@ func (l *ledger) apply(s *series, day cim.Day, row *store.Row, recorded uint32) 
 	if row.Length != r.length {
 		// The meter's intervals changed: all that was known was written again.
 		n := newRow(s, day, row.Length)
-		n.chunked = r.chunked
+		n.chunked, n.page = r.chunked, r.page
 		*r = *n
 	}
 	i, ok := r.boundary(row.Start + uint32(row.Length)*60)

@@ -48,6 +48,7 @@ type dayRow struct {
 	near      []uint16     // see seenAt
 	far       []uint32     // the same, where some came much later
 	told      []toldAt     // see toldSeen
+	page      *sheetPage   // that shows it; nil: none does
 	regridded bool         // its slots have another length than in the chunks so far
 	drafted   uint32       // when the last draft of it was made
 	was       *store.Block // that draft, until it is in the store

@@ -3,6 +3,7 @@ package mdms
 import (
 	"cmp"
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 	"sync"
@@ -17,104 +18,94 @@ type sealedSpan struct {
 	begin, end uint32
 }
 
-// scan calls f with what every chosen meter measured in the slice, by ordinal, also where that is nothing of what is expected: first those
-// whose day is in RAM, then those whose day is sealed, out of the store. m.mu is held when it is called and when f is, and let go in
-// between. order is the order of the first ones, nil for that of the ordinals.
-func (m *MDMS) scan(ctx context.Context, x *slice, order []uint32, f func(n uint32, p part) bool) error {
+// scan calls f with what every chosen meter measured in the slice, also where that is nothing of what is expected: those whose day is in
+// RAM, then those whose day is sealed, out of the store. It does so on as many goroutines as walkers says, of which f is told. m.mu is held
+// for reading when f is called, and let go in between. The caller does not hold it.
+func (m *MDMS) scan(ctx context.Context, x *slice, f func(w int, n uint32, p part)) error {
 	now := m.o.Clock.Unix()
 	var verdicts map[uint32]*store.Verdict
 	if !x.raw && x.day < cim.DayOf(now) {
-		m.mu.RUnlock()
 		var err error
-		verdicts, err = m.telling(ctx, x)
-		m.mu.RLock()
-		if err != nil {
+		if verdicts, err = m.telling(ctx, x); err != nil {
 			return err
 		}
 	}
+	m.mu.RLock()
 	m.choose(x)
-	sealed, more, err := m.scanRows(x, order, now, verdicts, f)
-	if err != nil || !more {
+	m.mu.RUnlock()
+	sealed, err := m.scanRows(x, now, verdicts, f)
+	if err != nil || sealed == nil {
 		return err
 	}
-	if sealed == nil {
-		return nil
-	}
-	m.mu.RUnlock()
 	all, done, err := m.readLacking(ctx, x, sealed)
 	if err == nil && !done {
 		all, err = m.readSealed(ctx, x, sealed, verdicts)
 	}
-	m.mu.RLock()
 	if err != nil {
 		return err
 	}
-	for i := range all {
-		if p := &all[i]; p.blockPart != (blockPart{}) && !f(p.device, p.part()) {
-			return nil
+	return m.inParts(len(all), func(w, from, to int) error {
+		for i := range all[from:to] {
+			if p := &all[from+i]; p.blockPart != (blockPart{}) {
+				f(w, p.device, p.part())
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
-// scanRows is scan for the meters whose day is in RAM; more is false where f wants no more. It returns those whose day is sealed, by
-// ordinal, nil for none. m.mu is held, and let go meanwhile as walk does.
-func (m *MDMS) scanRows(x *slice, order []uint32, now uint32, verdicts map[uint32]*store.Verdict, f func(uint32, part) bool) (sealed []sealedSpan, more bool, err error) {
+// inParts calls f with the parts of a list, on as many goroutines as walkers says. m.mu is held for reading over each part.
+func (m *MDMS) inParts(number int, f func(w, from, to int) error) error {
+	goroutines := walkers(number)
+	step := (number + goroutines - 1) / goroutines
+	step = (step + sheetDevices - 1) / sheetDevices * sheetDevices
+	errs := make([]error, goroutines)
+	var wg sync.WaitGroup
+	for w := range goroutines {
+		wg.Go(func() {
+			end := min((w+1)*step, number)
+			for from := w * step; from < end && errs[w] == nil; from += walkPart {
+				m.mu.RLock()
+				errs[w] = f(w, from, min(from+walkPart, end))
+				m.mu.RUnlock()
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// looker looks at the meters whose day is in RAM, for one goroutine.
+type looker struct {
+	m        *MDMS
+	x        *slice
+	now      uint32
+	verdicts map[uint32]*store.Verdict
+	f        func(n uint32, p part)
+	seal     func(n uint32, k sealedSpan)
+	sum      sheetSum
+	buf      [atOnce]glance
+	few      []glance // devices that a sheet does not show
+}
+
+// scanRows is scan for the meters whose day is in RAM. It returns those whose day is sealed, by ordinal, nil for none.
+func (m *MDMS) scanRows(x *slice, now uint32, verdicts map[uint32]*store.Verdict, f func(w int, n uint32, p part)) (sealed []sealedSpan, err error) {
+	m.mu.RLock()
 	devices := len(m.devices)
-	number := devices
-	if order != nil {
-		number = len(order)
-	}
-	parts := walkers(number)
-	found, errs := make([]*[]devicePart, parts), make([]error, parts)
-	for i := range found {
-		var ok bool
-		if found[i], ok = m.scanned.Get().(*[]devicePart); !ok {
-			found[i] = new([]devicePart)
-		}
-		*found[i] = (*found[i])[:0]
-	}
-	defer func() {
-		for _, list := range found {
-			m.scanned.Put(list)
-		}
-	}()
+	m.mu.RUnlock()
 	var once sync.Once
 	seal := func(n uint32, k sealedSpan) {
 		once.Do(func() { sealed = make([]sealedSpan, devices) })
 		sealed[n] = k
 	}
-	step := (number + parts - 1) / parts
-	m.mu.RUnlock()
-	var wg sync.WaitGroup
-	for i := range parts {
-		wg.Go(func() {
-			end := min((i+1)*step, number)
-			for from := i * step; from < end; from += walkPart {
-				m.mu.RLock()
-				*found[i], errs[i] = m.rows(x, *found[i], order, from, min(from+walkPart, end), now, verdicts, seal)
-				m.mu.RUnlock()
-				if errs[i] != nil {
-					return
-				}
-			}
-		})
+	lookers := make([]looker, walkers(devices))
+	for w := range lookers {
+		k := &lookers[w]
+		*k = looker{m: m, x: x, now: now, verdicts: verdicts, seal: seal, f: func(n uint32, p part) { f(w, n, p) }}
+		k.few = k.buf[:0]
 	}
-	wg.Wait()
-	m.mu.RLock()
-	for i := range parts {
-		if errs[i] != nil {
-			return nil, false, errs[i]
-		}
-	}
-	for i := range parts {
-		for k := range *found[i] {
-			if p := &(*found[i])[k]; !f(p.device, p.part()) {
-				return nil, false, nil
-			}
-		}
-	}
-	return sealed, true, nil
+	err = m.inParts(devices, func(w, from, to int) error { return lookers[w].look(from, to) })
+	return sealed, err
 }
 
 // glance is a device that is about to be looked at.
@@ -127,65 +118,86 @@ type glance struct {
 // atOnce is how many devices are looked at side by side.
 const atOnce = 64
 
-// rows looks at the devices from one place to another of order: it appends what they measured, where their day is in RAM, and calls seal
-// for those whose day is sealed. What a device measured lies behind two pointers, each to somewhere else in memory. One device after
-// the other, the processor would wait for both; so each step is made for many, and what they wait for comes at the same time.
-func (m *MDMS) rows(x *slice, found []devicePart, order []uint32, from, to int, now uint32, verdicts map[uint32]*store.Verdict, seal func(uint32, sealedSpan)) (_ []devicePart, err error) {
-	var buf [atOnce]glance
+// look looks at the devices from one ordinal to another.
+func (k *looker) look(from, to int) error {
+	sh := k.m.ledger.sheet(k.x.channel, k.x.day)
 	for from < to {
-		few := buf[:0]
-		for ; from < to && len(few) < atOnce; from++ {
-			n := uint32(from)
-			if order != nil {
-				n = order[from]
-			}
-			if x.chooses(&m.columns[n]) {
-				few = append(few, glance{n: n, r: m.newestRow(n, x.channel)})
-			}
+		end := min((from/sheetDevices+1)*sheetDevices, to)
+		p := sh.page(from)
+		if p != nil {
+			p.sum(k.x, k.now, &k.sum)
 		}
-		for i := range few {
-			if g := &few[i]; g.r != nil && g.r.day != x.day {
-				g.r = g.r.s.find(x.day)
+		for ; from < end; from++ {
+			if !k.x.chooses(&k.m.columns[from]) {
+				continue
 			}
-		}
-		for i := range few {
-			if g := &few[i]; g.r != nil {
-				_, last := x.cells(g.r)
-				g.ahead = g.r.cells[last].wh
+			if n := from % sheetDevices; p != nil && k.sum.look[n/64]&(1<<(n%64)) == 0 && k.verdicts[uint32(from)] == nil {
+				if values, missing := k.sum.values[n], k.sum.missing[n]; values|missing != 0 {
+					k.f(uint32(from), part{wh: int64(k.sum.wh[n]), values: int64(values), missing: int64(missing)})
+				}
+				continue
 			}
-		}
-		for i := range few {
-			if found, err = m.row(x, found, &few[i], now, verdicts, seal); err != nil {
-				return found, err
+			if k.few = append(k.few, glance{n: uint32(from)}); len(k.few) == atOnce {
+				if err := k.rows(); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	return found, nil
+	return k.rows()
+}
+
+// rows looks at the few devices themselves. What a device measured lies behind two pointers, each to somewhere else in memory. One device
+// after the other, the processor would wait for both; so each step is made for many, and what they wait for comes at the same time.
+func (k *looker) rows() error {
+	m, x, few := k.m, k.x, k.few
+	for i := range few {
+		few[i].r = m.newestRow(few[i].n, x.channel)
+	}
+	for i := range few {
+		if g := &few[i]; g.r != nil && g.r.day != x.day {
+			g.r = g.r.s.find(x.day)
+		}
+	}
+	for i := range few {
+		if g := &few[i]; g.r != nil {
+			_, last := x.cells(g.r)
+			g.ahead = g.r.cells[last].wh
+		}
+	}
+	for i := range few {
+		if err := k.row(&few[i]); err != nil {
+			return err
+		}
+	}
+	k.few = k.buf[:0]
+	return nil
 }
 
 // row looks at one device.
-func (m *MDMS) row(x *slice, found []devicePart, g *glance, now uint32, verdicts map[uint32]*store.Verdict, seal func(uint32, sealedSpan)) (_ []devicePart, err error) {
+func (k *looker) row(g *glance) (err error) {
+	x := k.x
 	var p part
-	v := verdicts[g.n]
+	v := k.verdicts[g.n]
 	switch {
 	case g.r == nil:
-		s := m.devices[g.n].has(x.channel)
+		s := k.m.devices[g.n].has(x.channel)
 		switch {
 		case s == nil || s.from == 0 || x.hi <= s.from:
 		case s.sealed(x.day):
-			seal(g.n, sealedSpan{s, s.from, s.finished(now)})
+			k.seal(g.n, sealedSpan{s, s.from, s.finished(k.now)})
 		default:
-			p, err = x.ofNone(s, now, v)
+			p, err = x.ofNone(s, k.now, v)
 		}
 	case v == nil:
-		p = x.ofOpen(g.r, now)
+		p = x.ofOpen(g.r, k.now)
 	default:
-		p, err = x.of(g.r, g.r.s.finished(now), v)
+		p, err = x.of(g.r, g.r.s.finished(k.now), v)
 	}
 	if err == nil && p != (part{}) {
-		found = append(found, devicePart{g.n, p.pack()})
+		k.f(g.n, p)
 	}
-	return found, err
+	return err
 }
 
 // telling are the verdicts of the slice's day that say more than that all is validated, by device.

@@ -170,6 +170,7 @@ func (l *ledger) totals(now uint32, c *store.Commit) {
 func (l *ledger) free(rows []*dayRow) {
 	for _, r := range rows {
 		if i := slices.Index(r.s.rows, r); i >= 0 && !r.dirty {
+			l.hide(r)
 			r.s.rows = slices.Delete(r.s.rows, i, i+1)
 			if len(r.s.rows) == 0 {
 				r.s.rows = nil

@@ -155,20 +155,26 @@ func (m *MDMS) querySums(ctx context.Context, q api.SumQuery) (api.Sums, error) 
 
 // addUp adds the meters of a slice up by place and by path. The caller does not hold m.mu.
 func (m *MDMS) addUp(ctx context.Context, x *slice) (*addedUp, error) {
-	out := &addedUp{}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	err := m.scan(ctx, x, nil, func(n uint32, p part) bool {
+	var of [maxWalkers]addedUp
+	err := m.scan(ctx, x, func(w int, n uint32, p part) {
 		c := &m.columns[n]
-		addPart(sumOf(&out.spots, c.spot), p)
-		addPart(sumOf(&out.paths, c.path), p)
-		return true
+		addPart(sumOf(&of[w].spots, c.spot), p)
+		addPart(sumOf(&of[w].paths, c.path), p)
 	})
+	out := &of[0]
+	for w := range of[1:] {
+		merge := func(to *[]api.Sum, from []api.Sum) {
+			for n := range from {
+				if from[n].Meters > 0 {
+					addSum(sumOf(to, uint32(n)), &from[n])
+				}
+			}
+		}
+		merge(&out.spots, of[1+w].spots)
+		merge(&out.paths, of[1+w].paths)
+	}
 	return out, err
 }
-
-// lackingAtOnce is how many meters are looked at for a page of those that lack something before it is seen whether it is full.
-const lackingAtOnce = 8 * walkPart
 
 func (m *MDMS) queryMissing(ctx context.Context, q api.SumQuery) (api.Page[api.MissingMeter], error) {
 	out := api.Page[api.MissingMeter]{Items: []api.MissingMeter{}}
@@ -179,53 +185,41 @@ func (m *MDMS) queryMissing(ctx context.Context, q api.SumQuery) (api.Page[api.M
 	if q.Cursor != "" && topic.CheckID(q.Cursor) != nil {
 		return out, api.BadRequest("cursor", "%.40q is no cursor of this list", q.Cursor)
 	}
+	m.mu.RLock()
+	q.Raw = true // what can be estimated did not come
+	x, err := m.sliceOf(&q)
+	devices := len(m.devices)
+	m.mu.RUnlock()
+	if err != nil {
+		return out, err
+	}
+	x.lacking = true
+	lacks := make([]uint16, devices) // intervals, by ordinal
+	if err := m.scan(ctx, &x, func(_ int, n uint32, p part) {
+		if int(n) < devices {
+			lacks[n] = uint16(p.missing)
+		}
+	}); err != nil {
+		return out, err
+	}
 	m.mu.Lock() // the index may have to be sorted
 	order := m.ids.behind(q.Cursor)
 	m.mu.Unlock()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	q.Raw = true // what can be estimated did not come
-	x, err := m.sliceOf(&q)
-	if err != nil {
-		return out, err
-	}
-	x.lacking = true
-	type lack struct {
-		d *device
-		n int64
-	}
-	var lacks []lack
-	// Today's are looked for until the page is full. Of a day that is over one look into the store serves all.
-	atOnce := max(len(order), 1)
-	if x.day >= cim.DayOf(m.o.Clock.Unix()) {
-		atOnce = lackingAtOnce
-	}
-	for some := range slices.Chunk(order, atOnce) {
-		if err := m.scan(ctx, &x, some, func(n uint32, p part) bool {
-			if p.missing > 0 {
-				lacks = append(lacks, lack{m.devices[n], p.missing})
-			}
-			return true
-		}); err != nil {
-			return out, err
+	for _, n := range order {
+		if int(n) >= devices || lacks[n] == 0 {
+			continue
 		}
-		if len(lacks) > limit {
-			break
-		}
-	}
-	// Those out of the store come last, in another order.
-	if !slices.IsSortedFunc(lacks, func(a, b lack) int { return byID(a.d, b.d) }) {
-		slices.SortFunc(lacks, func(a, b lack) int { return byID(a.d, b.d) })
-	}
-	for _, l := range lacks {
 		if len(out.Items) == limit {
 			out.Next = out.Items[limit-1].ID
 			break
 		}
-		s := l.d.has(x.channel)
-		lost := min(s.gone(x.lo, min(x.hi, s.finished(m.o.Clock.Unix()))), l.n)
-		out.Items = append(out.Items, api.MissingMeter{ID: l.d.ID, Lost: lost, Path: l.d.EndDevice.Path, UsagePoint: m.GridOf(l.d.ID).UsagePoint,
-			Feeder: m.grid.all[l.d.place.feeder], Transformer: m.grid.all[l.d.place.transformer], State: outage.State(&l.d.EndDevice), Missing: l.n})
+		d := m.devices[n]
+		s := d.has(x.channel)
+		lost := min(s.gone(x.lo, min(x.hi, s.finished(m.o.Clock.Unix()))), int64(lacks[n]))
+		out.Items = append(out.Items, api.MissingMeter{ID: d.ID, Lost: lost, Path: d.EndDevice.Path, UsagePoint: m.GridOf(d.ID).UsagePoint,
+			Feeder: m.grid.all[d.place.feeder], Transformer: m.grid.all[d.place.transformer], State: outage.State(&d.EndDevice), Missing: int64(lacks[n])})
 	}
 	return out, nil
 }
@@ -243,8 +237,8 @@ func (m *MDMS) queryTop(ctx context.Context, q api.SumQuery) (api.Page[api.TopMe
 		}
 	}
 	m.mu.RLock()
-	defer m.mu.RUnlock()
 	x, err := m.sliceOf(&q)
+	m.mu.RUnlock()
 	if err != nil {
 		return out, err
 	}
@@ -254,19 +248,27 @@ func (m *MDMS) queryTop(ctx context.Context, q api.SumQuery) (api.Page[api.TopMe
 	}
 	better := func(a, b use) int { return cmp.Or(cmp.Compare(b.p.wh, a.p.wh), byID(a.d, b.d)) }
 	keep := skip + limit + 1
-	var best []use // of what came so far, cut to keep now and then
-	least := int64(-1)
-	if err := m.scan(ctx, &x, nil, func(n uint32, p part) bool {
-		if p.values > 0 && p.wh >= least {
-			if best = append(best, use{m.devices[n], p}); len(best) >= 4*keep+1000 {
-				slices.SortFunc(best, better)
-				best = best[:keep]
-				least = best[keep-1].p.wh
+	var of [maxWalkers]struct {
+		best  []use // of what came so far, cut to keep now and then
+		least int64
+	}
+	if err := m.scan(ctx, &x, func(w int, n uint32, p part) {
+		k := &of[w]
+		if p.values > 0 && p.wh >= k.least {
+			if k.best = append(k.best, use{m.devices[n], p}); len(k.best) >= 4*keep+1000 {
+				slices.SortFunc(k.best, better)
+				k.best = k.best[:keep]
+				k.least = k.best[keep-1].p.wh
 			}
 		}
-		return true
 	}); err != nil {
 		return out, err
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var best []use
+	for w := range of {
+		best = append(best, of[w].best...)
 	}
 	slices.SortFunc(best, better)
 	for i := skip; i < len(best); i++ {

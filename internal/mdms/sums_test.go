@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -210,23 +211,29 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkSlot asks 200,000 meters about a slot of the open day.
+// BenchmarkSlot asks meters about a slot of the open day.
 func BenchmarkSlot(b *testing.B) {
-	const n = 200_000
+	b.Run("200000x48", func(b *testing.B) { openSlot(b, 200_000, 48) })
+	b.Run("1000000x96", func(b *testing.B) { openSlot(b, 1_000_000, 96) })
+}
+
+func openSlot(b *testing.B, n, slots int) {
+	length := uint16(1440 / slots)
 	now := t0/dayLength*dayLength + 20*3600
 	m := bare(b, clock.New(time.Unix(int64(now)+60, 0), 1))
 	day := cim.DayOf(now)
+	m.ledger.today = day
 	for i := range n {
-		d := m.add(cim.EndDevice{Ordinal: uint32(i), Kind: topic.Meter, ID: fmt.Sprintf("M%07d", i), Path: fmt.Sprintf("C%d/C%d", i/20000, i/500), Expected: day.Start()})
+		d := m.add(cim.EndDevice{Ordinal: uint32(i), Kind: topic.Meter, ID: fmt.Sprintf("M%07d", i), Path: fmt.Sprintf("C%d/C%d", i/20000, i/500), Interval: length, Expected: day.Start()})
 		d.place.feeder = m.grid.number(fmt.Sprintf("F%d", i/2000))
 		m.noteColumn(d)
 	}
 	// Rows are made as readings come, so they do not lie in memory as the devices do.
 	for _, i := range rand.New(rand.NewPCG(1, 1)).Perm(n) {
 		d := m.devices[i]
-		r := newRow(&d.imp, day, 30)
-		for k := 1; k <= 40; k++ {
-			if i%50 != 0 || k != 39 {
+		r := newRow(&d.imp, day, length)
+		for k := 1; k <= 40*slots/48; k++ {
+			if i%50 != 0 || k*48/slots != 39 {
 				r.cells[k].wh = uint32(i%700 + k)
 				r.marks[k] = mark(cim.Raw)
 			}
@@ -235,22 +242,29 @@ func BenchmarkSlot(b *testing.B) {
 	}
 	at := unix(day.Start() + 38*1800)
 	m.ids.all()
-	ctx := context.Background()
+	runtime.GC()
+	ctx, minutes := context.Background(), int(length)
 	for _, c := range []struct {
 		name string
 		f    func() error
 	}{
-		{"sum", func() error { _, err := m.querySums(ctx, api.SumQuery{At: at}); return err }},
-		{"sum-by-feeder", func() error { _, err := m.querySums(ctx, api.SumQuery{At: at, By: "feeder"}); return err }},
-		{"sum-by-path", func() error { _, err := m.querySums(ctx, api.SumQuery{At: at, By: "path"}); return err }},
+		{"sum", func() error { _, err := m.querySums(ctx, api.SumQuery{At: at, Minutes: minutes}); return err }},
+		{"sum-by-feeder", func() error {
+			_, err := m.querySums(ctx, api.SumQuery{At: at, Minutes: minutes, By: "feeder"})
+			return err
+		}},
+		{"sum-by-path", func() error {
+			_, err := m.querySums(ctx, api.SumQuery{At: at, Minutes: minutes, By: "path"})
+			return err
+		}},
 		{"missing", func() error {
-			got, err := m.queryMissing(ctx, api.SumQuery{At: at, Paging: api.Paging{Limit: 1000}})
+			got, err := m.queryMissing(ctx, api.SumQuery{At: at, Minutes: minutes, Paging: api.Paging{Limit: 1000}})
 			if err == nil && len(got.Items) != 1000 {
 				err = fmt.Errorf("%d items", len(got.Items))
 			}
 			return err
 		}},
-		{"top", func() error { _, err := m.queryTop(ctx, api.SumQuery{At: at}); return err }},
+		{"top", func() error { _, err := m.queryTop(ctx, api.SumQuery{At: at, Minutes: minutes}); return err }},
 		{"day-sum", func() error { _, err := m.querySums(ctx, api.SumQuery{Day: day.String(), By: "feeder"}); return err }},
 		{"complete-by-feeder", func() error { _, err := m.queryCompleteBy(ctx, api.CompleteByQuery{By: "feeder"}); return err }},
 	} {
@@ -267,21 +281,23 @@ func BenchmarkSlot(b *testing.B) {
 	}
 }
 
-// BenchmarkSealedDay asks 200,000 meters about a day of 96 quarter hours that lies in the store.
+// BenchmarkSealedDay asks meters about a day of 96 quarter hours that lies in the store.
 func BenchmarkSealedDay(b *testing.B) {
-	b.Run("sqlite", func(b *testing.B) {
-		sealedDay(b, func(ctx context.Context) (store.Store, error) {
-			return sqlite.Open(ctx, sqlite.Options{Path: b.TempDir() + "/wattbus.db"})
+	for _, n := range []int{200_000, 1_000_000} {
+		b.Run(fmt.Sprintf("%d/sqlite", n), func(b *testing.B) {
+			sealedDay(b, n, func(ctx context.Context) (store.Store, error) {
+				return sqlite.Open(ctx, sqlite.Options{Path: b.TempDir() + "/wattbus.db"})
+			})
 		})
-	})
-	b.Run("postgres", func(b *testing.B) {
-		_, open := onPostgres(b)
-		sealedDay(b, open)
-	})
+		b.Run(fmt.Sprintf("%d/postgres", n), func(b *testing.B) {
+			_, open := onPostgres(b)
+			sealedDay(b, n, open)
+		})
+	}
 }
 
-func sealedDay(b *testing.B, open func(context.Context) (store.Store, error)) {
-	const n, slots = 200_000, 96
+func sealedDay(b *testing.B, n int, open func(context.Context) (store.Store, error)) {
+	const slots = 96
 	day := cim.DayOf(t0)
 	m := bare(b, clock.New(time.Unix(int64((day+2).Start()), 0), 1))
 	st, err := open(b.Context())

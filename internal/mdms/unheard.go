@@ -75,6 +75,7 @@ func (l *ledger) begin(s *series, from uint32) {
 		l.recount(r, 1)
 		l.touch(r)
 	}
+	l.showAll(s)
 	s.advance()
 }
 
