@@ -45,6 +45,7 @@ func newControls(a *app) []*cobra.Command {
 		f := cmd.Flags()
 		c.server.flags(f)
 		c.output.flag(f)
+		c.output.timesFlag(f)
 		f.BoolVar(&c.wait, "wait", wait, "wait for the result; without it print the command's id and return")
 		f.StringVar(&c.at, "at", "", "when it is to go out, RFC 3339 by the wall clock, or after a while, such as +90m (default at once); --timeout begins then")
 		f.StringVar(&c.priority, "priority", "", "low, normal or high (default high for reconnect, else normal)")

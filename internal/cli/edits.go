@@ -93,8 +93,8 @@ they came whatever the rules say. Nothing changes until another person approves 
 stays in the books beside the edit. Needs a token with a name and the right edit (wattbus token).
 
 Reason codes: ` + strings.Join(api.EditReasons(), ", ") + ` (which needs a comment).`,
-		Example: "  wattbus edit M1 --from 2026-03-01T10:00:00Z --to 2026-03-01T11:00:00Z --values 120,130 --reason site-visit\n" +
-			"  wattbus edit M1 --from 2026-03-01T00:00:00Z --to 2026-03-02T00:00:00Z --estimate --reason meter-fault --comment 'ticket 4711'",
+		Example: "  wattbus edit M1000317 --from 2018-12-12T10:00:00Z --to 2018-12-12T11:00:00Z --values 120,130 --reason site-visit --token \"$ALICE\"\n" +
+			"  wattbus edit M1000317 --from 2018-12-11T00:00:00Z --to 2018-12-12T00:00:00Z --estimate --reason meter-fault --comment 'ticket 4711' --token \"$ALICE\"",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			span, err := parseSpan(from, to)

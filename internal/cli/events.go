@@ -44,6 +44,7 @@ Readings and values of sub-meters are only made into events while somebody follo
 					return err
 				}
 				line := fmt.Sprintf("%s  %-12s  %-12s  %s", ev.Time.UTC().Format(time.RFC3339), eventName(ev), top.Clean(ev.Subject), eventText(ev))
+				line = l.output.local(line)
 				if width := a.columns(); width > 0 {
 					line = strings.TrimRight(top.Fit(line, width, false), " ")
 				}
@@ -80,7 +81,7 @@ func (l *look) eventRow(ev api.Event) (done bool, err error) {
 		return true, json.NewEncoder(l.app.Out).Encode(ev)
 	case "csv":
 		w := csv.NewWriter(l.app.Out)
-		err := w.Write([]string{ev.Time.UTC().Format(time.RFC3339), ev.Type, ev.Subject, string(ev.Data)})
+		err := w.Write([]string{l.output.local(ev.Time.UTC().Format(time.RFC3339)), ev.Type, ev.Subject, string(ev.Data)})
 		w.Flush()
 		return true, errors.Join(err, w.Error())
 	}

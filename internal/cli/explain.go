@@ -22,12 +22,12 @@ func newExplain(a *app) *cobra.Command {
 		Long: `Tell every value that the interval of METER had in which TIME (RFC 3339) lies, oldest first: as it came from the meter, validated,
 estimated, edited; with rule set, method, the numbers behind it, who and when. The findings of the rules follow. docs/vee.md
 tells how to read them.`,
-		Example: "  wattbus explain M1000317 2026-03-01T10:00:00Z",
+		Example: "  wattbus explain M1000317 2018-12-12T10:00:00Z",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := time.Parse(time.RFC3339, args[1])
 			if err != nil {
-				return usagef("TIME: %q, want RFC 3339 such as 2026-03-01T10:00:00Z", args[1])
+				return usagef("TIME: %q, want RFC 3339 such as 2018-12-12T10:00:00Z", args[1])
 			}
 			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
 				x, err := c.Explain(ctx, args[0], at, channel)
@@ -38,7 +38,7 @@ tells how to read them.`,
 					return write(a.Out, l.output, []api.Explanation{x}, nil)
 				}
 				if l.output.format == "table" {
-					fmt.Fprintf(a.Out, "%s %s, %s to %s:\n%s, %s (%s)\n\n", x.Meter, x.Channel, stamp(&x.Start), stamp(&x.End), wh(x.Value), x.Quality, x.ReadingQuality)
+					fmt.Fprintf(a.Out, "%s %s, %s to %s:\n%s, %s (%s)\n\n", x.Meter, x.Channel, l.output.local(stamp(&x.Start)), l.output.local(stamp(&x.End)), wh(x.Value), x.Quality, x.ReadingQuality)
 				}
 				if err := write(a.Out, l.output, x.Versions, versionColumns); err != nil || l.output.format != "table" || len(x.Findings) == 0 {
 					return err

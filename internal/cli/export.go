@@ -39,7 +39,7 @@ func newExport(a *app) *cobra.Command {
 time of use, maximum demand), or what changed since a time; as CSV, Parquet, Green Button XML (ESPI) or MeterReadings XML of
 IEC 61968-9 (CIM).
 
---from and --to are dates of each usage point's own time zone, or RFC 3339 times; --to is the end, not included. --month 2026-03
+--from and --to are dates of each usage point's own time zone, or RFC 3339 times; --to is the end, not included. --month 2018-11
 stands for a whole month. --out is a file if it ends like one of the format (.csv, .parquet, .xml), else a directory: with a file for
 every --part usage points or, for espi, one for each usage point in subdirectories.
 
@@ -51,11 +51,11 @@ With --run NAME the centre keeps the question and the moment under a name; --sin
 that run, with old and new value.
 
 Values come from a running centre (--server) or, with --data, from the data directory of one that does not run.`,
-		Example: "  wattbus export --month 2026-03 --out march/ --format espi\n" +
-			"  wattbus export --from 2026-03-01 --to 2026-04-01 --what determinants --calendar day-night --run march --out march.csv\n" +
-			"  wattbus export --since-run march --out corrections.csv\n" +
-			"  wattbus export --data /var/lib/wattbus --month 2026-03 --format parquet --out march.parquet\n" +
-			"  wattbus export --verify --out march/",
+		Example: "  wattbus export --month 2018-11 --out november/ --format espi\n" +
+			"  wattbus export --from 2018-11-01 --to 2018-12-01 --what determinants --calendar day-night --run november --out november.csv\n" +
+			"  wattbus export --since-run november --out corrections.csv\n" +
+			"  wattbus export --data /var/lib/wattbus --month 2018-11 --format parquet --out november.parquet\n" +
+			"  wattbus export --verify --out november/",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return x.do(cmd.Context()) },
 	}
@@ -292,7 +292,7 @@ func (x *exportFlags) complete(ctx context.Context, src exportSource) error {
 		x.q.Run = x.run
 	}
 	if x.q.From == "" || x.q.To == "" {
-		return usagef("flags --from and --to: say of which time: --from 2026-03-01 --to 2026-04-01, or --month 2026-03")
+		return usagef("flags --from and --to: say of which time: --from 2018-11-01 --to 2018-12-01, or --month 2018-11")
 	}
 	if x.q.Points < 1 || x.q.Points > 100_000 {
 		return usagef("flag --part: value %d, want 1 to 100000", x.q.Points)

@@ -366,7 +366,7 @@ func newFirmwareProgress(a *app) *cobra.Command {
 				}
 				fmt.Fprintf(a.Out, "\nsent %d blocks, %d bytes\n", r.Progress.Blocks, r.Progress.Bytes)
 				for _, h := range r.History {
-					fmt.Fprintf(a.Out, "%s  %-16s %s\n", h.Time.UTC().Format("2006-01-02T15:04:05.000Z"), h.State, h.Detail)
+					fmt.Fprintf(a.Out, "%s  %-16s %s\n", l.output.local(h.Time.UTC().Format("2006-01-02T15:04:05.000Z")), h.State, h.Detail)
 				}
 				return nil
 			})

@@ -10,12 +10,14 @@ import (
 )
 
 // expendable are the columns that go first, in this order, when a table is too wide: others of their table say much the same.
-var expendable = []string{"wakes_at", "stated", "cause", "numbers", "link", "power", "breaker", "code", "path", "class", "restored", "confidence", "sends",
+var expendable = []string{"wakes_at", "stated", "cause", "numbers", "link", "power", "breaker", "code", "edited", "estimated", "path", "class", "restored", "confidence", "sends",
 	"took_ms", "fuse_a", "phases", "lateral", "valid_from", "customer", "channel", "refused", "usage_point", "feeder", "transformer", "by"}
 
 const (
 	gap     = 2  // blanks between columns
 	minimum = 16 // columns that a long text keeps: times and states whole
+	naming  = 24 // columns that the first one keeps: ids whole
+	ample   = 28 // what is longer is cut before whole columns are left out
 )
 
 // grid is a table for people, made to fit.
@@ -124,34 +126,45 @@ func total(widths []int) int {
 	return sum
 }
 
-// shrink takes from the widest columns behind the first what is too much.
+// shrink takes from the widest columns what is too much.
 func (g *grid) shrink(widths []int) {
+	least := func(i int) int {
+		if i == 0 {
+			return naming
+		}
+		return max(minimum, top.Width(g.names[i]))
+	}
 	for over := total(widths) - g.width; over > 0; over = total(widths) - g.width {
-		widest := 0
-		for i := 1; i < len(widths); i++ {
-			if widths[i] > max(minimum, top.Width(g.names[i])) && (widest == 0 || widths[i] > widths[widest]) {
+		widest := -1
+		for i := range widths {
+			if widths[i] > least(i) && (widest < 0 || widths[i] > widths[widest]) {
 				widest = i
 			}
 		}
-		if widest == 0 {
+		if widest < 0 {
 			return
 		}
-		widths[widest] -= min(over, widths[widest]-max(minimum, top.Width(g.names[widest])))
+		widths[widest] -= min(over, widths[widest]-least(widest))
 	}
 }
 
 func (g *grid) fits() bool { return g.width <= 0 || total(g.widths()) <= g.width }
 
-// wide reports whether it fits only with texts cut.
+// wide reports whether it fits only with texts cut to less than what is ample.
 func (g *grid) wide() bool {
-	whole := grid{names: g.names, rows: g.rows}
-	return g.width > 0 && total(whole.widths()) > g.width
+	widths := (&grid{names: g.names, rows: g.rows}).widths()
+	for i, name := range g.names {
+		if !slices.Contains(lengthy, name) {
+			widths[i] = min(widths[i], ample)
+		}
+	}
+	return g.width > 0 && total(widths) > g.width
 }
 
 // fit leaves out and shortens until the table fits: columns that say nothing, the parts of times that are all the same, what is expendable, and
 // then what stands rightmost. Long texts are cut.
 func (g *grid) fit() {
-	if !g.wide() {
+	if g.width <= 0 || total((&grid{names: g.names, rows: g.rows}).widths()) <= g.width {
 		return
 	}
 	for i := len(g.names) - 1; i > 0; i-- {

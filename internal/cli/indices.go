@@ -53,7 +53,7 @@ func newIndices(a *app) *cobra.Command {
 T_MED = exp(alpha + 2.5 beta), with the mean and the deviation of the logarithms of the daily SAIDI of the five years before. With
 --days it shows the days of the period on which sustained interruptions began. docs/outages.md tells how each is counted.`,
 		Example: "  wattbus outages indices --from 2018-12-01T00:00:00Z -o csv\n" +
-			"  wattbus outages indices --from 2019-01-01T00:00:00+01:00 --zone Europe/Zurich --without-major\n  wattbus outages indices --days",
+			"  wattbus outages indices --from 2018-11-01T00:00:00+01:00 --zone Europe/Zurich --without-major\n  wattbus outages indices --days",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			span, err := parseSpan(from, to)
@@ -92,7 +92,7 @@ T_MED = exp(alpha + 2.5 beta), with the mean and the deviation of the logarithms
 					}
 				}
 				if l.output.format == "table" {
-					fmt.Fprintln(a.Out, "\n"+majorText(&got))
+					fmt.Fprintln(a.Out, "\n"+l.output.local(majorText(&got)))
 				}
 				return nil
 			})

@@ -55,7 +55,7 @@ func newKeys(a *app) *cobra.Command {
 
 A new key comes into force by itself: add it at the centre, which then understands it; bring it to the meter, which seals with its newest
 one; from then on the centre answers with that. Then drop the old one at both. Both read their files again when they change.`,
-		Example: "  wattbus keys add keys M1 M2\n  wattbus keys add keys all group:12\n  wattbus keys export keys M1 > M1.key\n  wattbus center --keys keys\n  wattbus meter --id M1 --key-file M1.key",
+		Example: "  wattbus keys add keys M1 M2\n  wattbus keys add keys all group:12\n  (umask 077; wattbus keys export keys M1 > M1.key)\n  wattbus center --keys keys\n  wattbus meter --id M1 --key-file M1.key",
 	}
 	cmd.AddCommand(newKeysAdd(a), newKeysDrop(a), newKeysExport(a), newKeysList(a))
 	return cmd
@@ -77,10 +77,17 @@ func newKeysAdd(a *app) *cobra.Command {
 			if err := writeKeyFile(args[0], entries); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.Out, "%d keys added to %s\n", len(args)-1, args[0])
+			_, err = fmt.Fprintf(a.Out, "%s added to %s\n", keysText(len(args)-1), args[0])
 			return err
 		},
 	}
+}
+
+func keysText(n int) string {
+	if n == 1 {
+		return "1 key"
+	}
+	return fmt.Sprintf("%d keys", n)
 }
 
 // withNewKeys gives each name a new key, behind those that it has.
@@ -147,7 +154,7 @@ func newKeysDrop(a *app) *cobra.Command {
 			if err := writeKeyFile(args[0], kept); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.Out, "%d keys taken out of %s\n", len(all)-len(kept), args[0])
+			_, err = fmt.Fprintf(a.Out, "%s taken out of %s\n", keysText(len(all)-len(kept)), args[0])
 			return err
 		},
 	}
@@ -155,7 +162,7 @@ func newKeysDrop(a *app) *cobra.Command {
 
 func newKeysExport(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "export FILE METER", Example: "  wattbus keys export keys M1 > M1.key",
+		Use: "export FILE METER", Example: "  (umask 077; wattbus keys export keys M1 > M1.key)",
 		Short: "Print what a meter has to have: its own keys and the shared ones", Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			k, err := readKeyFile(args[0], nil)

@@ -21,6 +21,7 @@ type look struct {
 func (l *look) flags(cmd *cobra.Command, watch bool) {
 	l.server.flags(cmd.Flags())
 	l.output.flag(cmd.Flags())
+	l.output.timesFlag(cmd.Flags())
 	if watch {
 		cmd.Flags().BoolVarP(&l.watch, "watch", "w", false, "show it again every 2 seconds until Ctrl-C")
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -136,7 +135,10 @@ Start here:
   wattbus disconnect M1000317 --wait
 
 Every flag can also be set in the environment (WATTBUS_<FLAG>, such as WATTBUS_HTTP) or in a YAML file given with
---config, where it is a key of the same name. The command line wins over the environment, which wins over the file.
+--config, where it is a key of the same name. The command line wins over the environment, which wins over the file;
+"wattbus config check" shows what is in force, and from where.
+
+Times are RFC 3339, such as 2018-12-12T06:00:00Z, and durations have a unit, such as 30s, 5m or 24h.
 
 Exit status: 0 done, 1 failed or refused, 2 wrong use, 3 timed out.`,
 		SilenceUsage:  true,
@@ -175,12 +177,13 @@ Exit status: 0 done, 1 failed or refused, 2 wrong use, 3 timed out.`,
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for shell, example := range map[string]string{
+		"":           "  source <(wattbus completion bash)",
 		"bash":       "  source <(wattbus completion bash)\n  wattbus completion bash > /etc/bash_completion.d/wattbus",
 		"zsh":        "  wattbus completion zsh > \"${fpath[1]}/_wattbus\"",
-		"fish":       "  wattbus completion fish > ~/.config/fish/completions/wattbus.fish",
+		"fish":       "  mkdir -p ~/.config/fish/completions\n  wattbus completion fish > ~/.config/fish/completions/wattbus.fish",
 		"powershell": "  wattbus completion powershell | Out-String | Invoke-Expression",
 	} {
-		if c, _, err := root.Find([]string{"completion", shell}); err == nil {
+		if c, _, err := root.Find(strings.Fields("completion " + shell)); err == nil {
 			c.Example = example
 		}
 	}
@@ -213,25 +216,11 @@ func flagError(cmd *cobra.Command, err error) error {
 	if !errors.As(err, &invalid) {
 		return err
 	}
-	head, _, _ := strings.Cut(err.Error(), ": strconv.")
-	var n *strconv.NumError
-	switch {
-	case errors.As(err, &n):
-	case invalid.GetFlag().Value.Type() == "duration":
-		head = strings.TrimSuffix(err.Error(), ": "+errors.Unwrap(err).Error())
-		return fmt.Errorf("%s: want a time with its unit, such as 30s, 5m, 2h or 1h30m; a day is 24h", head)
-	default:
-		return err
-	}
-	want := map[string]string{"ParseUint": "a whole number from 0 on", "ParseInt": "a whole number", "Atoi": "a whole number",
-		"ParseFloat": "a number", "ParseBool": "true or false"}[n.Func]
+	want := config.Wanted(invalid.GetFlag(), err)
 	if want == "" {
 		return err
 	}
-	if errors.Is(n.Err, strconv.ErrRange) {
-		want += " that is not so large"
-	}
-	return fmt.Errorf("%s: want %s (%s)", head, want, invalid.GetFlag().Usage)
+	return fmt.Errorf("%s: want %s", strings.TrimSuffix(err.Error(), ": "+errors.Unwrap(err).Error()), want)
 }
 
 // checkArgs makes wrong arguments of any command a wrong use.

@@ -155,9 +155,18 @@ func TestConfigCheck(t *testing.T) {
 	if status != ExitDone {
 		t.Fatalf("status %d: %s", status, errs)
 	}
-	golden(t, "config-check", out)
+	golden(t, "config-check", strings.ReplaceAll(out, file, "wattbus.yaml"))
 	if strings.Contains(out, "hush") {
 		t.Error("the token is shown")
+	}
+	out, errs, status = call(t, map[string]string{"WATTBUS_MQTT": "127.0.0.1:2883", "WATTBUS_CONFIG": file}, "config", "check", "center", "--", "--mqtt", "127.0.0.1:3883")
+	if status != ExitDone || !strings.Contains(out, "mqtt: 127.0.0.1:3883  # command line\n") || !strings.Contains(out, "http: 127.0.0.1:9000  # "+file+":2\n") {
+		t.Errorf("with flags: status %d: %s%s", status, out, errs)
+	}
+	for _, wrong := range [][]string{{"calendar"}, {"center", "--", "x"}, {"center", "--", "--htpp", "x"}, {"centr", file}} {
+		if _, errs, status := call(t, nil, append([]string{"config", "check"}, wrong...)...); status != ExitUsage {
+			t.Errorf("%v: status %d: %s", wrong, status, errs)
+		}
 	}
 	if err := os.WriteFile(file, []byte("htpp: x\n"), 0o600); err != nil {
 		t.Fatal(err)

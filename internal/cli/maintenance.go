@@ -25,7 +25,7 @@ var maintenanceColumns = []column[api.Maintenance]{
 func newMaintenance(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "maintenance",
-		Example: "  wattbus maintenance add transformer T12 --for 2h --reason 'oil change'\n  wattbus maintenance list\n  wattbus maintenance end 7264936161",
+		Example: "  wattbus maintenance add transformer F1-T01 --for 2h --reason 'oil change'\n  wattbus maintenance list\n  wattbus maintenance end 7264936161",
 		Short:   "Plan work, during which nothing below is an outage: add, list, end",
 	}
 	cmd.AddCommand(newMaintenanceAdd(a), newMaintenanceList(a), newMaintenanceEnd(a))
@@ -40,7 +40,7 @@ func newMaintenanceAdd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add SCOPE [NAME]",
 		Short: "Plan work on a meter, transformer, lateral, feeder or concentrator, or on all",
-		Example: "  wattbus maintenance add transformer T12 --to 2018-12-13T16:00:00Z --reason 'oil change'\n" +
+		Example: "  wattbus maintenance add transformer F1-T01 --to 2018-12-13T16:00:00Z --reason 'oil change'\n" +
 			"  wattbus maintenance add feeder F3 --from 2018-12-14T02:00:00Z --for 2h",
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {

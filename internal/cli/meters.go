@@ -100,7 +100,7 @@ func newMeters(a *app) *cobra.Command {
 				if l.output.format != "table" {
 					return write(a.Out, l.output, []api.Meter{m}, meterColumns)
 				}
-				return showMeter(a, m)
+				return showMeter(l, m)
 			})
 		},
 	}
@@ -136,9 +136,9 @@ func parseSpan(from, to string) (api.Span, error) {
 	return span, nil
 }
 
-func showMeter(a *app, m api.Meter) error {
+func showMeter(l *look, m api.Meter) error {
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(a.Out, "%-13s %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(l.app.Out, "%-13s %s\n", name, l.output.local(fmt.Sprintf(format, args...)))
 	}
 	fact := func(f api.Fact) string { return f.State + " since " + stamp(&f.Since) }
 	line("id", "%s", m.ID)

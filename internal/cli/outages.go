@@ -110,8 +110,8 @@ func newOutages(a *app) *cobra.Command {
 		Short: "Look at outages: list, show, watch, state causes, reliability indices, EndDeviceEvents",
 		Long: `List outages, newest first, with what they rest on: of supply (a meter, a transformer, a lateral, a feeder), and of
 communication alone. --kind power-lost leaves the latter out. docs/outages.md tells how a verdict comes about.`,
-		Example: "  wattbus outages --open --kind power-lost\n  wattbus outages show 1234567890\n  wattbus outages watch\n" +
-			"  wattbus outages cause 1234567890 vegetation --comment 'a branch on the line'\n  wattbus outages indices --from 2018-12-01T00:00:00Z -o csv\n  wattbus outages events --format xml",
+		Example: "  wattbus outages --open --kind power-lost\n  wattbus outages show 7264936160\n  wattbus outages watch\n" +
+			"  wattbus outages cause 7264936160 vegetation --comment 'a branch on the line'\n  wattbus outages indices --from 2018-12-01T00:00:00Z -o csv\n  wattbus outages events --format xml",
 		Args: cobra.NoArgs,
 		RunE: l.run,
 	}
@@ -129,7 +129,7 @@ func newOutageShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show ID",
 		Short:   "Show an outage with its meters",
-		Example: "  wattbus outages show 1234567890 --watch",
+		Example: "  wattbus outages show 7264936160 --watch",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkLimit(limit); err != nil {
@@ -148,7 +148,7 @@ func newOutageShow(a *app) *cobra.Command {
 					return err
 				}
 				if l.output.format == "table" {
-					fmt.Fprintln(a.Out, causeText(&o))
+					fmt.Fprintln(a.Out, l.output.local(causeText(&o)))
 				}
 				return write(a.Out, l.output, items, interruptionColumns)
 			})
@@ -191,7 +191,7 @@ func newOutageCause(a *app) *cobra.Command {
 service drop); why that happened a person has to say. The categories are those of IEEE 1782:
 ` + strings.Join(api.CauseCategories, ", ") + `;
 the last needs a comment. What was stated before is in the audit trail.`,
-		Example: "  wattbus outages cause 1234567890 vegetation --comment 'a branch on the line, job 4711'",
+		Example: "  wattbus outages cause 7264936160 vegetation --comment 'a branch on the line, job 4711'",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(api.CauseCategories, args[1]) {
@@ -280,7 +280,7 @@ func (l *look) outageEvent(ev api.Event, power bool) error {
 	if done, err := l.eventRow(ev); done {
 		return err
 	}
-	_, err := fmt.Fprintf(l.app.Out, "%s  %s\n", ev.Time.UTC().Format(time.RFC3339), eventText(ev))
+	_, err := fmt.Fprintln(l.app.Out, l.output.local(ev.Time.UTC().Format(time.RFC3339)+"  "+eventText(ev)))
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 // output is the -o flag: a table for people, JSON or CSV for programs.
 type output struct {
 	format  string
+	times   string // the zone they are shown in
+	zone    *time.Location
 	width   int  // that tables have to fit into; 0: any
 	colours bool // of states
 }
@@ -24,9 +27,26 @@ func (o *output) flag(f *pflag.FlagSet) {
 	f.StringVarP(&o.format, "output", "o", "table", "table, wide (a table that need not fit the terminal), json or csv")
 }
 
+// timesFlag is for what shows times.
+func (o *output) timesFlag(f *pflag.FlagSet) {
+	f.StringVar(&o.times, "times", "utc", "zone in which times are shown: utc, local or a name such as Europe/Zurich; JSON has UTC always")
+}
+
 // check refuses a form that there is not, and has tables fit the terminal.
 func (o *output) check(a *app) error {
 	o.width, o.colours = a.columns(), a.colours(a.Out)
+	switch o.times {
+	case "utc", "":
+		o.zone = nil
+	case "local":
+		o.zone = time.Local
+	default:
+		zone, err := time.LoadLocation(o.times)
+		if err != nil {
+			return usagef("flag --times: value %q, want utc, local or the name of a time zone such as Europe/Zurich", o.times)
+		}
+		o.zone = zone
+	}
 	switch o.format {
 	case "table", "json", "csv":
 		return nil
@@ -65,7 +85,7 @@ func write[T any](w io.Writer, o output, items []T, columns []column[T]) error {
 		}
 		for _, it := range items {
 			for i, c := range columns {
-				row[i] = c.cell(it)
+				row[i] = o.local(c.cell(it))
 			}
 			if err := cw.Write(row); err != nil {
 				return err
@@ -81,7 +101,7 @@ func write[T any](w io.Writer, o output, items []T, columns []column[T]) error {
 	for _, it := range items {
 		cells := make([]string, len(columns))
 		for i, c := range columns {
-			cells[i] = orDash(top.Clean(c.cell(it)))
+			cells[i] = orDash(o.local(top.Clean(c.cell(it))))
 		}
 		t.rows = append(t.rows, cells)
 	}
@@ -91,6 +111,27 @@ func write[T any](w io.Writer, o output, items []T, columns []column[T]) error {
 	}
 	_, err := io.WriteString(w, text)
 	return err
+}
+
+// utcTimes are times as they stand in tables and texts.
+var utcTimes = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
+
+// local tells the times in a text in the zone that is wanted.
+func (o *output) local(text string) string {
+	if o.zone == nil {
+		return text
+	}
+	return utcTimes.ReplaceAllStringFunc(text, func(s string) string {
+		t, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			return s
+		}
+		layout := time.RFC3339
+		if strings.Contains(s, ".") {
+			layout = "2006-01-02T15:04:05.000Z07:00"
+		}
+		return t.In(o.zone).Format(layout)
+	})
 }
 
 func stamp(t *time.Time) string {

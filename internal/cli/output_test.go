@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -38,5 +39,28 @@ func TestNumbers(t *testing.T) {
 		if got := floorPercent(f); got != want {
 			t.Errorf("floorPercent(%v) = %v, want %v", f, got, want)
 		}
+	}
+}
+
+// Times are shown in the zone that is wanted, in tables and CSV; JSON stays as it is, and so does what is no time.
+func TestTimes(t *testing.T) {
+	items := []string{"2018-12-12T23:02:00Z", "from 2018-07-01T00:00:00Z on", "2018-12-12"}
+	columns := []column[string]{{"id", func(string) string { return "1" }}, {"at", func(s string) string { return s }}}
+	for times, want := range map[string]string{
+		"utc":           "1   2018-12-12T23:02:00Z\n",
+		"Europe/Zurich": "1   2018-12-13T00:02:00+01:00\n1   from 2018-07-01T02:00:00+02:00 on\n1   2018-12-12\n",
+		"Asia/Tokyo":    "1   2018-12-13T08:02:00+09:00\n",
+	} {
+		o := output{format: "table", times: times}
+		var b bytes.Buffer
+		if err := o.check(&app{Stdio: Stdio{Out: &b, Env: func(string) (string, bool) { return "", false }}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := write(&b, o, items, columns); err != nil || !strings.Contains(b.String(), want) {
+			t.Errorf("%s: %q, %v; want %q in it", times, b.String(), err, want)
+		}
+	}
+	if _, errs, status := call(t, nil, "meters", "--times", "Mars"); status != ExitUsage || !strings.Contains(errs, `flag --times: value "Mars", want utc, local or the name of a time zone`) {
+		t.Errorf("status %d, %s", status, errs)
 	}
 }

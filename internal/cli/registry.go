@@ -23,7 +23,7 @@ func newRegistryCommand(a *app) *cobra.Command {
 		Long: `The registry holds usage points with their place in the grid, fuse, tariff and customer, meters as things, and which meter was
 where when, with the registers at both ends. Changes are added, never overwritten: --known shows what was known at any time.
 The columns of its CSV form are in docs/registry.md.`,
-		Example: "  wattbus registry import usage-points.csv --dry-run\n  wattbus registry show --feeder F1\n  wattbus registry exchange UP1 --old-import 120400 --meter M77 --first-import 0",
+		Example: "  wattbus registry import usage-points.csv --dry-run\n  wattbus registry show --feeder F1\n  wattbus registry exchange UP4711 --old-import 12345678 --meter M1009999 --first-import 0",
 	}
 	cmd.AddCommand(newRegistryImport(a), newRegistryExport(a), newRegistryShow(a), newRegistryHistory(a), newRegistryExchange(a), newRegistryRetire(a))
 	return cmd
@@ -170,7 +170,7 @@ func newRegistryExport(a *app) *cobra.Command {
 	var known, file string
 	cmd := &cobra.Command{
 		Use:     "export",
-		Example: "  wattbus registry export --out grid.csv\n  wattbus registry export --known 2026-11-01T00:00:00Z",
+		Example: "  wattbus registry export --out grid.csv\n  wattbus registry export --known 2018-12-12T00:00:00Z",
 		Short:   "Export the registry as the CSV that an import reads",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -51,7 +51,7 @@ func newRegistryShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show [USAGE-POINT]",
 		Short:   "List usage points, or show one with its meters",
-		Example: "  wattbus registry show --feeder F1\n  wattbus registry show UP1 --at 2026-01-01T00:00:00Z --known 2026-02-01T00:00:00Z",
+		Example: "  wattbus registry show --feeder F1\n  wattbus registry show UP1000317 --at 2018-12-12T00:00:00Z",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, t := range []struct {
@@ -150,7 +150,7 @@ func newRegistryHistory(a *app) *cobra.Command {
 	l := &look{app: a}
 	cmd := &cobra.Command{
 		Use:     "history USAGE-POINT",
-		Example: "  wattbus registry history UP4711",
+		Example: "  wattbus registry history UP1000317",
 		Short:   "Show everything that was ever recorded of a usage point",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

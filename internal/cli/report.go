@@ -120,7 +120,11 @@ func (c *control) print(cmd report, target string) error {
 	case done && len(r.Readings) > 0:
 		return write(w, c.output, r.Readings, readingColumns)
 	case c.output.format != "csv":
-		return c.tell(w, cmd, target)
+		text, err := c.tell(cmd, target)
+		if err == nil {
+			_, err = io.WriteString(w, text)
+		}
+		return err
 	case done && r.Register != nil:
 		return write(w, c.output, []report{cmd}, append([]column[report]{{"meter", func(a report) string { return a.Target.Meter }}},
 			registerColumns(func(a report) *api.Register { return a.Result.Register })...))
@@ -138,8 +142,9 @@ func (c *control) bulkColumns(cmd report) []column[meterAnswer] {
 	return columns
 }
 
-// tell prints a command for people.
-func (c *control) tell(w io.Writer, cmd report, target string) error {
+// tell is a command for people.
+func (c *control) tell(cmd report, target string) (string, error) {
+	w := &strings.Builder{}
 	last := time.Duration(0)
 	if n := len(cmd.History); n > 0 {
 		last = cmd.History[n-1].Time.Sub(cmd.Created)
@@ -156,7 +161,8 @@ func (c *control) tell(w io.Writer, cmd report, target string) error {
 		fmt.Fprint(w, stragglers(cmd.Command, "  "))
 		if cmd.Type == api.CommandRead && cmd.Meters != nil {
 			fmt.Fprintln(w)
-			return write(w, c.output, cmd.Meters, c.bulkColumns(cmd))
+			err := write(w, c.output, cmd.Meters, c.bulkColumns(cmd))
+			return w.String(), err
 		}
 	case !api.Finished(cmd.State) && cmd.QueuedUntil != nil:
 		fmt.Fprintf(w, "%s %s: command %s, %s; 'wattbus commands %s' shows how it goes\n", cmd.Type, target, cmd.ID, asleep(cmd.Command), cmd.ID)
@@ -165,7 +171,7 @@ func (c *control) tell(w io.Writer, cmd report, target string) error {
 	case cmd.Result != nil && cmd.Result.Register != nil && cmd.State == api.CommandDone:
 		r := cmd.Result.Register
 		fmt.Fprintf(w, "%s  import %s Wh  export %s Wh  %d W  %.1f V  at %s  (%d ms)\n", target, thousands(r.Import), thousands(r.Export),
-			r.Power, r.Voltage, stamp(&r.Time), last.Milliseconds())
+			r.Power, r.Voltage, c.output.local(stamp(&r.Time)), last.Milliseconds())
 	case cmd.State == api.CommandDone:
 		breaker := ""
 		if cmd.Result != nil && cmd.Result.Breaker != "" && cmd.Result.Breaker != "none" {
@@ -173,7 +179,7 @@ func (c *control) tell(w io.Writer, cmd report, target string) error {
 		}
 		fmt.Fprintf(w, "%s %s: done%s%s  (%d ms)\n", cmd.Type, target, breaker, verification(cmd.Command), last.Milliseconds())
 	}
-	return nil
+	return w.String(), nil
 }
 
 // verification says what the reading behind a switch said, "" where there is none yet.

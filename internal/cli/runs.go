@@ -16,7 +16,7 @@ func newRuns(a *app) *cobra.Command {
 		Use:     "runs [NAME]",
 		Short:   "List billing runs, or show one",
 		Long:    "List the billing runs that were kept by \"wattbus export --run NAME\", or show one: what was asked for, and as known when.",
-		Example: "  wattbus runs\n  wattbus runs march -o json\n  wattbus export --since-run march --out corrections.csv",
+		Example: "  wattbus runs\n  wattbus runs november -o json\n  wattbus export --since-run november --out corrections.csv",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {

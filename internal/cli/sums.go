@@ -53,7 +53,7 @@ func newSums(a *app) *cobra.Command {
 		Use:     "sums",
 		Short:   "Add up what meters used in a slot or a day, by path or feeder",
 		Long:    "Add up what meters used in a slot or a day, by path or feeder.\n\n" + thatCount,
-		Example: "  wattbus sums --by feeder\n  wattbus sums --by transformer --day 2026-11-28 --feeder F1",
+		Example: "  wattbus sums --by feeder\n  wattbus sums --by transformer --day 2018-12-11 --feeder F1",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q, err := s.query()
@@ -74,7 +74,7 @@ func newSums(a *app) *cobra.Command {
 					rows = append(rows, got.Total)
 				}
 				if l.output.format == "table" {
-					fmt.Fprintf(a.Out, "%s to %s\n", stamp(&got.From), stamp(&got.To))
+					fmt.Fprintf(a.Out, "%s to %s\n", l.output.local(stamp(&got.From)), l.output.local(stamp(&got.To)))
 				}
 				return write(a.Out, l.output, rows, []column[api.Sum]{
 					{"key", func(s api.Sum) string { return s.Key }},
@@ -127,7 +127,7 @@ func newMissing(a *app) *cobra.Command {
 		Short: "List the meters that lack intervals of a slot or a day",
 		Long: `List the meters that lack intervals of a slot or a day. LOST tells how many of them will not come any more: the meter told that it
 does not reach back so far, or three times that it holds none, or they are older than any meter keeps. The rest may still come.`,
-		Example: "  wattbus missing\n  wattbus missing --day 2026-11-28 --feeder F1",
+		Example: "  wattbus missing\n  wattbus missing --day 2018-12-11 --feeder F1",
 	}, 0, func(ctx context.Context, c *apiclient.Client, q api.SumQuery, limit int) ([]api.MissingMeter, error) {
 		return c.Missing(ctx, q, limit)
 	}, []column[api.MissingMeter]{
@@ -147,7 +147,7 @@ func newConsumers(a *app) *cobra.Command {
 		Use:     "consumers",
 		Short:   "List the meters that used the most in a slot or a day",
 		Long:    "List the meters that used the most in a slot or a day.\n\n" + thatCount,
-		Example: "  wattbus consumers\n  wattbus consumers --day 2026-11-28 --transformer F1-T01 --limit 5",
+		Example: "  wattbus consumers\n  wattbus consumers --day 2018-12-11 --transformer F1-T01 --limit 5",
 	}, 20, func(ctx context.Context, c *apiclient.Client, q api.SumQuery, limit int) ([]api.TopMeter, error) {
 		return c.Top(ctx, q, limit)
 	}, []column[api.TopMeter]{

@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -23,9 +24,6 @@ func MarkSecret(flags *pflag.FlagSet, name string) {
 	}
 }
 
-// Secret reports whether a flag's value must not be shown.
-func Secret(f *pflag.Flag) bool { return f.Annotations[SecretAnnotation] != nil }
-
 // EnvName is the environment variable of a flag.
 func EnvName(flag string) string {
 	return "WATTBUS_" + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(flag))
@@ -35,34 +33,47 @@ func EnvName(flag string) string {
 // file is not empty. foreign reports whether a key of the file is a flag of another command: such keys are passed over, so
 // that one file can serve a whole machine.
 func Apply(flags *pflag.FlagSet, lookup func(string) (string, bool), file string, foreign func(key string) bool) error {
+	_, err := ApplyFrom(flags, lookup, file, foreign)
+	return err
+}
+
+// ApplyFrom is Apply, and tells of each flag that is set where its value is from: the command line, a variable, or a line of the file.
+func ApplyFrom(flags *pflag.FlagSet, lookup func(string) (string, bool), file string, foreign func(key string) bool) (from map[string]string, err error) {
 	values, err := read(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	from = map[string]string{}
 	for key, v := range values {
 		if flags.Lookup(key) == nil && (foreign == nil || !foreign(key)) {
-			return fmt.Errorf("%s:%d: unknown key %q%s", file, v.line, key, suggest(flags, key))
+			return nil, fmt.Errorf("%s:%d: unknown key %q%s", file, v.line, key, suggest(flags, key))
 		}
 	}
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "config" || f.Name == "help" {
+		if f.Name == "config" || f.Name == "help" {
+			return
+		}
+		if f.Changed {
+			from[f.Name] = "command line"
 			return
 		}
 		if s, ok := lookup(EnvName(f.Name)); ok {
+			from[f.Name] = "environment " + EnvName(f.Name)
 			if err := set(flags, f, splitList(f, s)); err != nil {
 				errs = append(errs, fmt.Errorf("environment %s=%q: %w", EnvName(f.Name), redact(f, s), err))
 			}
 			return
 		}
 		if v, ok := values[f.Name]; ok {
+			from[f.Name] = fmt.Sprintf("%s:%d", file, v.line)
 			if err := set(flags, f, v.values); err != nil {
 				errs = append(errs, fmt.Errorf("%s:%d: key %s: value %q: %w", file, v.line, f.Name,
 					redact(f, strings.Join(v.values, ",")), err))
 			}
 		}
 	})
-	return errors.Join(errs...)
+	return from, errors.Join(errs...)
 }
 
 func set(flags *pflag.FlagSet, f *pflag.Flag, values []string) error {
@@ -78,14 +89,38 @@ func set(flags *pflag.FlagSet, f *pflag.Flag, values []string) error {
 	}
 	if err := flags.Set(f.Name, values[0]); err != nil {
 		// pflag's own text repeats the value, which may be a secret.
-		if inner := errors.Unwrap(err); inner != nil && !isSecret(f) {
-			err = inner
-		} else if isSecret(f) {
+		switch want, inner := Wanted(f, err), errors.Unwrap(err); {
+		case want != "":
+			return errors.New("want " + want)
+		case Secret(f):
 			err = errors.New("not accepted")
+		case inner != nil:
+			err = inner
 		}
 		return fmt.Errorf("want a %s: %w", f.Value.Type(), err)
 	}
 	return nil
+}
+
+// Wanted is what a flag takes that refused a value with err, in words; "" where err says it better.
+func Wanted(f *pflag.Flag, err error) string {
+	var n *strconv.NumError
+	switch {
+	case errors.As(err, &n):
+	case f.Value.Type() == "duration":
+		return "a time with its unit, such as 30s, 5m, 2h or 1h30m; a day is 24h"
+	default:
+		return ""
+	}
+	want := map[string]string{"ParseUint": "a whole number from 0 on", "ParseInt": "a whole number", "Atoi": "a whole number",
+		"ParseFloat": "a number", "ParseBool": "true or false"}[n.Func]
+	if want == "" {
+		return ""
+	}
+	if errors.Is(n.Err, strconv.ErrRange) {
+		want += " that is not so large"
+	}
+	return want + " (" + f.Usage + ")"
 }
 
 func splitList(f *pflag.Flag, s string) []string {
@@ -98,8 +133,9 @@ func splitList(f *pflag.Flag, s string) []string {
 	return strings.Split(s, ",")
 }
 
-// Report lists the flags with their values in force, secrets and the passwords of URLs hidden, as a YAML file that Apply would accept.
-func Report(flags *pflag.FlagSet) string {
+// Report lists the flags with their values in force, secrets and the passwords of URLs hidden, as a YAML file that Apply would accept;
+// behind those that are no defaults it tells where they are from.
+func Report(flags *pflag.FlagSet, from map[string]string) string {
 	var b strings.Builder
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Name == "config" || f.Name == "help" {
@@ -114,17 +150,24 @@ func Report(flags *pflag.FlagSet) string {
 			v = all
 		}
 		line, err := yaml.Marshal(map[string]any{f.Name: v})
-		if err == nil {
-			b.Write(line)
+		if err != nil {
+			return
 		}
+		first, rest, _ := strings.Cut(string(line), "\n")
+		b.WriteString(first)
+		if where := from[f.Name]; where != "" {
+			b.WriteString("  # " + where)
+		}
+		b.WriteString("\n" + rest)
 	})
 	return b.String()
 }
 
-func isSecret(f *pflag.Flag) bool { return len(f.Annotations[SecretAnnotation]) > 0 }
+// Secret reports whether a flag's value must not be shown.
+func Secret(f *pflag.Flag) bool { return len(f.Annotations[SecretAnnotation]) > 0 }
 
 func redact(f *pflag.Flag, s string) string {
-	if s != "" && isSecret(f) {
+	if s != "" && Secret(f) {
 		return "<secret>"
 	}
 	return urlPassword.ReplaceAllString(s, "$1<secret>@")

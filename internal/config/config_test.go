@@ -43,12 +43,13 @@ func TestPrecedence(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := write(t, "http: 127.0.0.1:1\nmeters: 9\nexpire: 5s\nupstream: [mqtt://a, 'mqtt://u:hu:sh@b:1']\ntoken: hush\nsn: x\n")
-	err := Apply(f, env(map[string]string{"WATTBUS_HTTP": "127.0.0.1:2", "WATTBUS_METERS": "8"}), file, func(k string) bool { return k == "sn" })
+	from, err := ApplyFrom(f, env(map[string]string{"WATTBUS_HTTP": "127.0.0.1:2", "WATTBUS_METERS": "8"}), file, func(k string) bool { return k == "sn" })
 	if err != nil {
 		t.Fatal(err)
 	}
-	report := Report(f)
-	for _, want := range []string{"http: 127.0.0.1:2\n", "meters: \"7\"\n", "expire: 5s\n", "- mqtt://a\n", "- mqtt://u:<secret>@b:1\n", "token: <secret>\n"} {
+	report := Report(f, from)
+	for _, want := range []string{"http: 127.0.0.1:2  # environment WATTBUS_HTTP\n", "meters: \"7\"  # command line\n", "expire: 5s  # " + file + ":3\n",
+		"upstream:  # " + file + ":4\n", "pin: <secret>\n", "- mqtt://a\n", "- mqtt://u:<secret>@b:1\n", "token: <secret>  # " + file + ":5\n"} {
 		if !strings.Contains(report, want) {
 			t.Errorf("no %q in\n%s", want, report)
 		}
@@ -66,8 +67,8 @@ func TestErrors(t *testing.T) {
 	for _, tc := range []struct{ text, want string }{
 		{"meter: 9\n", `:1: unknown key "meter"; did you mean "meters"?`},
 		{"http: a\n\nnonsense: 9\n", `:3: unknown key "nonsense"; allowed are expire, http, meters, pin, token, upstream`},
-		{"meters: many\n", `:1: key meters: value "many": want a int`},
-		{"expire: 5\n", `:1: key expire: value "5": want a duration`},
+		{"meters: many\n", `:1: key meters: value "many": want a whole number`},
+		{"expire: 5\n", `:1: key expire: value "5": want a time with its unit`},
 		{"meters: [1, 2]\n", "want one int, got a list of 2"},
 		{"http: {a: b}\n", `key "http": want a value or a list of values`},
 		{"upstream: [[a]]\n", `key "upstream": want a list of plain values`},
