@@ -17,7 +17,8 @@ type AuditHead struct {
 	Text     string `json:"text" doc:"Both, as wattbus audit verify --head takes them. Whoever keeps it can tell that the trail was cut off or made anew."`
 }
 
-// AuditQuery selects entries; Newest: the newest first, else the oldest. Action is whole, or the part before a point: command.
+// AuditQuery selects entries; Newest: the newest first, else the oldest. Action is whole, or the part before a point: command. Origin is
+// that of CommandQuery: what people and programs did, or what the centre did by itself.
 type AuditQuery struct {
 	Paging
 	Newest  bool   `json:"newest,omitempty"`
@@ -25,4 +26,5 @@ type AuditQuery struct {
 	Action  string `json:"action,omitempty"`
 	Subject string `json:"subject,omitempty"`
 	Meter   string `json:"meter,omitempty"`
+	Origin  string `json:"origin,omitempty"`
 }

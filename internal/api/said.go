@@ -43,7 +43,8 @@ func (s *Said) String() string {
 // Sentences are the texts of all codes.
 func Sentences() map[string]string { return maps.Clone(sentences) }
 
-// sentences are what the centre says of commands, of roll-outs, of grounds and of values; findings have theirs in package vee.
+// sentences are what the centre says of commands, of roll-outs, of grounds, of values and of what was done; findings have theirs in
+// package vee.
 var sentences = map[string]string{
 	"approval.protected":      "the customer of meter {meter} is protected",
 	"approval.protected-many": "the customers of {n} of the meters are protected, the first of them {meter}",
@@ -146,4 +147,48 @@ var sentences = map[string]string{
 	"value.estimate":      "Estimated because people asked for it.",
 	"value.accept":        "People accepted the value as it came.",
 	"value.decided":       "Proposed by {who}, approved by {decider}; reason {reason}.",
+
+	// the actions of the audit trail
+	"audit.command.create":       "Command asked for",
+	"audit.command.cancel":       "Cancellation asked for",
+	"audit.command.approve":      "Command approved",
+	"audit.command.reject":       "Command rejected",
+	"audit.command.queued":       "Command queued",
+	"audit.command.sent":         "Command sent",
+	"audit.command.delivered":    "Command delivered",
+	"audit.command.done":         "Command carried out",
+	"audit.command.refused":      "Command refused by the device",
+	"audit.command.failed":       "Command failed",
+	"audit.command.expired":      "Command expired",
+	"audit.command.cancelled":    "Command cancelled",
+	"audit.command.throttled":    "Command held up by a budget",
+	"audit.command.late-result":  "Late result of a command",
+	"audit.command.meter":        "Result at one of many meters",
+	"audit.command.verified":     "Breaker verified by a reading",
+	"audit.command.contradicted": "Breaker contradicted by a reading",
+	"audit.command.unanswered":   "No reading behind the switch",
+	"audit.group.put":            "Group changed",
+	"audit.edit.propose":         "Edit proposed",
+	"audit.edit.approve":         "Edit approved",
+	"audit.edit.reject":          "Edit rejected",
+	"audit.run.put":              "Billing run kept",
+	"audit.maintenance.add":      "Maintenance planned",
+	"audit.maintenance.end":      "Maintenance ended",
+	"audit.outage.cause":         "Cause of an outage stated",
+	"audit.registry.import":      "Registry imported",
+	"audit.registry.exchange":    "Meter exchanged",
+	"audit.registry.retire":      "Meter retired",
+	"audit.quarantine.begin":     "Quarantine began",
+	"audit.quarantine.release":   "Quarantine released",
+	"audit.centre.start":         "Centre started",
+	"audit.rules.use":            "Rule set in force",
+	"audit.firmware.put":         "Firmware image uploaded",
+	"audit.firmware.delete":      "Firmware image deleted",
+	"audit.rollout.create":       "Firmware roll-out asked for",
+	"audit.rollout.approve":      "Firmware roll-out approved",
+	"audit.rollout.reject":       "Firmware roll-out rejected",
+	"audit.rollout.pause":        "Firmware roll-out paused",
+	"audit.rollout.resume":       "Firmware roll-out resumed",
+	"audit.rollout.cancel":       "Firmware roll-out cancelled",
+	"audit.rollout.end":          "Firmware roll-out ended",
 }

@@ -10,7 +10,7 @@ import (
 
 // Audit lists entries of the audit trail, newest first, up to limit of them, 0: all. q's own paging is not used.
 func (c *Client) Audit(ctx context.Context, q api.AuditQuery, limit int) ([]api.AuditRecord, error) {
-	return pages[api.AuditRecord](ctx, c, "/v1/audit", values("actor", q.Actor, "action", q.Action, "subject", q.Subject, "meter", q.Meter), limit)
+	return pages[api.AuditRecord](ctx, c, "/v1/audit", values("actor", q.Actor, "action", q.Action, "subject", q.Subject, "meter", q.Meter, "origin", q.Origin), limit)
 }
 
 // AuditHead returns the last entry's number and hash.

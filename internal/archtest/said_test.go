@@ -2,8 +2,12 @@ package archtest
 
 import (
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,4 +46,65 @@ func TestSentences(t *testing.T) {
 			t.Errorf("code %q", code)
 		}
 	}
+}
+
+// TestAuditActions: each action that goes into the audit trail has a sentence, and each such sentence an action.
+func TestAuditActions(t *testing.T) {
+	used := map[string]bool{}
+	find := func(dir, prefix, pattern string, except ...string) {
+		t.Helper()
+		re, n := regexp.MustCompile(pattern), len(used)
+		for _, text := range goSources(t, dir) {
+			for _, m := range re.FindAllStringSubmatch(text, -1) {
+				if !slices.Contains(except, m[1]) {
+					used[prefix+m[1]] = true
+				}
+			}
+		}
+		if len(used) == n {
+			t.Fatalf("no actions found in %s by %s", dir, pattern)
+		}
+	}
+	find("../mdms", "", `"((?:group|edit|run|maintenance|outage|registry|quarantine|centre|rules|firmware)\.[a-z-]+)"`, "centre.totals", "quarantine.disconnected")
+	find("../mdms/command", "command.", `e\.note\([^"]*?, "([a-z-]+)"`)
+	find("../mdms/firmware", "rollout.", `e\.note\(r, "([a-z]+)"`)
+	find("../web", "rollout.", `\{"([a-z]+)", "[A-Z][a-z]+ a roll-out"`)
+	for _, state := range []string{api.CommandQueued, api.CommandSent, api.CommandDelivered, api.CommandDone, api.CommandRefused, api.CommandFailed,
+		api.CommandExpired, api.CommandCancelled, api.VerifyDone, api.VerifyContradicted, api.VerifyUnanswered} {
+		used["command."+state] = true
+	}
+	said := map[string]bool{}
+	for code := range api.Sentences() {
+		if action, ok := strings.CutPrefix(code, "audit."); ok {
+			said[action] = true
+		}
+	}
+	for action := range used {
+		if !said[action] {
+			t.Errorf("the action %s has no sentence audit.%s in internal/api/said.go", action, action)
+		}
+	}
+	for _, action := range slices.Sorted(maps.Keys(said)) {
+		if !used[action] {
+			t.Errorf("nothing does %s, for which there is a sentence", action)
+		}
+	}
+}
+
+// goSources are the texts of a directory's Go files and of those below it, without tests.
+func goSources(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		out[path] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

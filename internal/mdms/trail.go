@@ -158,7 +158,7 @@ func (m *MDMS) auditForth(ctx context.Context, q api.AuditQuery, at uint64, limi
 // auditItem is the API form of a record, if it is asked for.
 func auditItem(r *audit.Record, q api.AuditQuery) (api.AuditRecord, bool) {
 	item := api.AuditRecord{Sequence: r.Sequence, Hash: r.Hash.String(), Entry: r.Doc}
-	if q.Actor == "" && q.Action == "" && q.Subject == "" && q.Meter == "" {
+	if q.Actor == "" && q.Action == "" && q.Subject == "" && q.Meter == "" && q.Origin == "" {
 		return item, true
 	}
 	e, err := r.Entry()
@@ -166,7 +166,8 @@ func auditItem(r *audit.Record, q api.AuditQuery) (api.AuditRecord, bool) {
 		return item, true // it was tampered with: whoever looks shall see it
 	}
 	return item, (q.Actor == "" || e.Actor == q.Actor) && (q.Action == "" || e.Action == q.Action || strings.HasPrefix(e.Action, q.Action+".")) &&
-		(q.Subject == "" || e.Subject == q.Subject) && (q.Meter == "" || e.Meter == q.Meter)
+		(q.Subject == "" || e.Subject == q.Subject) && (q.Meter == "" || e.Meter == q.Meter) &&
+		(q.Origin == "" || (q.Origin == api.OriginCentre) == api.ByItself(e.Actor))
 }
 
 // queryAuditHead tells the last entry that is committed, as the centre knows it from having made it.

@@ -89,6 +89,17 @@ func TestTrail(t *testing.T) {
 			if n := len(newest.Items); n < 3 || n > 4 || !strings.Contains(string(newest.Items[n-3].Entry), "command.done") || !strings.Contains(string(newest.Items[n-1].Entry), `"alice"`) {
 				t.Errorf("the command's own entries, newest first: %+v", newest)
 			}
+			for origin, want := range map[string]bool{api.OriginAsked: false, api.OriginCentre: true} {
+				of := ask[api.AuditQuery, api.Page[api.AuditRecord]](c, api.QueryAudit, api.AuditQuery{Newest: true, Origin: origin})
+				for _, r := range of.Items {
+					if own := strings.Contains(string(r.Entry), `"actor":"centre"`); own != want {
+						t.Errorf("among those of origin %s: %s", origin, r.Entry)
+					}
+				}
+				if len(of.Items) == 0 {
+					t.Errorf("no entry of origin %s", origin)
+				}
+			}
 			// It goes on after a restart, behind what was there.
 			c.halt()
 			c.run()

@@ -16,6 +16,7 @@ type auditIn struct {
 	Action  string `query:"action" maxLength:"64" doc:"Only this action, or all before the point: command.approve, command."`
 	Subject string `query:"subject" maxLength:"128" doc:"Only what concerns this: the id of a command or an edit, the number of a group."`
 	Meter   string `query:"meter" maxLength:"23" doc:"Only what concerns this meter."`
+	Origin  string `query:"origin" enum:"asked,centre" doc:"Only what people and programs did, or only what the centre did by itself, such as pings by which it verifies outages; all when absent."`
 }
 
 // auditCalls registers the calls about the audit trail.
@@ -25,7 +26,7 @@ func (s *Server) auditCalls(h huma.API) {
 			"Without a search and with the oldest first it is the whole chain, whose hashes anybody can check.")),
 		func(ctx context.Context, in *auditIn) (*out[api.Page[api.AuditRecord]], error) {
 			return page[api.AuditQuery, api.AuditRecord](ctx, s, s.opt.AskTimeout, api.QueryAudit, api.AuditQuery{Paging: in.paging(),
-				Newest: in.Order != "oldest", Actor: in.Actor, Action: in.Action, Subject: in.Subject, Meter: in.Meter})
+				Newest: in.Order != "oldest", Actor: in.Actor, Action: in.Action, Subject: in.Subject, Meter: in.Meter, Origin: in.Origin})
 		})
 	huma.Register(h, withProblem(h, operation("get-audit-head", http.MethodGet, "/v1/audit/head", "audit", "Get the end of the audit trail",
 		"The last entry's number and hash. Keep it elsewhere: with it nobody can cut the trail off, or make it anew, unnoticed.")),

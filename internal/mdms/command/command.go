@@ -420,7 +420,7 @@ func (e *Engine) Cancel(id uint64, by string) (api.Command, error) {
 	if c.doc.Sends > 0 {
 		said = api.Say("command.sent-already")
 	}
-	e.note(c, "cancel", by, "", transition{Meters: c.open, Why: said.String()})
+	e.note(c, "cancel", by, "", transition{Meters: c.open, Why: said.String(), Said: said})
 	e.finishRest(c, cancelled, now, said)
 	return e.view(c), nil
 }
@@ -451,7 +451,7 @@ func (e *Engine) step(c *control, st state, now time.Time, said *api.Said) {
 	if c.doc.State != st.String() || said != nil {
 		c.doc.State = st.String()
 		c.doc.History = append(c.doc.History, api.NewTransition(st.String(), now, said))
-		d := transition{State: st.String(), Why: said.String()}
+		d := transition{State: st.String(), Why: said.String(), Said: said}
 		if st.finished() {
 			d.Result = c.doc.Result
 		}

@@ -18,6 +18,7 @@ type transition struct {
 	Meters       int                `json:"meters,omitempty"`
 	Expires      string             `json:"expires,omitempty"`
 	Why          string             `json:"why,omitempty"`
+	Said         *api.Said          `json:"said,omitempty"` // the same by its code
 	Comment      string             `json:"comment,omitempty"`
 	Result       *api.CommandResult `json:"result,omitempty"`
 	Approval     *api.Approval      `json:"approval,omitempty"`
@@ -43,7 +44,7 @@ func (e *Engine) note(c *control, action, actor, meter string, d transition) {
 
 // noteCreated tells of a new command with all that was asked for.
 func (e *Engine) noteCreated(c *control) {
-	d := transition{State: c.doc.State, Target: &c.doc.Target, Meters: c.total(), Approval: c.doc.Approval, Why: c.doc.History[0].Detail}
+	d := transition{State: c.doc.State, Target: &c.doc.Target, Meters: c.total(), Approval: c.doc.Approval, Why: c.doc.History[0].Detail, Said: c.doc.History[0].Said}
 	if c.doc.Expires != nil {
 		d.Expires = c.doc.Expires.Format("2006-01-02T15:04:05.000Z")
 	}

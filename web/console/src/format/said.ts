@@ -2,6 +2,7 @@
 // is not known here, of an older or newer centre, is said as it came.
 import type { Said } from '../api/shapes';
 import { language, t } from '../lang/lang';
+import { decimals } from './number';
 import { duration, short } from './time';
 import { commandSign, commandType, editReason, scopeWord } from './words';
 
@@ -103,6 +104,48 @@ export const sentences: Record<string, string> = {
   'value.estimate': 'Estimated because people asked for it.',
   'value.accept': 'People accepted the value as it came.',
   'value.decided': 'Proposed by {who}, approved by {decider}; reason {reason}.',
+  'audit.command.create': 'Command asked for',
+  'audit.command.cancel': 'Cancellation asked for',
+  'audit.command.approve': 'Command approved',
+  'audit.command.reject': 'Command rejected',
+  'audit.command.queued': 'Command queued',
+  'audit.command.sent': 'Command sent',
+  'audit.command.delivered': 'Command delivered',
+  'audit.command.done': 'Command carried out',
+  'audit.command.refused': 'Command refused by the device',
+  'audit.command.failed': 'Command failed',
+  'audit.command.expired': 'Command expired',
+  'audit.command.cancelled': 'Command cancelled',
+  'audit.command.throttled': 'Command held up by a budget',
+  'audit.command.late-result': 'Late result of a command',
+  'audit.command.meter': 'Result at one of many meters',
+  'audit.command.verified': 'Breaker verified by a reading',
+  'audit.command.contradicted': 'Breaker contradicted by a reading',
+  'audit.command.unanswered': 'No reading behind the switch',
+  'audit.group.put': 'Group changed',
+  'audit.edit.propose': 'Edit proposed',
+  'audit.edit.approve': 'Edit approved',
+  'audit.edit.reject': 'Edit rejected',
+  'audit.run.put': 'Billing run kept',
+  'audit.maintenance.add': 'Maintenance planned',
+  'audit.maintenance.end': 'Maintenance ended',
+  'audit.outage.cause': 'Cause of an outage stated',
+  'audit.registry.import': 'Registry imported',
+  'audit.registry.exchange': 'Meter exchanged',
+  'audit.registry.retire': 'Meter retired',
+  'audit.quarantine.begin': 'Quarantine began',
+  'audit.quarantine.release': 'Quarantine released',
+  'audit.centre.start': 'Centre started',
+  'audit.rules.use': 'Rule set in force',
+  'audit.firmware.put': 'Firmware image uploaded',
+  'audit.firmware.delete': 'Firmware image deleted',
+  'audit.rollout.create': 'Firmware roll-out asked for',
+  'audit.rollout.approve': 'Firmware roll-out approved',
+  'audit.rollout.reject': 'Firmware roll-out rejected',
+  'audit.rollout.pause': 'Firmware roll-out paused',
+  'audit.rollout.resume': 'Firmware roll-out resumed',
+  'audit.rollout.cancel': 'Firmware roll-out cancelled',
+  'audit.rollout.end': 'Firmware roll-out ended',
   'finding.duplicate.0': 'The interval came again with the same value of {wh} Wh.',
   'finding.duplicate.1': 'The interval came again with another value: {wh} Wh, and {other} Wh before; the newest counts.',
   'finding.clock.0': "The meter's clock is {offset} s off, more than {tolerance} s: the times of these intervals are uncertain.",
@@ -172,9 +215,16 @@ function place(code: string, name: string, value: string): string {
     case 'reason':
       return code === 'value.decided' ? editReason(value) : value;
     default:
-      return value;
+      // of findings all that is not a word is a number
+      return code.startsWith('finding.') && /^-?\d+(\.\d+)?$/.test(value) ? decimals(Number(value), value.split('.')[1]?.length ?? 0) : value;
   }
 }
+
+/** The actions of the audit trail, in the order of their kinds. */
+export const auditActions = Object.keys(sentences).filter((code) => code.startsWith('audit.')).map((code) => code.slice('audit.'.length));
+
+/** An action of the audit trail in words. */
+export const actionWord = (action: string): string => t(sentences[`audit.${action}`] ?? action);
 
 /** A text of the centre in the language of the page. */
 export function told(text: string | undefined, said: Said | readonly Said[] | undefined): string {

@@ -1,6 +1,7 @@
 // The words and signs for what the API names.
 import { t } from '../lang/lang';
 import type { IconName } from '../parts/icons';
+import { duration } from './time';
 
 export interface Sign {
   label: string;
@@ -235,6 +236,14 @@ const rules: Record<string, string> = {
   superseded: 'Superseded',
 };
 export const ruleWord = (rule: string): string => t(rules[rule] ?? rule);
+
+/** By when values should have come, as the centre's --deadlines have it: 30m, 3d, 06:00@Europe/Zurich. */
+export function deadline(word: string): string {
+  const [at = '', zone] = word.split('@', 2);
+  if (zone) return t('by {time} of the next day ({zone})', { time: at, zone });
+  const [, n, unit] = /^(\d+)(m|h|d)$/.exec(at) ?? [];
+  return n && unit ? t('within {time}', { time: duration(Number(n) * { m: 60_000, h: 3_600_000, d: 86_400_000 }[unit as 'm' | 'h' | 'd']) }) : word;
+}
 
 /** Why messages become dead letters. */
 const letterReasons: Record<string, string> = {

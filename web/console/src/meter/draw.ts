@@ -155,7 +155,7 @@ export function draw(d: Drawing): uPlot {
     width: d.box.clientWidth || 600,
     height: d.box.clientHeight || 240,
     legend: { show: false },
-    padding: [8, 22, 0, 0],
+    padding: [8, 32, 0, 0], // a day at the right end has room
     cursor: {
       y: false,
       points: { show: false },
