@@ -40,10 +40,15 @@ var benchPages = []benchPage{
 	{"audit", "#/audit", `document.querySelectorAll('[role=table] [role=row]').length > 1`},
 }
 
+// onePage has a word, and nothing else to get.
+var onePage = benchPage{"a page of one word, without the console", "healthz", `document.body?.innerText.length > 0`}
+
 // watchScript runs before the page's own: it notes when the page has what it is about, and tasks that hold it up.
 const watchScript = `(() => {
 	window.__tasks = [];
 	new PerformanceObserver(l => l.getEntries().forEach(e => window.__tasks.push(e.duration))).observe({type: 'longtask', buffered: true});
+	window.__events = []; // what took from an input to the frame behind it, ms
+	new PerformanceObserver(l => l.getEntries().forEach(e => e.interactionId && window.__events.push(e.duration))).observe({type: 'event', durationThreshold: 16});
 	window.__until = (done, within = 20000) => new Promise((resolve, reject) => {
 		const began = performance.now();
 		const look = () => {
@@ -53,7 +58,18 @@ const watchScript = `(() => {
 		};
 		requestAnimationFrame(look);
 	});
-	window.__timed = async (act, done) => { const began = performance.now(); act(); return await window.__until(done) - began; };
+	window.__input = (seen, done) => { // the next input, and when its effects are there
+		let began = 0;
+		const types = ['pointerdown', 'keydown', 'wheel'];
+		const note = e => { began = e.timeStamp; };
+		types.forEach(x => addEventListener(x, note, true));
+		window.__events.length = 0;
+		const after = (what, within) => window.__until(() => began > 0 && what(), within).then(at => at - began);
+		window.__effects = Promise.all([after(seen), after(done)]).finally(() => types.forEach(x => removeEventListener(x, note, true)));
+		window.__effects.catch(() => {});
+	};
+	// The slowest answer of the API until now: what the centre itself took.
+	window.__slowest = () => performance.getEntriesByType('resource').reduce((most, e) => e.name.includes('/v1/') && e.serverTiming?.[0]?.duration > (most?.ms ?? 0) ? {ms: e.serverTiming[0].duration, of: e.name.replace(location.origin, '').slice(0, 60)} : most, null) ?? {ms: 0, of: ''};
 })()`
 
 // tab is the page that is measured.
@@ -98,6 +114,9 @@ func (b *consoleBench) inBrowser(ctx context.Context) (err error) {
 	if t.session, err = browser.Open("about:blank"); err != nil {
 		return err
 	}
+	if err := t.MeasureThread(t.session); err != nil {
+		return err
+	}
 	for _, call := range []struct {
 		method string
 		params any
@@ -127,37 +146,68 @@ func awaited(err error) error {
 	return err
 }
 
+// loadedPage is how soon a page was there, ms from the request for it.
+type loadedPage struct {
+	paint, ready float64
+	main         float64 // processor time of its main thread until it was ready
+	slowest      slowest
+}
+
+// slowest is the answer that the centre took longest for, by its own clock.
+type slowest struct {
+	MS float64 `json:"ms"`
+	Of string  `json:"of"`
+}
+
 // load opens a page anew and says when it had its first paint and when it had what it is about. Where it lacks that, the error is errNotThere.
-func (b *consoleBench) load(t *tab, p benchPage) (paint, ready float64, err error) {
+func (b *consoleBench) load(t *tab, p benchPage) (l loadedPage, err error) {
 	if err := t.Call(t.session, "Page.navigate", map[string]any{"url": "about:blank"}, nil); err != nil {
-		return 0, 0, err
+		return l, err
+	}
+	before, err := t.Metrics(t.session)
+	if err != nil {
+		return l, err
 	}
 	if err := t.Call(t.session, "Page.navigate", map[string]any{"url": "http://" + b.http + "/" + p.hash}, nil); err != nil {
-		return 0, 0, err
+		return l, err
 	}
 	for deadline := time.Now().Add(patience); ; { // until the new document runs
-		ready, err = t.number(`location.host === ` + strconv.Quote(b.http) + ` && !!window.__until ? __until(() => ` + p.ready + `) : 0`)
-		if err == nil && ready > 0 {
+		l.ready, err = t.number(`location.host === ` + strconv.Quote(b.http) + ` && !!window.__until ? __until(() => ` + p.ready + `) : 0`)
+		if err == nil && l.ready > 0 {
 			break
 		}
 		if err != nil && !errors.Is(awaited(err), errNotThere) {
-			return 0, 0, err
+			return l, err
 		}
 		if time.Now().After(deadline) {
 			if err == nil {
 				err = errNotThere
 			}
-			ready = float64(patience.Milliseconds())
+			l.ready = float64(patience.Milliseconds())
 			break
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 	notReady := awaited(err)
-	paint, err = t.number(`__until(() => performance.getEntriesByName('first-contentful-paint').length > 0, 1000).then(() => performance.getEntriesByName('first-contentful-paint')[0].startTime)`)
-	if err = awaited(err); errors.Is(err, errNotThere) {
-		paint, err = float64(patience.Milliseconds()), nil
+	after, err := t.Metrics(t.session)
+	if err != nil {
+		return l, err
 	}
-	return paint, ready, errors.Join(err, notReady)
+	if l.main = 1000 * (after["TaskDuration"] - before["TaskDuration"]); l.main < 0 {
+		l.main = 1000 * after["TaskDuration"] // of a process of its own
+	}
+	raw, err := t.Eval(t.session, `__slowest()`)
+	if err == nil {
+		err = json.Unmarshal(raw, &l.slowest)
+	}
+	if err = awaited(err); err != nil && !errors.Is(err, errNotThere) {
+		return l, err
+	}
+	l.paint, err = t.number(`__until(() => performance.getEntriesByName('first-contentful-paint').length > 0, 1000).then(() => performance.getEntriesByName('first-contentful-paint')[0].startTime)`)
+	if err = awaited(err); errors.Is(err, errNotThere) {
+		l.paint, err = float64(patience.Milliseconds()), nil
+	}
+	return l, errors.Join(err, notReady)
 }
 
 // answersOf are the questions that the pages put to the API, by page.
@@ -230,104 +280,65 @@ func (x *times) add(ms float64, err error) {
 
 // paints measures how soon each page is there.
 func (b *consoleBench) paints(ctx context.Context, t *tab) error {
+	// What a page without anything takes is the browser's and the machine's.
+	var word times
+	for range b.loads {
+		l, err := b.load(t, onePage)
+		if err != nil && !errors.Is(err, errNotThere) {
+			return fmt.Errorf("the page %s: %w", onePage.name, err)
+		}
+		word.add(l.paint, err)
+	}
+	b.several("first paint: "+onePage.name, word, 0)
 	for i, p := range benchPages {
 		var paints, readies times
+		var main []float64
+		var slow slowest
 		for range b.loads {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			b.progress.update(int64(i), int64(len(benchPages)), "pages loaded")
-			paint, ready, err := b.load(t, p)
+			l, err := b.load(t, p)
 			if err != nil && !errors.Is(err, errNotThere) {
 				return fmt.Errorf("the page %s: %w", p.name, err)
 			}
-			paints.add(paint, nil)
-			readies.add(ready, err)
+			paints.add(l.paint, nil)
+			readies.add(l.ready, err)
+			main = append(main, l.main)
+			if l.slowest.MS > slow.MS {
+				slow = l.slowest
+			}
 		}
-		b.several("paint: "+p.name, paints, paintLimit)
-		b.several("whole page: "+p.name, readies, paintLimit)
+		b.several("first paint: "+p.name, paints, paintLimit)
+		whole := b.figureOf("whole page: "+p.name, readies, paintLimit)
+		slices.Sort(main)
+		whole.Main, whole.Server = main[len(main)/2], slow.MS
+		if whole.Note == "" {
+			whole.Note = slow.Of
+		}
+		b.row(whole)
 	}
 	return nil
 }
 
 // several adds the median and the worst of some times.
 func (b *consoleBench) several(what string, x times, limit float64) {
+	b.row(b.figureOf(what, x, limit))
+}
+
+func (b *consoleBench) figureOf(what string, x times, limit float64) consoleFigure {
 	slices.Sort(x.ms)
 	f := consoleFigure{What: what, Value: x.ms[len(x.ms)/2], Worst: x.ms[len(x.ms)-1], Unit: "ms", Limit: limit, Failed: x.failed}
 	if x.failed > 0 {
 		f.Note = fmt.Sprintf("%d of %d: %.120v", x.failed, len(x.ms), x.why)
 	}
-	b.row(f)
-}
-
-// interaction is something that people do: the page that it is done on, the input, and what shows its effect.
-type interaction struct {
-	name, hash, ready string
-	act, done         string
-}
-
-var interactions = []interaction{
-	{"list: scroll by a screen", "#/", benchPages[0].ready,
-		`window.__s = document.querySelector('[role=grid] .scroll'); window.__f = __s.querySelector('[role=row]').id; __s.scrollTop += 900`,
-		`__s.querySelector('[role=row]')?.id !== __f && [...__s.querySelectorAll('[role=row]')].some(r => r.getBoundingClientRect().top < __s.getBoundingClientRect().bottom)`},
-	{"list: scroll to the next page of it", "#/", benchPages[0].ready,
-		`window.__s = document.querySelector('[role=grid] .scroll'); window.__h = __s.scrollHeight; __s.scrollTop = __s.scrollHeight`,
-		`__s.scrollHeight > __h`},
-	{"list: only disconnected ones", "#/", benchPages[0].ready,
-		`location.hash = '#/?state=disconnected'`,
-		`(() => { const r = [...document.querySelectorAll('[role=grid] .all [role=row]')]; return r.length > 0 && r.every(x => /Disconnected/.test(x.innerText)); })()`},
-	{"list: only those of a concentrator", "#/", benchPages[0].ready,
-		`[...document.querySelectorAll('[role=treeitem]')][3].click()`,
-		`(() => { const p = new URLSearchParams(location.hash.split('?')[1]).get('path'), r = [...document.querySelectorAll('[role=grid] .all [role=row] .path')]; return !!p && r.length > 0 && r.every(x => x.innerText === p); })()`},
-	{"list: search by a part of an id", "#/", benchPages[0].ready,
-		`(() => { const f = document.querySelector('input[type=search]'); f.focus(); f.value = '7-77'; f.dispatchEvent(new Event('input', {bubbles: true})); })()`,
-		`(() => { const r = [...document.querySelectorAll('[role=grid] .all [role=row] a')]; return r.length > 0 && r.every(x => x.innerText.includes('7-77')); })()`},
-	{"tree: open a concentrator", "#/network", benchPages[1].ready,
-		`(() => { window.__n = document.querySelector('[role=tree]').scrollHeight; document.querySelectorAll('[role=treeitem]')[1].querySelector('.twist').click(); })()`,
-		`[...document.querySelectorAll('[role=treeitem]')].some(x => /C\d+-\d+/.test(x.innerText))`},
-	{"tree: open a substation", "#/network?view=grid", benchPages[2].ready,
-		`document.querySelectorAll('[role=treeitem]')[1].querySelector('.twist').click()`,
-		`[...document.querySelectorAll('[role=treeitem]')].some(x => /F\d\d\d/.test(x.innerText))`},
-	{"another page: commands", "#/", benchPages[0].ready, `location.hash = '#/commands'`, benchPages[4].ready},
-	{"another page: a meter", "#/", benchPages[0].ready, `document.querySelector('[role=grid] .all [role=row] a').click()`, benchPages[3].ready},
-	{"another page: overview", "#/commands", benchPages[4].ready, `location.hash = '#/'`, benchPages[0].ready},
-}
-
-// interactions measures them while events come.
-func (b *consoleBench) interactions(ctx context.Context, t *tab) error {
-	for i, x := range interactions {
-		var all times
-		for range b.loads {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			b.progress.update(int64(i), int64(len(interactions)), "interactions")
-			took, err := b.interact(ctx, t, x)
-			if err != nil && !errors.Is(err, errNotThere) {
-				return fmt.Errorf("%s: %w", x.name, err)
-			}
-			all.add(took, err)
-		}
-		b.several(x.name, all, interactLimit)
-	}
-	return nil
-}
-
-// interact does it once, on a page that is loaded for it.
-func (b *consoleBench) interact(ctx context.Context, t *tab, x interaction) (ms float64, err error) {
-	if _, _, err := b.load(t, benchPage{x.name, x.hash, x.ready}); err != nil {
-		return 0, err
-	}
-	if err := b.pause(ctx, 700*time.Millisecond); err != nil { // until what came with the page is over
-		return 0, err
-	}
-	ms, err = t.number(`__timed(() => { ` + x.act + ` }, () => ` + x.done + `)`)
-	return ms, awaited(err)
+	return f
 }
 
 // long leaves the overview open while events come.
 func (b *consoleBench) long(ctx context.Context, t *tab) error {
-	if _, _, err := b.load(t, benchPages[0]); err != nil && !errors.Is(err, errNotThere) {
+	if _, err := b.load(t, benchPages[0]); err != nil && !errors.Is(err, errNotThere) {
 		return err
 	}
 	if err := b.pause(ctx, 2*time.Second); err != nil {

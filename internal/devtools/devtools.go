@@ -180,3 +180,77 @@ func (b *Browser) Renderers() (pids []int, err error) {
 	}
 	return pids, nil
 }
+
+// Metrics are what the browser counts of a page, by name; what it calls a duration is processor time of the page's main thread, s, once
+// MeasureThread was called.
+func (b *Browser) Metrics(session string) (map[string]float64, error) {
+	var out struct {
+		Metrics []struct {
+			Name  string  `json:"name"`
+			Value float64 `json:"value"`
+		} `json:"metrics"`
+	}
+	err := b.Call(session, "Performance.getMetrics", nil, &out)
+	all := make(map[string]float64, len(out.Metrics))
+	for _, m := range out.Metrics {
+		all[m.Name] = m.Value
+	}
+	return all, err
+}
+
+// MeasureThread begins counting for Metrics.
+func (b *Browser) MeasureThread(session string) error {
+	return b.Call(session, "Performance.enable", map[string]any{"timeDomain": "threadTicks"}, nil)
+}
+
+// Click presses and releases the mouse in the middle of what the JavaScript expression finds.
+func (b *Browser) Click(session, element string) error {
+	x, y, err := b.middle(session, element)
+	if err != nil {
+		return err
+	}
+	for _, kind := range []string{"mousePressed", "mouseReleased"} {
+		if err := b.Call(session, "Input.dispatchMouseEvent", map[string]any{"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Wheel turns the mouse wheel over it by so many pixels.
+func (b *Browser) Wheel(session, element string, pixels int) error {
+	x, y, err := b.middle(session, element)
+	if err != nil {
+		return err
+	}
+	return b.Call(session, "Input.dispatchMouseEvent", map[string]any{"type": "mouseWheel", "x": x, "y": y, "deltaX": 0, "deltaY": pixels}, nil)
+}
+
+// Type presses the keys of the characters one after the other, wherever the focus is.
+func (b *Browser) Type(session, text string) error {
+	for _, c := range text {
+		for _, kind := range []string{"keyDown", "keyUp"} {
+			key := map[string]any{"type": kind, "key": string(c)}
+			if kind == "keyDown" {
+				key["text"] = string(c)
+			}
+			if err := b.Call(session, "Input.dispatchKeyEvent", key, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// middle is where the element is in the window.
+func (b *Browser) middle(session, element string) (x, y float64, err error) {
+	raw, err := b.Eval(session, "(e => { const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })("+element+")")
+	if err != nil {
+		return 0, 0, err
+	}
+	var at [2]float64
+	if err := json.Unmarshal(raw, &at); err != nil {
+		return 0, 0, fmt.Errorf("where %.80s is: %w", element, err)
+	}
+	return at[0], at[1], nil
+}

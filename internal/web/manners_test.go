@@ -225,6 +225,23 @@ func TestCallerOf(t *testing.T) {
 	}
 }
 
+// A browser shows what of an answer's time was the server's. Who may not ask is not told what it took to find that out.
+func TestServerTiming(t *testing.T) {
+	c := newCentre(t)
+	s := serve(t, Options{Bus: c.bus, Token: "hush"})
+	const auth = "Authorization"
+	for _, path := range []string{"/v1/totals", "/v1/meters?limit=3", "/v1/meters/M99"} {
+		resp, _ := s.do("GET", path, "", auth, "Bearer hush")
+		var ms float64
+		if _, err := fmt.Sscanf(resp.Header.Get("Server-Timing"), "answer;dur=%f", &ms); err != nil || ms < 0 || ms > 60_000 {
+			t.Errorf("%s: Server-Timing %q", path, resp.Header.Get("Server-Timing"))
+		}
+		if resp, _ := s.do("GET", path, "", auth, "Bearer loud"); resp.StatusCode != 401 || resp.Header.Get("Server-Timing") != "" {
+			t.Errorf("%s without a right to it: %d, Server-Timing %q", path, resp.StatusCode, resp.Header.Get("Server-Timing"))
+		}
+	}
+}
+
 func TestDocsPage(t *testing.T) {
 	c := newCentre(t)
 	s := serve(t, Options{Bus: c.bus, Token: "hush"})

@@ -9,18 +9,24 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
-// recorder remembers an answer's status.
+// recorder remembers an answer's status, and tells the client how long it took.
 type recorder struct {
 	http.ResponseWriter
 	status int
+	timed  time.Time // since when the time is told; zero: it is not
 }
 
-// WriteHeader notes the status.
+// WriteHeader notes the status. What the answer took until now goes with it, so that a browser can tell the centre's time from that of the
+// network and its own. W3C Server Timing
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 || status == http.StatusSwitchingProtocols {
 		w.status = status
+		if !w.timed.IsZero() {
+			w.Header().Set("Server-Timing", "answer;dur="+strconv.FormatFloat(float64(time.Since(w.timed).Microseconds())/1000, 'f', -1, 64))
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -28,7 +34,7 @@ func (w *recorder) WriteHeader(status int) {
 // Write notes the status that a Write without WriteHeader implies.
 func (w *recorder) Write(b []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.WriteHeader(http.StatusOK)
 	}
 	return w.ResponseWriter.Write(b)
 }

@@ -162,6 +162,7 @@ func (s *Server) middleware(next http.Handler) http.Handler {
 			writeProblem(out, p)
 			return
 		}
+		out.timed = start // of who may ask: what a refusal takes tells strangers nothing
 		r = r.WithContext(context.WithValue(r.Context(), principalKey{}, who))
 		switch r.URL.Path {
 		case importPath:

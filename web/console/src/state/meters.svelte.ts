@@ -16,6 +16,7 @@ export class MeterList {
   rows = $state.raw<readonly Meter[]>([]);
   whole = $state(false); // all that fit the filter are here
   loading = $state(false);
+  old = $state(false); // the rows are those of the filter before: the answer is on its way
   problem = $state.raw<Problem | null>(null);
   filter = $state.raw<MeterFilter>({ path: '', state: '', q: '' });
   #next: string | undefined;
@@ -30,6 +31,7 @@ export class MeterList {
 
   /** Shows what fits the filter, at least so many if there are. What was there stays until the answer is. */
   async load(filter: MeterFilter, atLeast = 0): Promise<void> {
+    this.old = this.rows.length > 0 && (this.old || filter.path !== this.filter.path || filter.state !== this.filter.state || filter.q !== this.filter.q);
     this.filter = filter;
     this.#ask?.abort();
     const ask = new AbortController();
@@ -46,6 +48,7 @@ export class MeterList {
         cursor = page.next;
       } while (cursor && rows.length < atLeast);
       this.rows = rows;
+      this.old = false;
       this.#pages = pages;
       this.#next = cursor;
       this.whole = !cursor;
