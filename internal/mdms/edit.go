@@ -105,6 +105,8 @@ func (m *MDMS) editSpan(e *api.Edit, ch cim.Channel) (dayKey, error) {
 		return dayKey{}, api.BadRequest("to", "only days that are over can be edited: up to %v", unix(today.Start()).Format(time.RFC3339))
 	case s.from == 0 || from < s.from:
 		return dayKey{}, api.BadRequest("from", "is before the first interval that is expected of the meter, %v", unix(s.from).Format(time.RFC3339))
+	case cim.DayOf(from) < cim.Day(m.kept.Load()):
+		return dayKey{}, m.checkKept("from", from)
 	case cim.DayOf(to-1)-cim.DayOf(from) >= maxEditDays:
 		return dayKey{}, api.BadRequest("to", "an edit has at most %d days", maxEditDays)
 	}

@@ -21,6 +21,9 @@ func (m *MDMS) queryExplain(ctx context.Context, q api.ExplainQuery) (api.Explan
 	if at < 1 || at > 1<<32-1-dayLength {
 		return api.Explanation{}, api.BadRequest("at", "%v is out of range, want 1970 to 2106", q.At)
 	}
+	if err := m.checkKept("at", uint32(at)); err != nil {
+		return api.Explanation{}, err
+	}
 	day := cim.DayOf(uint32(at))
 	m.mu.RLock()
 	d, err := m.meter(q.ID)

@@ -48,6 +48,9 @@ func (m *MDMS) queryExport(ctx context.Context, q api.ExportQuery) (api.ExportPa
 	if err != nil {
 		return out, err
 	}
+	if err := m.checkKept("from", from); err != nil {
+		return out, err
+	}
 	known, err := m.knownAt(ctx, q.Known)
 	if err != nil {
 		return out, err
@@ -56,6 +59,9 @@ func (m *MDMS) queryExport(ctx context.Context, q api.ExportQuery) (api.ExportPa
 	var before uint32
 	if !q.Before.IsZero() {
 		before = uint32(q.Before.Unix())
+		if err := m.checkVersions("before", q.Before.Unix()); err != nil {
+			return out, err
+		}
 	}
 	paths, err := m.lockPaths(ctx, q.Path != "", known) // for writing: the index may have to be sorted
 	if err != nil {

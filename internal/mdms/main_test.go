@@ -161,6 +161,11 @@ func ask[Req, Resp any](c *centre, name string, req Req) Resp {
 	return resp
 }
 
+// request is ask for a question that may be refused, to a centre that is up.
+func request[Resp, Req any](c *centre, name string, req Req) (Resp, error) {
+	return bus.Request[Req, Resp](context.Background(), c.bus, name, req)
+}
+
 // try is ask for a centre that may not be up yet.
 func try[Req, Resp any](c *centre, name string, req Req) (Resp, bool) {
 	resp, err := bus.Request[Req, Resp](context.Background(), c.bus, name, req)

@@ -66,6 +66,7 @@ type MDMS struct {
 	counted    kept[countKey, []api.KeyCounts]
 	added      kept[addedKey, *addedUp]
 	complete   kept[api.Span, api.Completeness]
+	kept       atomic.Uint32 // the first day of which intervals are kept, if others were removed; else 0
 	judged     atomic.Uint64 // grows with each commit of verdicts or edits
 	judge      *judge
 	flags      flagged
@@ -529,7 +530,10 @@ func (m *MDMS) restoreBooks(ctx context.Context) error {
 	}
 	now := m.o.Clock.Unix()
 	m.closed = now - min(now, 1)
-	return m.ledger.restore(ctx, st, now, all, find, m.restoreRegister)
+	if err := m.ledger.restore(ctx, st, now, all, find, m.restoreRegister); err != nil {
+		return err
+	}
+	return m.noteKept(ctx)
 }
 
 // restoreRegister takes registers that are newer than the device's row, which may lag.

@@ -232,6 +232,12 @@ func (m *MDMS) accounts(q api.ReadingQuery, asKnown uint32) (imp, exp *account, 
 		}
 		from = max(from, uint32(at))
 	}
+	if !q.From.IsZero() {
+		if err := m.checkKept("from", from); err != nil {
+			return nil, nil, 0, 0, 0, err
+		}
+	}
+	from = max(from, cim.Day(m.kept.Load()).Start())
 	// Nothing can be kept outside of this.
 	from, to = max(from, begin-min(begin, pastLimit)), min(to, now+futureLimit)
 	if from < to {
@@ -257,6 +263,11 @@ func (m *MDMS) accounts(q api.ReadingQuery, asKnown uint32) (imp, exp *account, 
 // waited for.
 func (m *MDMS) knownAt(ctx context.Context, t time.Time) (uint32, error) {
 	at := t.Unix()
+	if !t.IsZero() {
+		if err := m.checkVersions("asKnownAt", at); err != nil {
+			return 0, err
+		}
+	}
 	for range 500 {
 		m.mu.RLock()
 		closed, now := m.closed, m.o.Clock.Unix()

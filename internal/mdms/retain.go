@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/store"
 )
@@ -34,6 +35,45 @@ func (r *Retention) check() error {
 		if d := r.of(k); d != 0 && d < least[k] {
 			return fmt.Errorf("mdms: Retention of %v is %v, want 0 for ever, or at least %v", k, d, least[k])
 		}
+	}
+	return nil
+}
+
+// noteKept finds out from which day on intervals are kept, if some were removed: their days' totals stay. m.mu is held.
+func (m *MDMS) noteKept(ctx context.Context) error {
+	first, some, err := m.o.Store.FirstDay(ctx)
+	if err != nil {
+		return fmt.Errorf("find the first day that is kept: %w", err)
+	}
+	if !some {
+		first = cim.DayOf(m.o.Clock.Unix())
+	}
+	kept := cim.Day(0)
+	for day, t := range m.ledger.days {
+		if day < first && t.received+t.recovered > 0 {
+			kept = first
+		}
+	}
+	m.kept.Store(uint32(kept))
+	return nil
+}
+
+// checkKept refuses a question about days whose intervals were removed: they would look as if they had never come.
+func (m *MDMS) checkKept(field string, from uint32) error {
+	kept := cim.Day(m.kept.Load())
+	if cim.DayOf(from) >= kept {
+		return nil
+	}
+	return api.BadRequest(field, "%s: intervals before %s are no longer kept (center --keep-intervals); ask for later ones",
+		unix(from).Format(time.RFC3339), unix(kept.Start()).Format(time.RFC3339))
+}
+
+// checkVersions refuses a question for what was known at a time of which versions were removed.
+func (m *MDMS) checkVersions(field string, known int64) error {
+	keep := int64(m.o.Retention.Versions / time.Second)
+	if from := int64(m.o.Clock.Unix()) - keep; keep > 0 && known < from {
+		return api.BadRequest(field, "%s: what was known before %s can no longer be told, as values that were superseded before it are not kept (center --keep-versions)",
+			time.Unix(known, 0).UTC().Format(time.RFC3339), time.Unix(from, 0).UTC().Format(time.RFC3339))
 	}
 	return nil
 }
@@ -82,6 +122,14 @@ func (m *MDMS) expire(ctx context.Context) error {
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-time.After(4 * time.Since(start)):
+			}
+		}
+		if total > 0 && kind == store.ExpireIntervals {
+			m.mu.RLock()
+			err := m.noteKept(ctx)
+			m.mu.RUnlock()
+			if err != nil {
+				return err
 			}
 		}
 		if total > 0 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/clock"
 	"github.com/wattbus/wattbus/internal/store"
@@ -67,6 +68,60 @@ func TestRetention(t *testing.T) {
 	if got["commands"] != 2*expireRows+7 || got["versions"] != 1 || got["outages"]+got["intervals"] != 0 {
 		t.Errorf("counted %v", got)
 	}
+}
+
+// TestRemovedIsNotMissing asks for what was removed, long after there was a retention: it is told so, and not as if it had never come.
+func TestRemovedIsNotMissing(t *testing.T) {
+	t.Parallel()
+	j := newJudged(t, 3, 1)
+	j.readings(0, 3*48)
+	j.settle()
+	start := unix(j.start)
+	refused := func(name string, err error, words ...string) {
+		t.Helper()
+		for _, w := range words {
+			if err == nil || !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: %v, want %q", name, err, w)
+			}
+		}
+	}
+	questions := func() map[string]error {
+		errs := map[string]error{}
+		_, errs["readings"] = request[api.Page[api.Reading]](j.centre, api.QueryReadings, api.ReadingQuery{ID: "M1", From: start})
+		_, errs["export"] = request[api.ExportPage](j.centre, api.QueryExport, api.ExportQuery{From: start, To: start.AddDate(0, 0, 3)})
+		_, errs["explain"] = request[api.Explanation](j.centre, api.QueryExplain, api.ExplainQuery{ID: "M1", At: start})
+		_, errs["sums"] = request[api.Sums](j.centre, api.QuerySums, api.SumQuery{Day: start.Format(time.DateOnly)})
+		_, errs["missing"] = request[api.Page[api.MissingMeter]](j.centre, api.QueryMissing, api.SumQuery{At: start})
+		return errs
+	}
+	for name, err := range questions() {
+		if err != nil {
+			t.Errorf("%s of all that is kept: %v", name, err)
+		}
+	}
+	if _, err := j.store.Expire(t.Context(), store.ExpireIntervals, j.start+dayLength, 100); err != nil {
+		t.Fatal(err)
+	}
+	j.halt()
+	j.run()
+	j.settle()
+	kept := unix(j.start + dayLength)
+	for name, err := range questions() {
+		refused(name, err, start.Format(time.DateOnly), "before "+kept.Format(time.RFC3339)+" are no longer kept", "--keep-intervals")
+	}
+	if got := j.ask(api.ReadingQuery{}); len(got) < 2*48 || !got[0].Start.Equal(kept) || got[0].Import == nil {
+		t.Errorf("what is left: %d intervals, the first %+v", len(got), got[:min(1, len(got))])
+	}
+
+	j.halt()
+	j.opts.Retention.Versions = giveUpDays * 24 * time.Hour
+	j.run()
+	j.settle()
+	long := unix(j.opts.Clock.Unix() - (giveUpDays+1)*dayLength)
+	_, err := request[api.ExportPage](j.centre, api.QueryExport, api.ExportQuery{From: kept, To: kept.AddDate(0, 0, 1), Known: long})
+	refused("export as known long ago", err, long.Format(time.RFC3339), "superseded", "--keep-versions")
+	_, err = request[api.ExportPage](j.centre, api.QueryExport, api.ExportQuery{From: kept, To: kept.AddDate(0, 0, 1), Before: long})
+	refused("changes since long ago", err, long.Format(time.RFC3339), "superseded")
 }
 
 func TestRetentionIsNotTooShort(t *testing.T) {

@@ -57,11 +57,14 @@ func (m *MDMS) sliceOf(q *api.SumQuery) (slice, error) {
 		x.lo = at / step * step
 		x.hi = x.lo + step
 	}
+	field, text := "at", q.At.UTC().Format(time.RFC3339)
+	if q.Day != "" {
+		field, text = "day", q.Day
+	}
+	if err := m.checkKept(field, x.lo); err != nil {
+		return x, err
+	}
 	if x.lo >= now { // where nothing is expected yet, nothing is missing: that would look as if all were there
-		field, text := "at", q.At.UTC().Format(time.RFC3339)
-		if q.Day != "" {
-			field, text = "day", q.Day
-		}
 		return x, api.BadRequest(field, "%s lies in the future of the centre, whose time is %s", text, unix(now).Format(time.RFC3339))
 	}
 	x.day = cim.DayOf(x.lo)

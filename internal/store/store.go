@@ -394,6 +394,8 @@ type Store interface {
 	// Expire removes up to limit rows of each table of a kind that are older than before, and returns how many in all; fewer than
 	// limit: nothing is left. What was judged of intervals goes with them. Nothing else is ever removed.
 	Expire(ctx context.Context, kind Expiry, before uint32, limit int) (int, error)
+	// FirstDay is the first day of which intervals are kept; false: none are.
+	FirstDay(ctx context.Context) (cim.Day, bool, error)
 
 	// Size returns the bytes on disk and the number of intervals in blocks and in chunks.
 	Size(ctx context.Context) (Size, error)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/store"
 )
 
@@ -29,6 +30,19 @@ func expiries() map[store.Expiry][]string {
 		store.ExpireOutages: {rows("outage", `finish <> 0 AND finish < $1`),
 			rows("interruption", `start < $1 AND finish <> 0 AND finish < $1`), rows("maintenance", `finish < $1`)},
 	}
+}
+
+// FirstDay implements store.Store.
+func (s *Store) FirstDay(ctx context.Context) (day cim.Day, some bool, err error) {
+	err = s.each(ctx, func(r pgx.Rows) error {
+		var first *int32
+		if err := r.Scan(&first); err != nil || first == nil {
+			return err
+		}
+		day, some = cim.Day(*first), true
+		return nil
+	}, `SELECT least((SELECT min(day) FROM block), (SELECT min(day) FROM chunk))`)
+	return day, some, err
 }
 
 // Expire implements store.Store.

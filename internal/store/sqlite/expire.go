@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 
+	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/store"
 )
 
@@ -35,6 +36,17 @@ func expiries() map[store.Expiry][]string {
 			`DELETE FROM interruption WHERE id IN (SELECT id FROM interruption WHERE start < ?1 AND finish <> 0 AND finish < ?1 LIMIT ?2)`,
 			`DELETE FROM maintenance WHERE id IN (SELECT id FROM maintenance WHERE finish < ?1 LIMIT ?2)`},
 	}
+}
+
+// FirstDay implements store.Store.
+func (s *Store) FirstDay(ctx context.Context) (day cim.Day, some bool, err error) {
+	err = s.each(ctx, func(r *sql.Rows) error {
+		var first sql.NullInt64
+		err := r.Scan(&first)
+		day, some = cim.Day(first.Int64), first.Valid
+		return err
+	}, `SELECT min(day) FROM (SELECT min(day) AS day FROM block UNION ALL SELECT min(day) FROM chunk)`)
+	return day, some, err
 }
 
 // Expire implements store.Store.

@@ -9,6 +9,9 @@ import (
 
 // expire removes what is old enough, kind by kind and never more than it is told to.
 func expire(t *testing.T, b *bench) {
+	if _, some, err := b.FirstDay(t.Context()); some || err != nil {
+		t.Fatalf("an empty store has a first day: %v", err)
+	}
 	gone := func(kind store.Expiry, before uint32, limit, want int) {
 		t.Helper()
 		if n, err := b.Expire(t.Context(), kind, before, limit); err != nil || n != want {
@@ -21,6 +24,13 @@ func expire(t *testing.T, b *bench) {
 		Commands: []store.Command{{ID: 1, Created: 100, Open: true, Doc: []byte("a")}, {ID: 2, Created: 100, Doc: []byte("b")}, {ID: 3, Created: 200, Doc: []byte("c")}},
 		Outages:  []store.Outage{{ID: 1, Start: 1, Doc: []byte("a")}, {ID: 2, Start: 1, End: 100, Doc: []byte("b")}, {ID: 3, Start: 1, End: 200, Doc: []byte("c")}}}, true)
 
+	first := func(want cim.Day, some bool) {
+		t.Helper()
+		if got, any, err := b.FirstDay(t.Context()); err != nil || got != want || any != some {
+			t.Fatalf("the first day is %d, %v, %v; want %d, %v", got, any, err, want, some)
+		}
+	}
+	first(day, true)
 	gone(store.ExpireVersions, two.Recorded, 9, 0) // not superseded before that
 	gone(store.ExpireVersions, two.Recorded+1, 9, 1)
 	same(t, "as known when version 2 was", b.blocks(store.BlockQuery{Device: 1, To: day + 9, AsKnown: two.Recorded}), []store.Block{two})
@@ -30,6 +40,7 @@ func expire(t *testing.T, b *bench) {
 
 	gone(store.ExpireIntervals, (day+1).Start()-1, 9, 0)
 	gone(store.ExpireIntervals, (day + 1).Start(), 9, 1)
+	first(day+1, true)
 	same(t, "the day after", b.blocks(store.BlockQuery{Device: 2, To: day + 9}), []store.Block{other})
 
 	// What was judged goes with what it was judged of.
