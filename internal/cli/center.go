@@ -111,7 +111,7 @@ meet on a NATS server or cluster of yours, and --roles runs some of them here an
 	f := cmd.Flags()
 	f.StringVar(&o.data, "data", "wattbus-data", "directory for everything that is kept")
 	o.doors.flags(f, "127.0.0.1:1883", "concentrators' and meters' ")
-	f.StringVar(&o.http, "http", "127.0.0.1:8080", `address for the HTTP API and the page; "" for none`)
+	f.StringVar(&o.http, "http", defaultHTTP, `address for the HTTP API and the page; "" for none`)
 	f.StringVar(&o.https, "https", "", "address for the same over TLS, such as :8443")
 	f.StringVar(&o.busURL, "bus", "", "NATS server or cluster, nats://host:4222 (default: an embedded one)")
 	f.StringVar(&o.busListen, "bus-listen", "", "address at which the embedded bus is open to other programs, such as 127.0.0.1:4222 (default: none)")

@@ -15,7 +15,7 @@ import (
 type server struct{ url, token, ca string }
 
 func (s *server) flags(f *pflag.FlagSet) {
-	f.StringVar(&s.url, "server", "http://127.0.0.1:8080", "address of the centre's HTTP API")
+	f.StringVar(&s.url, "server", "http://"+defaultHTTP, "address of the centre's HTTP API")
 	f.StringVar(&s.token, "token", "", "bearer token of the API, where it wants one")
 	f.StringVar(&s.ca, "ca", "", "authorities of the API's certificate, PEM (default: those of this machine)")
 	config.MarkSecret(f, "token")

@@ -18,7 +18,7 @@ func newConfig(a *app, root *cobra.Command) *cobra.Command {
 	}
 	var quiet bool
 	check := &cobra.Command{
-		Use:   "check COMMAND|calendar|vee [FILE] [-- FLAGS]", DisableFlagsInUseLine: true,
+		Use: "check COMMAND|calendar|vee [FILE] [-- FLAGS]", DisableFlagsInUseLine: true,
 		Short: "Check FILE as the --config of COMMAND, as a tariff calendar or as a rule set, and print what would be in force",
 		Long: `Check FILE as the --config of COMMAND (up, center, concentrator, …) together with the environment and the flags behind --, and
 print the values that would be in force, secrets hidden, each with where it is from if it is no default. The command line wins over the

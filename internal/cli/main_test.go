@@ -75,6 +75,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"explain", "M1"}, "want METER TIME: accepts 2 arg(s), received 1"},
 		{[]string{"explain", "M1", "yesterday"}, `TIME: "yesterday", want RFC 3339 such as`},
 		{[]string{"up", "--meters", "0"}, "flag --meters: value 0, want 1 to 100000"},
+		{[]string{"up", "--data", "main_test.go"}, "flag --data: main_test.go is a file, want a directory"},
 		{[]string{"up", "--speed", "0"}, "flag --speed: value 0, want 0.1 to 3600"},
 		{[]string{"fleet", "--concentrator", "mqtt://127.0.0.1:1", "--make-keys"}, "flag --make-keys: it needs --key-file"},
 		{[]string{"fleet", "--concentrator", "mqtt://127.0.0.1:1", "--key-file", "no/such/file"}, "flag --key-file: open no/such/file"},

@@ -33,6 +33,8 @@ const (
 	// upLead is how far beyond the last interval of the history the clock stands at the first start, so that this interval
 	// is due to be fetched.
 	upLead = 2 * time.Minute
+	// defaultHTTP is where every command looks for the API.
+	defaultHTTP = "127.0.0.1:8080"
 )
 
 // upConcentrators are two levels of concentrators: the id and the one above, "" for the centre.
@@ -88,7 +90,7 @@ meters measure what validation will not believe. Each is told when it happens, a
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.data, "data", "wattbus-data", "directory for everything that is kept")
-	f.StringVar(&o.http, "http", "127.0.0.1:8080", "address for the page and the API; not given and in use: another port")
+	f.StringVar(&o.http, "http", defaultHTTP, "address for the page and the API; not given and in use: another port")
 	f.StringVar(&o.doors.mqtt, "mqtt", "127.0.0.1:1883", "address for the centre's MQTT; not given and in use: another port")
 	f.StringVar(&visitors.mqtt, "concentrator-mqtt", "127.0.0.1:1893", "address for the MQTT of C11, where meters of your own can connect; not given and in use: another port")
 	f.StringVar(&o.busListen, "bus-listen", "", "address at which the bus is open to other programs, such as 127.0.0.1:4222 (default: none)")
@@ -133,6 +135,9 @@ func (r *upRun) check() error {
 }
 
 func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, r upRun) error {
+	if info, err := os.Stat(o.data); err == nil && !info.IsDir() {
+		return usagef("flag --data: %s is a file, want a directory", o.data)
+	}
 	o.rateLimit = defaultRateLimit
 	firmware, err := fleetFirmware(r.firmwareKey)
 	if err != nil {
@@ -277,8 +282,8 @@ func (a *app) up(ctx context.Context, o *centerOptions, visitors *doorFlags, r u
   concentrators  C1 and C2; below them C11 C12 C13 and C21 C22 C23, the first of these at mqtt://%s
   meters         %d on the consumption of Swiss households (CC BY-SA 4.0, authors in data/README.md)
   data           %s
-%s
-`, versionText(), c.httpAddr, c.mqttAddr, addrs["C11"], r.meters, o.data, o.sealedLine())
+%s%s
+`, versionText(), c.httpAddr, c.mqttAddr, addrs["C11"], r.meters, o.data, o.sealedLine(), o.nextLines(c.httpAddr, fl.ID(0)))
 	acts.stopping = func(name string) {
 		switch {
 		case name == "story":
@@ -304,6 +309,21 @@ func (o *centerOptions) sealedLine() string {
 		return ""
 	}
 	return "  sealed         from end to end, with the keys in " + o.keys + "; a meter of your own needs one: wattbus keys add " + o.keys + " M1\n"
+}
+
+// nextLines say what to do next, and what that needs where it is not what every command takes for granted.
+func (o *centerOptions) nextLines(http, meter string) string {
+	text := "  next           open the page or, in another terminal, try: wattbus top, wattbus meters, wattbus read " + meter + "\n"
+	if http != defaultHTTP {
+		text += "                 there, first: export WATTBUS_SERVER=http://" + http + "\n"
+	}
+	switch {
+	case o.tokens != "":
+		text += "  login          with a token of " + o.tokens + ", on the page and in WATTBUS_TOKEN (wattbus token makes one)\n"
+	case o.token != "":
+		text += "  login          with the token that --token names, on the page and in WATTBUS_TOKEN\n"
+	}
+	return text
 }
 
 // guests tells of concentrators that are none of ours: one of another experiment may have found this centre's port.
@@ -372,7 +392,10 @@ func (a *app) story(ctx context.Context, b *bus.Bus, kept *keptClock, from time.
 // collect shows how the history comes in and returns when none of it is missing.
 func (a *app) collect(ctx context.Context, b *bus.Bus, from time.Time, r upRun) error {
 	to := from.Add(r.history)
-	days := int(r.history / (24 * time.Hour))
+	days := "1 day"
+	if n := int(r.history / (24 * time.Hour)); n > 1 {
+		days = fmt.Sprintf("%d days", n)
+	}
 	total := int64(r.meters) * int64(r.history/(30*time.Minute))
 	p := newProgress(a.Err, "Collecting history")
 	defer p.clear()
@@ -386,9 +409,9 @@ func (a *app) collect(ctx context.Context, b *bus.Bus, from time.Time, r upRun) 
 			return fmt.Errorf("asking for the completeness: %w", err)
 		}
 		have := c.Received + c.Recovered
-		p.update(have, total, fmt.Sprintf("%d days of %d meters", days, r.meters))
+		p.update(have, total, fmt.Sprintf("%s of %d meters", days, r.meters))
 		if err == nil && c.Expected >= total && c.Missing == 0 {
-			p.finish(fmt.Sprintf("%s intervals of %d meters, %d days each, %v %% complete", thousands(have), r.meters, days, c.Percent))
+			p.finish(fmt.Sprintf("%s intervals of %d meters, %s each, %v %% complete", thousands(have), r.meters, days, c.Percent))
 			return nil
 		}
 		select {
