@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,8 +25,8 @@ func (b *Bus) Position(ctx context.Context) (stream string, last uint64, err err
 }
 
 // ConsumeBatches calls handler with the batches of the stream in their order, several at a time (up to 64, 16 MiB), from
-// where the durable stands; DurableMDMS is one. When handler returns nil they are done, and gone from the stream once every
-// durable has done them. When it returns an error, or the process dies before, they are delivered again, in order, from
+// where the durable stands; DurableMDMS is one. When handler returns nil they are done, and gone from the stream half a second later, or once
+// every durable has done them. When it returns an error, or the process dies before, they are delivered again, in order, from
 // the first that is not done, together with others that came meanwhile; so handler may see a batch twice, but never one
 // before those that precede it. After an error it waits from 100 ms doubling to 5 s.
 //
@@ -65,7 +66,7 @@ func (b *Bus) ConsumeBatches(ctx context.Context, durable string, handler func(c
 
 // consume is one round, until the first error. done counts the batches dealt with.
 func (b *Bus) consume(ctx context.Context, durable string, handler func(context.Context, []Batch) error) (done int, err error) {
-	return consumeStream(ctx, b, pull{stream: StreamUp, durable: durable, messages: consumeMessages, bytes: consumeBytes}, b.decode, func(ctx context.Context, batches []Batch) error {
+	return consumeStream(ctx, b, pull{stream: StreamUp, durable: durable, messages: consumeMessages, bytes: consumeBytes, remove: true}, b.decode, func(ctx context.Context, batches []Batch) error {
 		err := handler(ctx, batches)
 		if err == nil {
 			b.m.consumed.Add(float64(len(batches)))
@@ -80,12 +81,15 @@ type pull struct {
 	messages, bytes int
 	// confirm waits until the acknowledgements have arrived: what was handled comes again only if the process or the bus ends.
 	confirm bool
+	// remove takes what was handled out of the stream, where no other durable reads it.
+	remove bool
 }
 
 // consumeStream is one round, until the first error: it fetches messages of a durable, has them decoded (nil: passed over) and
 // handled, and acknowledges them. done counts the messages dealt with.
 func consumeStream[T any](ctx context.Context, b *Bus, p pull, decode func(context.Context, jetstream.Msg) (*T, error),
 	handler func(context.Context, []T) error) (done int, err error) {
+	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
@@ -99,6 +103,12 @@ func consumeStream[T any](ctx context.Context, b *Bus, p pull, decode func(conte
 	c, err := b.js.Consumer(setup, p.stream, p.durable)
 	if err != nil {
 		return 0, fmt.Errorf("bus: durable %s: %w", p.durable, err)
+	}
+	var gone *remover
+	if p.remove {
+		if gone, err = b.newRemover(setup, p.stream); err != nil {
+			return 0, err
+		}
 	}
 	fetched := make(chan jetstream.Msg)
 	pulling, err := c.Consume(func(m jetstream.Msg) {
@@ -116,6 +126,18 @@ func consumeStream[T any](ctx context.Context, b *Bus, p pull, decode func(conte
 		pulling.Stop()
 		<-pulling.Closed()
 	}()
+
+	if gone != nil {
+		var removing sync.WaitGroup
+		removing.Go(func() { gone.run(ctx, cancel) })
+		defer func() {
+			cancel(nil)
+			removing.Wait()
+			if outer.Err() != nil { // an orderly end: the next one is spared the repetition
+				_ = gone.remove(context.WithoutCancel(outer))
+			}
+		}()
+	}
 
 	msgs := make([]jetstream.Msg, 0, p.messages)
 	batches := make([]T, 0, p.messages)
@@ -155,8 +177,13 @@ func consumeStream[T any](ctx context.Context, b *Bus, p pull, decode func(conte
 				return done, err
 			}
 		}
-		if err := acknowledge(ctx, msgs, p.confirm); err != nil {
-			return done, fmt.Errorf("bus: acknowledge to durable %s: %w", p.durable, err)
+		if gone != nil {
+			err = gone.finish(ctx, msgs[len(msgs)-1])
+		} else if err = acknowledge(ctx, msgs, p.confirm); err != nil {
+			err = fmt.Errorf("bus: acknowledge to durable %s: %w", p.durable, err)
+		}
+		if err != nil {
+			return done, err
 		}
 		done += len(msgs)
 	}

@@ -183,12 +183,6 @@ func (e *EEB) finish(ctx context.Context, f flight) error {
 			return err
 		}
 	}
-	broker.Acknowledge(b.acks)
-	e.pacer.acknowledge(b.replies, time.Now())
-	for _, a := range b.answers {
-		e.send(a.to, a.to.String(), a.payload, 1)
-	}
-
 	entries := 0
 	for t, n := range b.counts {
 		if n > 0 {
@@ -201,6 +195,12 @@ func (e *EEB) finish(ctx context.Context, f flight) error {
 		e.m.commit.Observe(time.Since(f.began).Seconds())
 		e.m.size.Observe(float64(entries))
 	}
+	broker.Acknowledge(b.acks)
+	e.pacer.acknowledge(b.replies, time.Now())
+	for _, a := range b.answers {
+		e.send(a.to, a.to.String(), a.payload, 1)
+	}
+
 	e.mu.Lock()
 	e.uncommitted -= b.bytes
 	b.reset()
