@@ -16,12 +16,14 @@ type Problem struct {
 	// Errors lists every part of the request that is wrong, where there are several; Field and Detail name the first, or Detail
 	// tells how many.
 	Errors []FieldError `json:"errors,omitempty"`
+	Said   []Said       `json:"said,omitempty"` // the sentences of Detail by their codes, where all have one
 }
 
 // FieldError is what is wrong with one part of a request.
 type FieldError struct {
 	Field  string `json:"field"`
 	Detail string `json:"detail"`
+	Said   []Said `json:"said,omitempty"` // the sentences of Detail by their codes, where all have one
 }
 
 // Error renders the problem in one line.

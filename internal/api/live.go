@@ -48,6 +48,7 @@ type DeadLetter struct {
 	Topic    string    `json:"topic"`
 	Reason   string    `json:"reason"` // as in wattbus_dead_letters_total
 	Detail   string    `json:"detail,omitempty"`
+	Said     []Said    `json:"said,omitempty"`   // the detail by its codes; what has none stands in it as it is
 	Client   string    `json:"client,omitempty"` // MQTT client id it came from
 	Received time.Time `json:"received"`         // wall time
 	Size     int       `json:"size"`             // bytes

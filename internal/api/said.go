@@ -32,6 +32,9 @@ func (s *Said) String() string {
 	}
 	text, ok := sentences[s.Code]
 	if !ok {
+		text, ok = problems[s.Code]
+	}
+	if !ok {
 		text = s.Code
 	}
 	for name, value := range s.Params {
@@ -41,7 +44,11 @@ func (s *Said) String() string {
 }
 
 // Sentences are the texts of all codes.
-func Sentences() map[string]string { return maps.Clone(sentences) }
+func Sentences() map[string]string {
+	out := maps.Clone(sentences)
+	maps.Copy(out, problems)
+	return out
+}
 
 // sentences are what the centre says of commands, of roll-outs, of grounds, of values and of what was done; findings have theirs in
 // package vee.

@@ -31,6 +31,7 @@ func TestSentences(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^  '([a-z0-9.-]+)': (?:'(.*)'|"(.*)"),$`).FindAllStringSubmatch(string(source), -1) {
 		got[m[1]] = m[2] + m[3]
 	}
+	maps.DeleteFunc(want, func(code, _ string) bool { return refused(code) }) // said as it comes where the page is English
 	for code, text := range want {
 		if got[code] != text {
 			t.Errorf("%s: the console says %q, the centre %q", code, got[code], text)
@@ -88,6 +89,30 @@ func TestAuditActions(t *testing.T) {
 		if !used[action] {
 			t.Errorf("nothing does %s, for which there is a sentence", action)
 		}
+	}
+}
+
+// TestLetterReasons: the console has a word for each reason of dead letters.
+func TestLetterReasons(t *testing.T) {
+	words, err := os.ReadFile("../../web/console/src/format/words.ts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(words), "const letterReasons: Record<string, string> = {\n")
+	table, _, _ := strings.Cut(rest, "\n};")
+	n := 0
+	for dir, pattern := range map[string]string{"../eeb": `reason[A-Z]\w+ += "(\w+)"`, "../record": `\{Err\w+, "(\w+)"\}`, "../format": `\{Err\w+, "(\w+)"\}`, "../seal": `\{Err\w+, "(\w+)"\}`,
+		"../bus": `Reason: +"(\w+)"`, "../connector": `Reason: +"(\w+)"`} {
+		for path, text := range goSources(t, dir) {
+			for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+				if n++; !regexp.MustCompile(`(?m)^ *`+m[1]+`: '`).MatchString(table) {
+					t.Errorf("%s: the reason %s has no word in web/console/src/format/words.ts", path, m[1])
+				}
+			}
+		}
+	}
+	if n < 24 {
+		t.Errorf("only %d reasons were found", n)
 	}
 }
 

@@ -75,7 +75,7 @@ func (s *Server) deadLetters(ctx context.Context, p api.Paging) (api.Page[api.De
 		return got, problem(http.StatusServiceUnavailable, fmt.Sprintf("the bus does not answer: %v", err))
 	}
 	for _, d := range letters {
-		got.Items = append(got.Items, api.DeadLetter{ID: strconv.FormatUint(d.Sequence, 10), Topic: d.Topic, Reason: d.Reason, Detail: d.Detail,
+		got.Items = append(got.Items, api.DeadLetter{ID: strconv.FormatUint(d.Sequence, 10), Topic: d.Topic, Reason: d.Reason, Detail: d.Detail, Said: api.RecogniseLetter(d.Detail),
 			Client: d.Client, Received: d.Received, Size: d.Size, Payload: d.Payload})
 	}
 	if n := len(letters); n == p.Limit && letters[n-1].Sequence > 1 {

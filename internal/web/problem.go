@@ -34,7 +34,7 @@ func problem(status int, detail string) *api.Problem {
 
 // writeProblem answers with p.
 func writeProblem(w http.ResponseWriter, p *api.Problem) {
-	text, err := json.Marshal(p)
+	text, err := json.Marshal(p.Tell())
 	if err != nil { // a Problem holds strings and numbers only
 		text = []byte(`{"title":"Internal server error","status":500}`)
 	}
@@ -58,7 +58,7 @@ func (p statusProblem) GetStatus() int { return p.Status }
 func (p statusProblem) ContentType(string) string { return problemType }
 
 // MarshalJSON renders the problem itself.
-func (p statusProblem) MarshalJSON() ([]byte, error) { return json.Marshal(p.Problem) }
+func (p statusProblem) MarshalJSON() ([]byte, error) { return json.Marshal(p.Tell()) }
 
 // asError turns a handler's error into what huma renders. What is no problem is no business of the client's.
 func (s *Server) asError(err error) error {
@@ -105,7 +105,7 @@ func toProblem(_ huma.Context, _ string, v any) (any, error) {
 	if strings.HasPrefix(m.Detail, "request body") {
 		p.Field = "body"
 	}
-	return p, nil
+	return p.Tell(), nil
 }
 
 // fieldError says what is wrong with which field. A missing one is named itself, not the object that lacks it.

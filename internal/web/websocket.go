@@ -119,7 +119,7 @@ func (s *Server) readRequests(conn *websocket.Conn, st *stream) {
 
 // obey carries out one message of the client's and returns the answer.
 func (st *stream) obey(text []byte) (string, api.LiveControl) {
-	refuse := func(p *api.Problem) (string, api.LiveControl) { return "error", api.LiveControl{Error: p} }
+	refuse := func(p *api.Problem) (string, api.LiveControl) { return "error", api.LiveControl{Error: p.Tell()} }
 	var req api.LiveRequest
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()

@@ -7,7 +7,8 @@ export interface Problem {
   status: number; // 0: no answer at all
   detail?: string;
   field?: string;
-  errors?: { field: string; detail: string }[];
+  errors?: { field: string; detail: string; said?: Said[] }[];
+  said?: Said[];
 }
 
 export interface Page<T> {

@@ -168,6 +168,7 @@ export interface DeadLetter {
   topic: string;
   reason: string;
   detail?: string;
+  said?: Said[];
   client?: string;
   received: string; // wall time
   size: number;

@@ -5,6 +5,7 @@ import { span, told } from './said';
 describe('what the centre says', () => {
   it('is said by its code, with what stands in its places', async () => {
     expect(told('nobody approved it in time', { code: 'command.unapproved' })).toBe('nobody approved it in time');
+    expect(told('is missing', [{ code: 'problem.missing' }])).toBe('is missing');
     setLanguage('ja');
     await loadTexts();
     try {
@@ -14,6 +15,9 @@ describe('what the centre says', () => {
       expect(told('x', { code: 'ground.out', params: { scope: 'feeder', name: 'F1' } })).toBe('配電線F1が停電中');
       expect(told('x', [{ code: 'value.later' }, { code: 'value.open' }])).toBe('後から届きました。この日はまだ確定していません。');
       expect(told('as it came', { code: 'of.another.version' })).toBe('as it came');
+      expect(told('x', [{ code: 'problem.bytes-most', params: { n: '9', most: '8' } }, { code: 'problem.unchanged' }])).toBe('9バイトあります（8バイト以内）。何も変更されていません');
+      expect(told('x', [{ code: 'letter.at', params: { field: 'version', n: '0' } }, { code: 'letter.text', params: { text: 'odd' } }, { code: 'letter.version' }])).toBe('version（オフセット0）：odd。不明なバージョンです');
+      expect(told('x', { code: 'finding.limit.0', params: { wh: '20070', limit: '9487' } })).toContain('20,070 Wh');
       expect(told('older', undefined)).toBe('older');
     } finally {
       setLanguage('en');

@@ -1,12 +1,12 @@
 // What the centre says in sentences, by their codes: said in the language of the page, with times as the page has them. A sentence whose code
 // is not known here, of an older or newer centre, is said as it came.
 import type { Said } from '../api/shapes';
-import { language, t } from '../lang/lang';
+import { centreText, filled, language, t } from '../lang/lang';
 import { decimals } from './number';
 import { duration, short } from './time';
 import { commandSign, commandType, editReason, scopeWord } from './words';
 
-/** The texts of internal/api/said.go and internal/mdms/vee/finding.go; a test holds them together. */
+/** The texts of internal/api/said.go, those of problems and dead letters apart, which lang/problems.ts has in Japanese, and internal/mdms/vee/finding.go; a test holds them together. */
 export const sentences: Record<string, string> = {
   'approval.protected': 'the customer of meter {meter} is protected',
   'approval.protected-many': 'the customers of {n} of the meters are protected, the first of them {meter}',
@@ -229,6 +229,12 @@ export const actionWord = (action: string): string => t(sentences[`audit.${actio
 /** A text of the centre in the language of the page. */
 export function told(text: string | undefined, said: Said | readonly Said[] | undefined): string {
   const parts = said === undefined ? [] : Array.isArray(said) ? (said as readonly Said[]) : [said as Said];
-  if (parts.length === 0 || parts.some((s) => !(s.code in sentences))) return text ?? '';
-  return parts.map((s) => t(sentences[s.code] ?? '', Object.fromEntries(Object.entries(s.params ?? {}).map(([name, value]) => [name, place(s.code, name, value)])))).join(language() === 'ja' ? '' : ' ');
+  const words = parts.map((s) => {
+    const values = Object.fromEntries(Object.entries(s.params ?? {}).map(([name, value]) => [name, place(s.code, name, value)]));
+    const own = sentences[s.code];
+    return own === undefined ? filled(centreText(s.code) ?? '', values) : t(own, values);
+  });
+  if (words.length === 0 || words.includes('')) return text ?? '';
+  if (language() !== 'ja') return words.join(' ');
+  return words.map((w, i) => (i === words.length - 1 || /[。：]$/.test(w) ? w : `${w}。`)).join('');
 }

@@ -7,13 +7,17 @@ export type { Language };
 
 let chosen = chosenLanguage();
 let texts: Record<string, string> | undefined; // by their English; undefined: English itself
+let centres: Record<string, string> | undefined; // what the centre says that is said as it comes in English, by code
 
 export const language = (): Language => chosen;
 
 /** Gets the texts of the language, before anything is shown. Where they cannot be had, the page is English. */
 export async function loadTexts(): Promise<void> {
-  texts = undefined;
-  if (chosen === 'ja') texts = await import('./ja').then((m) => m.ja, () => undefined);
+  texts = centres = undefined;
+  if (chosen !== 'ja') return;
+  const there = await import('./ja').catch(() => undefined);
+  texts = there?.ja;
+  centres = there?.problems;
 }
 
 /** Sets the language, of tests too. A page has to be loaded again to show it everywhere. */
@@ -29,8 +33,15 @@ export function setLanguage(next: Language): void {
 /** The locale for numbers and times. British English: days come before months, and hours go to 23. */
 export const locale = (): string => (chosen === 'ja' ? 'ja-JP' : 'en-GB');
 
+/** What the centre says by a code, in the language of the page; undefined where it is said as it comes. */
+export const centreText = (code: string): string | undefined => centres?.[code];
+
 /** The text in the language of the page, with {name} replaced by what values has under that name. */
 export function t(text: string, values?: Record<string, string | number>): string {
-  const said = texts?.[text] ?? text;
-  return values ? said.replace(/\{(\w+)\}/g, (place, name: string) => String(values[name] ?? place)) : said;
+  return filled(texts?.[text] ?? text, values);
+}
+
+/** A text with {name} replaced by what values has under that name. */
+export function filled(text: string, values?: Record<string, string | number>): string {
+  return values ? text.replace(/\{(\w+)\}/g, (place, name: string) => String(values[name] ?? place)) : text;
 }

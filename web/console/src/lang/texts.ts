@@ -16,7 +16,7 @@ export interface Source {
 
 export function sources(folder: string): Source[] {
   return (readdirSync(folder, { recursive: true }) as string[])
-    .filter((f) => /\.(svelte|ts)$/.test(f) && !/\.test\.ts$|lang[\\/](ja|texts)\.ts$|icons\.ts$/.test(f))
+    .filter((f) => /\.(svelte|ts)$/.test(f) && !/\.test\.ts$|lang[\\/](ja|problems|texts)\.ts$|icons\.ts$/.test(f))
     .map((file) => ({ file, text: readFileSync(join(folder, file), 'utf8') }));
 }
 
