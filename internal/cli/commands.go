@@ -132,7 +132,7 @@ time, which may run faster.`,
 				}
 				fmt.Fprintln(a.Out, "\nby the wall clock, which business time may run ahead of:")
 				for _, h := range one.History {
-					fmt.Fprintf(a.Out, "%s  %-10s %s\n", l.output.local(h.Time.UTC().Format("2006-01-02T15:04:05.000Z")), h.State, h.Detail)
+					fmt.Fprintln(a.Out, l.output.transition(h, 10))
 				}
 				if v := verification(one); v != "" {
 					fmt.Fprintln(a.Out, strings.TrimPrefix(v, ", "))

@@ -15,7 +15,6 @@ func TestCompletions(t *testing.T) {
 	url, b := fixedCentre(t)
 	fixedLists(t, b)
 	says[api.UsagePointQuery](t, b, api.QueryUsagePoints, list(api.UsagePoint{ID: "UP4711", Meter: "M1000317", Transformer: "F1-T01"}))
-	says[api.OutageQuery](t, b, api.QueryImages, list[api.Image]())
 	env := map[string]string{"WATTBUS_SERVER": url}
 	const files, directories, words, more = ":0", ":16", ":36", ":38"
 	for _, tc := range []struct {

@@ -366,7 +366,7 @@ func newFirmwareProgress(a *app) *cobra.Command {
 				}
 				fmt.Fprintf(a.Out, "\nsent %d blocks, %d bytes\n", r.Progress.Blocks, r.Progress.Bytes)
 				for _, h := range r.History {
-					fmt.Fprintf(a.Out, "%s  %-16s %s\n", l.output.local(h.Time.UTC().Format("2006-01-02T15:04:05.000Z")), h.State, h.Detail)
+					fmt.Fprintln(a.Out, l.output.transition(h, 16))
 				}
 				return nil
 			})

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"net/http/httptest"
 	"slices"
 	"testing"
@@ -28,6 +29,32 @@ func fixedCentre(t *testing.T) (url string, b *bus.Bus) {
 		}
 	})
 	fixedAnswers(t, b)
+	return overHTTP(t, b), b
+}
+
+// emptyCentre is one that knows of nothing, not even of a meter that it is asked about.
+func emptyCentre(t *testing.T) (url string) {
+	t.Helper()
+	b, err := bus.Open(t.Context(), bus.Options{Dir: t.TempDir(), MaxBytes: 64 << 20, MinFree: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, name := range []string{api.QueryMeters, api.QueryReadings, api.QuerySubMeters, api.QueryConcentrators, api.QueryOutages, api.QueryCommands, api.QueryAudit, api.QueryQuarantines, api.QueryGroups,
+		api.QueryUsagePoints, api.QueryUsagePointHistory, api.QueryFindings, api.QueryEdits, api.QueryMissing, api.QueryTop, api.QueryRuns, api.QueryTargets, api.QueryMaintenance, api.QueryImages,
+		api.QueryRollOuts, api.QueryRollOutMeters} {
+		says[json.RawMessage](t, b, name, list[struct{}]())
+	}
+	return overHTTP(t, b)
+}
+
+// overHTTP serves the bus's API.
+func overHTTP(t *testing.T, b *bus.Bus) (url string) {
+	t.Helper()
 	s, err := web.New(web.Options{Bus: b, Clock: clock.New(noon, 1), AskTimeout: 10 * time.Second, LongAskTimeout: 10 * time.Second, Version: "1.2.3"})
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +64,7 @@ func fixedCentre(t *testing.T) (url string, b *bus.Bus) {
 		srv.CloseClientConnections()
 		srv.Close()
 	})
-	return srv.URL, b
+	return srv.URL
 }
 
 // says makes the bus answer a question, whatever is asked, with the same thing.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,23 @@ func fixedLists(t *testing.T, b *bus.Bus) {
 	says[api.AuditQuery](t, b, api.QueryAudit, list(api.AuditRecord{Sequence: 1, Hash: "aa", Entry: []byte(`{"time":"2018-12-12T12:00:00Z","actor":"alice","action":"command.create","subject":"7264936150","detail":{"type":"disconnect"}}`)}))
 	says[api.UsagePointQuery](t, b, api.QueryUsagePoints, list(api.UsagePoint{ID: "UP4711", ValidFrom: hour(-1000), TimeZone: "Europe/Zurich", Substation: "S1", Feeder: "F1", Lateral: "F1-L2", Transformer: "F1-T01", Phases: "ABCN", Fuse: 25, Factor: 1,
 		Tariff: "day-night", Contract: "active", Customer: "C-0815", Tags: []string{"school"}, Meter: "M1000317"}))
+	says[struct{}](t, b, api.QueryAuditHead, api.AuditHead{Sequence: 4711, Hash: strings.Repeat("9f", 32), Text: "4711:" + strings.Repeat("9f", 32)})
+	says[api.ByID](t, b, api.QueryOutage, api.Outage{ID: "7264936160", Kind: "power-lost", Scope: "transformer", Element: "T1", Path: "C1/C11", Grid: &api.GridPlace{Feeder: "F1"}, Affected: 12, Restored: 3, Start: hour(-1), Confidence: 0.97,
+		Evidence: []api.Evidence{}, Signs: &api.Signs{Meters: 14, LastGasps: 9, Silences: 3, Alive: 2}, Cause: "fuse", Stated: &api.StatedCause{Category: "equipment", Comment: "fuse", By: "alice", Time: &noon}})
+	says[api.InterruptionQuery](t, b, api.QueryInterruptions, list(api.Interruption{Meter: "M1000318", Start: hour(-1), Case: "7264936160"}, api.Interruption{Meter: "M1000317", Start: hour(-1), End: &noon, Case: "7264936160"}))
+	says[api.ByID](t, b, api.QueryEdit, api.Edit{ID: "7264936162", Meter: "M1000317", Channel: "import", From: hour(-2), To: hour(-1), Action: "estimate", Reason: "site-visit", State: api.EditProposed, By: "alice", Created: noon,
+		Values: []api.EditValue{{Start: hour(-2), Original: ptr(int64(9999)), Quality: "raw", Value: ptr(int64(120))}}})
+	says[api.ByID](t, b, api.QueryRun, api.BillingRun{Name: "march", Known: noon, What: "determinants", From: "2018-03-01", To: "2018-04-01", Feeder: "F1"})
+	image := api.Image{ID: "5f1d3c2b4a596877", Version: "1.3.0", Model: "ACE-1", Size: 262144, SHA256: strings.Repeat("ab", 32), Key: strings.Repeat("cd", 32), Uploaded: noon, By: "alice"}
+	says[struct{}](t, b, api.QueryImages, list(image))
+	says[api.ByID](t, b, api.QueryImage, image)
+	rollOut := api.RollOut{ID: "7264936170", Image: image.ID, Version: image.Version, Model: image.Model, Target: api.Target{Path: "C1"}, State: "running", By: "alice", Created: noon, Expires: hour(336), BlockSize: 512, Rate: 8192,
+		History: []api.Transition{{State: "running", Time: noon}}, Progress: api.RollOutProgress{Total: 300, States: map[string]int{"receiving": 298, "refused": 2}, Received: 41.5, Blocks: 2048, Bytes: 1081344}}
+	says[api.RollOutQuery](t, b, api.QueryRollOuts, list(rollOut))
+	says[api.ByID](t, b, api.QueryRollOut, rollOut)
+	says[api.RollOutMeterQuery](t, b, api.QueryRollOutMeters, list(api.RollOutMeter{Meter: "M1000317", Path: "C1/C11", State: "receiving", Changed: noon}, api.RollOutMeter{Meter: "M1000318", Path: "C1/C11", State: "refused", Reason: "model", Changed: noon}))
+	says[api.UsagePointByID](t, b, api.QueryUsagePoint, api.UsagePoint{ID: "UP4711", ValidFrom: hour(-1000), TimeZone: "Europe/Zurich", Substation: "S1", Feeder: "F1", Transformer: "F1-T01", Factor: 1, Contract: "active", Tags: []string{}, Meter: "M1000317"})
+	says[api.ByID](t, b, api.QueryUsagePointHistory, list(api.UsagePointEntry{Recorded: hour(-900), By: "alice", Installation: &api.Installation{UsagePoint: "UP4711", Meter: "M1000317", Installed: hour(-1000), InstallImport: ptr(uint64(0))}}))
 	ends := map[string]string{"M1": api.CommandDone, "M2": api.CommandFailed, "M3": api.CommandExpired, "M4": api.CommandRefused}
 	command := func(meter string) api.Command {
 		return api.Command{ID: "10" + meter[1:], Type: "read", Target: api.Target{Meter: meter}, State: ends[meter], Created: noon, History: []api.Transition{{State: ends[meter], Time: noon}},

@@ -11,7 +11,7 @@ import (
 
 // expendable are the columns that go first, in this order, when a table is too wide: others of their table say much the same.
 var expendable = []string{"wakes_at", "stated", "cause", "numbers", "link", "power", "breaker", "code", "edited", "estimated", "path", "class", "restored", "confidence", "sends",
-	"took_ms", "fuse_a", "phases", "lateral", "valid_from", "customer", "channel", "refused", "usage_point", "feeder", "transformer", "by"}
+	"took_ms", "fuse_a", "phases", "lateral", "valid_from", "customer", "channel", "refused", "usage_point", "feeder", "transformer", "by", "image", "key"}
 
 const (
 	gap     = 2  // blanks between columns
@@ -31,7 +31,7 @@ type grid struct {
 }
 
 // lengthy are the columns of which the first goes under the rows when a table is too wide: what stands in it is for reading, not for comparing.
-var lengthy = []string{"evidence", "result", "text", "why"}
+var lengthy = []string{"evidence", "result", "text", "why", "progress"}
 
 // nominal are columns whose numbers are names.
 var nominal = []string{"group", "sequence", "version", "channel", "code", "firmware", "subject", "command", "serial", "case", "value"}
@@ -150,6 +150,11 @@ func (g *grid) shrink(widths []int) {
 
 func (g *grid) fits() bool { return g.width <= 0 || total(g.widths()) <= g.width }
 
+// whole reports whether it fits with nothing cut.
+func (g *grid) whole() bool {
+	return g.width <= 0 || total((&grid{names: g.names, rows: g.rows}).widths()) <= g.width
+}
+
 // wide reports whether it fits only with texts cut to less than what is ample.
 func (g *grid) wide() bool {
 	widths := (&grid{names: g.names, rows: g.rows}).widths()
@@ -164,7 +169,7 @@ func (g *grid) wide() bool {
 // fit leaves out and shortens until the table fits: columns that say nothing, the parts of times that are all the same, what is expendable, and
 // then what stands rightmost. Long texts are cut.
 func (g *grid) fit() {
-	if g.width <= 0 || total((&grid{names: g.names, rows: g.rows}).widths()) <= g.width {
+	if g.whole() {
 		return
 	}
 	for i := len(g.names) - 1; i > 0; i-- {
@@ -172,7 +177,7 @@ func (g *grid) fit() {
 			g.drop(i, false)
 		}
 	}
-	if !g.wide() {
+	if g.whole() {
 		return
 	}
 	g.shortTimes(false)

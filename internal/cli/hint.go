@@ -28,6 +28,13 @@ func (a *app) hint(cmd *cobra.Command, err error) string {
 		return "; does its address begin with http:// ?"
 	case errors.Is(err, apiclient.ErrNoAnswer) && errors.Is(err, syscall.ECONNREFUSED):
 		return "; does it run there? \"wattbus up\" starts one to try, --server or WATTBUS_SERVER tells where yours is"
+	case errors.As(err, &problem) && problem.Status == http.StatusUnauthorized:
+		if token := cmd.Flags().Lookup("token"); token != nil && token.Value.String() != "" {
+			return "; the token that was shown is none that it knows"
+		}
+		return "; here by --token, or WATTBUS_TOKEN in the environment (wattbus token makes one)"
+	case errors.As(err, &problem) && strings.Contains(problem.Detail, "HTTP request to an HTTPS server"):
+		return " Its address begins with https://."
 	case errors.As(err, &problem) && problem.Status != http.StatusBadRequest && problem.Status != http.StatusNotFound:
 		return ""
 	}

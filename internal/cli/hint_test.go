@@ -44,3 +44,20 @@ func TestHints(t *testing.T) {
 		t.Errorf("no TLS: status %d, %q", status, errs)
 	}
 }
+
+// What a refused token means depends on whether one was shown.
+func TestTokenHints(t *testing.T) {
+	for _, tc := range []struct{ token, want string }{{"", "here by --token"}, {"hush", "none that it knows"}} {
+		root, a := newRoot(Stdio{})
+		cmd, _, err := root.Find([]string{"meters"})
+		if err == nil {
+			err = cmd.Flags().Set("token", tc.token)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.hint(cmd, &api.Problem{Title: "Unauthorized", Status: 401}); !strings.Contains(got, tc.want) || strings.Contains(got, "hush") {
+			t.Errorf("%q: %q", tc.token, got)
+		}
+	}
+}

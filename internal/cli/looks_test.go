@@ -33,7 +33,29 @@ func TestLooksGolden(t *testing.T) {
 	fixedLists(t, b)
 	looks := [][]string{{"meters"}, {"meters", "M1000317"}, {"meters", "M1000317", "--readings"}, {"sub-meters", "M1000317"}, {"sub-meters", "M1000317", "G0039001936990619"}, {"concentrators"}, {"outages"}, {"outages", "indices"}, {"outages", "indices", "--days"}, {"completeness"}, {"completeness", "--by", "concentrator"},
 		{"commands"}, {"commands", "--open"}, {"audit", "list"}, {"quarantine"}, {"groups"}, {"groups", "12"}, {"whoami"}, {"registry", "show"}, {"explain", "M1000317", "2018-12-12T11:00:00Z"},
-		{"findings"}, {"edits"}, {"sums", "--by", "feeder"}, {"missing"}, {"consumers"}, {"runs"}, {"targets", "list"}, {"maintenance", "list"}}
+		{"findings"}, {"edits"}, {"sums", "--by", "feeder"}, {"missing"}, {"consumers"}, {"runs"}, {"targets", "list"}, {"maintenance", "list"},
+		{"outages", "list"}, {"outages", "show", "7264936160"}, {"commands", "101"}, {"commands", "progress", "101"}, {"audit", "head"}, {"edits", "7264936162"}, {"runs", "march"},
+		{"registry", "show", "UP4711"}, {"registry", "history", "UP4711"}, {"firmware", "list"}, {"firmware", "show", "5f1d3c2b4a596877"}, {"firmware", "roll-outs"},
+		{"firmware", "progress", "7264936170"}, {"firmware", "progress", "7264936170", "--meters"}}
+	root, _ := newRoot(Stdio{})
+	shown := map[*cobra.Command]bool{}
+	for _, args := range looks {
+		c, _, err := root.Find(args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown[c] = true
+	}
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		if name := commandPath(c); c.Flags().Lookup("server") != nil && !shown[c] && !others[name] && !acts[name] {
+			t.Errorf("nothing here shows what %s does", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root)
 	for _, format := range []string{"table", "wide", "csv", "json"} {
 		var all strings.Builder
 		for _, args := range looks {
@@ -122,4 +144,25 @@ func TestStatusesGolden(t *testing.T) {
 		fmt.Fprintf(&all, "$ wattbus %s\n%s%s%d\n\n", strings.Join(tc.args, " "), out, errs, status)
 	}
 	golden(t, "statuses", all.String())
+}
+
+// Where there is nothing, a table says so to people, CSV is its head alone, and JSON is nothing at all.
+func TestEmptyLists(t *testing.T) {
+	url := emptyCentre(t)
+	for _, args := range [][]string{{"meters"}, {"meters", "M1000317", "--readings"}, {"sub-meters", "M1000317"}, {"concentrators"}, {"outages"}, {"commands"}, {"audit", "list"}, {"quarantine"}, {"groups"}, {"registry", "show"},
+		{"findings"}, {"edits"}, {"missing"}, {"consumers"}, {"runs"}, {"targets", "list"}, {"maintenance", "list"}, {"firmware", "list"}, {"firmware", "roll-outs"}, {"firmware", "progress", "7264936170", "--meters"}, {"registry", "history", "UP4711"}} {
+		for format, ok := range map[string]func(string) bool{
+			"table": func(s string) bool { return strings.HasSuffix(s, "\n(none)\n") },
+			"json":  func(s string) bool { return s == "" },
+			"csv": func(s string) bool {
+				rows, err := csv.NewReader(strings.NewReader(s)).ReadAll()
+				return err == nil && len(rows) == 1 && len(rows[0]) > 1
+			},
+		} {
+			out, errs, status := onScreen(t, 80, append(args, "-o", format, "--server", url)...)
+			if status != ExitDone || errs != "" || !ok(out) {
+				t.Errorf("%v -o %s: status %d: %q %s", args, format, status, out, errs)
+			}
+		}
+	}
 }

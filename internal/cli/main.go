@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -97,9 +96,6 @@ func render(err error) string {
 	var problem *api.Problem
 	if !errors.As(err, &problem) {
 		return err.Error()
-	}
-	if problem.Status == http.StatusUnauthorized {
-		return err.Error() + "; here by --token, or WATTBUS_TOKEN in the environment (wattbus token makes one)"
 	}
 	var told []string
 	for _, e := range problem.Errors {

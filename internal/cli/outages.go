@@ -129,7 +129,7 @@ func newOutageShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show ID",
 		Short:   "Show an outage with its meters",
-		Example: "  wattbus outages show 7264936160 --watch",
+		Example: "  wattbus outages show 7264936160 --watch\n  wattbus outages show 7264936160 -o csv   # its meters",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkLimit(limit); err != nil {
@@ -140,8 +140,10 @@ func newOutageShow(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := write(a.Out, l.output, []api.Outage{o}, outageColumns); err != nil {
-					return err
+				if l.output.format != "csv" { // which is one table
+					if err := write(a.Out, l.output, []api.Outage{o}, outageColumns); err != nil {
+						return err
+					}
 				}
 				items, err := c.Interruptions(ctx, args[0], time.Time{}, time.Time{}, limit)
 				if err != nil {

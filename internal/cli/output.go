@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/top"
 )
 
@@ -132,6 +133,12 @@ func (o *output) local(text string) string {
 		}
 		return t.In(o.zone).Format(layout)
 	})
+}
+
+// transition is a line of a history, in which states have so many columns.
+func (o *output) transition(h api.Transition, width int) string {
+	at := o.local(h.Time.UTC().Format("2006-01-02T15:04:05.000Z"))
+	return strings.TrimRight(fmt.Sprintf("%s  %-*s %s", at, width, h.State, h.Detail), " ")
 }
 
 func stamp(t *time.Time) string {
