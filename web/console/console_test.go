@@ -14,7 +14,7 @@ import (
 // loads for what is looked at. maxScripts is that of all together.
 const (
 	maxScript  = 90 << 10
-	maxScripts = 175 << 10
+	maxScripts = 190 << 10
 )
 
 // maxOwnScript is the size of the script that stands in the page, which is not kept by the browser like the others.

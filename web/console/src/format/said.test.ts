@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { loadTexts, setLanguage } from '../lang/lang';
+import { loadProblems } from '../lang/problems.svelte';
 import { span, told } from './said';
 
 describe('what the centre says', () => {
@@ -7,7 +8,7 @@ describe('what the centre says', () => {
     expect(told('nobody approved it in time', { code: 'command.unapproved' })).toBe('nobody approved it in time');
     expect(told('is missing', [{ code: 'problem.missing' }])).toBe('is missing');
     setLanguage('ja');
-    await loadTexts();
+    await Promise.all([loadTexts(), loadProblems()]);
     try {
       expect(told('x', { code: 'approval.many', params: { n: '120', from: '100' } })).toBe('120台を開放する指令です。100台以上は別の担当者の承認が必要です');
       expect(told('x', { code: 'command.budget', params: { type: 'disconnect', budget: '100 in 1m' } })).toBe('開放の上限（1分に100台）により待機中');

@@ -1,7 +1,8 @@
 // What the centre says in sentences, by their codes: said in the language of the page, with times as the page has them. A sentence whose code
 // is not known here, of an older or newer centre, is said as it came.
 import type { Said } from '../api/shapes';
-import { centreText, filled, language, t } from '../lang/lang';
+import { filled, language, t } from '../lang/lang';
+import { centreText } from '../lang/problems.svelte';
 import { decimals } from './number';
 import { duration, short } from './time';
 import { commandSign, commandType, editReason, scopeWord } from './words';

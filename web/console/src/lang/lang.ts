@@ -7,17 +7,13 @@ export type { Language };
 
 let chosen = chosenLanguage();
 let texts: Record<string, string> | undefined; // by their English; undefined: English itself
-let centres: Record<string, string> | undefined; // what the centre says that is said as it comes in English, by code
 
 export const language = (): Language => chosen;
 
 /** Gets the texts of the language, before anything is shown. Where they cannot be had, the page is English. */
 export async function loadTexts(): Promise<void> {
-  texts = centres = undefined;
-  if (chosen !== 'ja') return;
-  const there = await import('./ja').catch(() => undefined);
-  texts = there?.ja;
-  centres = there?.problems;
+  texts = undefined;
+  if (chosen === 'ja') texts = await import('./ja').then((m) => m.ja, () => undefined);
 }
 
 /** Sets the language, of tests too. A page has to be loaded again to show it everywhere. */
@@ -32,9 +28,6 @@ export function setLanguage(next: Language): void {
 
 /** The locale for numbers and times. British English: days come before months, and hours go to 23. */
 export const locale = (): string => (chosen === 'ja' ? 'ja-JP' : 'en-GB');
-
-/** What the centre says by a code, in the language of the page; undefined where it is said as it comes. */
-export const centreText = (code: string): string | undefined => centres?.[code];
 
 /** The text in the language of the page, with {name} replaced by what values has under that name. */
 export function t(text: string, values?: Record<string, string | number>): string {
