@@ -268,3 +268,26 @@ func TestNothingStays(t *testing.T) {
 	}
 	cancel()
 }
+
+// TestBusOfAnotherCentre: the bus of one centre and the store of another would be a backup that lacks what neither has.
+func TestBusOfAnotherCentre(t *testing.T) {
+	s, other := openSite(t, t.TempDir()), openSite(t, t.TempDir())
+	defer s.close(t)
+	defer other.close(t)
+	stream, err := bus.Incarnation(filepath.Join(s.dir, "bus"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(t.TempDir(), "copy")
+	src := backup.Source{Bus: other.bus.Backup, Stream: stream, SQLite: filepath.Join(s.dir, "wattbus.db")}
+	if _, err := backup.Write(t.Context(), to, src, nil); !errors.Is(err, backup.ErrOtherCentre) {
+		t.Errorf("of another centre: %v", err)
+	}
+	if left, err := filepath.Glob(to + "*"); err != nil || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	src.Bus = s.bus.Backup
+	if _, err := backup.Write(t.Context(), to, src, nil); err != nil {
+		t.Errorf("of its own: %v", err)
+	}
+}

@@ -10,14 +10,21 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/wattbus/wattbus/internal/bus"
 	"github.com/wattbus/wattbus/internal/store/postgres"
 	"github.com/wattbus/wattbus/internal/store/sqlite"
 )
+
+// ErrOtherCentre is returned when the bus is not that of the centre whose store is to be copied.
+var ErrOtherCentre = errors.New("it is another centre's")
 
 // Source is what is copied.
 type Source struct {
 	// Bus writes a backup of the bus, as bus.Backup does.
 	Bus func(ctx context.Context, w io.Writer, progress func(done, total uint64)) error
+	// Stream is the incarnation of the stream of batches that the bus has to have, if that is known: one of another centre would not
+	// have what this centre's store lacks.
+	Stream string
 	// SQLite is the path of the store's file, or Postgres the URL of its database, of which pg_dump makes a copy. Neither: the
 	// store is copied by other means, after the bus.
 	SQLite, Postgres string
@@ -45,6 +52,15 @@ func Write(ctx context.Context, to string, src Source, progress Progress) (m Man
 		return src.Bus(ctx, w, func(done, total uint64) { progress.tell("bus", int64(done), int64(total)) })
 	}); err != nil {
 		return m, err
+	}
+	if src.Stream != "" {
+		stream, err := readBus(partial, func(bus.Kept) error { return nil })
+		if err != nil {
+			return m, err
+		}
+		if stream != src.Stream {
+			return m, fmt.Errorf("backup: the bus that was copied is %s, that of the data directory is %s: %w", stream, src.Stream, ErrOtherCentre)
+		}
 	}
 	names := []string{busFile}
 	switch {

@@ -2,8 +2,11 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -87,6 +90,24 @@ func table() []stream {
 	}}
 }
 
+// Incarnation is the name of the stream of batches in the directory of an embedded bus (see Position), also while a process has it open.
+func Incarnation(dir string) (string, error) {
+	path := filepath.Join(dir, "jetstream", "$G", "streams", StreamUp, "meta.inf") // as the server keeps it, next to the stream's files
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("bus: look at stream %s: %w", StreamUp, err)
+	}
+	var meta struct{ Created time.Time }
+	if err := json.Unmarshal(text, &meta); err != nil || meta.Created.IsZero() {
+		return "", fmt.Errorf("bus: look at stream %s: %s does not tell when it was made", StreamUp, path)
+	}
+	return incarnationOf(meta.Created), nil
+}
+
+func incarnationOf(created time.Time) string {
+	return fmt.Sprintf("%s@%d", StreamUp, created.UnixNano())
+}
+
 // ErrMismatch is returned by Open when a stream or durable exists and is not what this program needs.
 var ErrMismatch = errors.New("exists with another configuration; nothing was changed")
 
@@ -99,7 +120,7 @@ func (b *Bus) ensure(ctx context.Context) (incarnation string, err error) {
 			return "", err
 		}
 		if want.config.Name == StreamUp {
-			incarnation = fmt.Sprintf("%s@%d", StreamUp, s.CachedInfo().Created.UnixNano())
+			incarnation = incarnationOf(s.CachedInfo().Created)
 		}
 		for _, d := range want.durables {
 			if err := ensureDurable(ctx, s, d); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,6 +97,9 @@ func (o *backupOptions) backup(ctx context.Context, to string) error {
 	}
 	bar := o.progress("backup")
 	m, err := backup.Write(ctx, to, src, bar.tell)
+	if errors.Is(err, backup.ErrOtherCentre) {
+		err = fmt.Errorf("flag --server: %w; it has to name the centre that runs on %s", err, o.data)
+	}
 	if err = errors.Join(err, release()); err != nil {
 		bar.clear()
 		return err
@@ -127,6 +131,10 @@ func (o *backupOptions) source(ctx context.Context, src *backup.Source) (release
 		return func() error { return errors.Join(closeBus(), unlock()) }, nil
 	}
 	if !errors.Is(err, dirlock.ErrInUse) {
+		return nil, err
+	}
+	// Who may read the store need not be who may read the bus.
+	if src.Stream, err = bus.Incarnation(dir); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return nil, err
 	}
 	client, err := o.server.client()
