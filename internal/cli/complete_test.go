@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -115,5 +116,40 @@ func TestCompletionTables(t *testing.T) {
 		if !used["--"+key] {
 			t.Errorf("no command has the flag %s", key)
 		}
+	}
+}
+
+// In a real bash: words with : and = in them are completed where bash breaks them.
+func TestCompletionInBash(t *testing.T) {
+	bash := need(t, "bash")
+	script, errs, status := call(t, nil, "completion", "bash")
+	if status != ExitDone {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	// The program, in place of which a function answers, and what bash-completion has for it; words are broken as bash breaks them by default.
+	const stand = `
+wattbus() { case "${!#}" in
+  M1,*) printf 'M1,M2\n:36\n' ;;
+  path:*) printf 'path:C1/C11\n:36\n' ;;
+  query:st) printf 'query:state=\n:38\n' ;;
+  query:state=*) printf 'query:state=online\n:36\n' ;;
+  *) printf 'query:feeder=F1,state=online\n:36\n' ;;
+esac; }
+_get_comp_words_by_ref() { cur="${COMP_LINE##* }"; words=(wattbus read "$cur"); cword=2; prev=read; }
+__ltrim_colon_completions() { [[ $1 == *:* ]] && COMPREPLY=("${COMPREPLY[@]#"${1%"${1##*:}"}"}"); }
+compopt() { :; }
+`
+	const show = `
+for word in M1,M path:C1/C1 query:st query:state=o query:feeder=F1,state=o; do
+  COMP_LINE="wattbus read $word" COMP_POINT=$((13+${#word})) COMP_TYPE=9 COMP_WORDBREAKS=$' \t\n"><=;|&(:' COMPREPLY=()
+  __wattbus_behind wattbus "$word" read
+  echo "$word ${COMPREPLY[*]}"
+done
+`
+	cmd := exec.Command(bash, "--norc", "-c", stand+script+show)
+	out, err := cmd.CombinedOutput()
+	const want = "M1,M M1,M2\npath:C1/C1 C1/C11\nquery:st state=\nquery:state=o online\nquery:feeder=F1,state=o online\n"
+	if err != nil || string(out) != want {
+		t.Errorf("%v: %q, want %q", err, out, want)
 	}
 }

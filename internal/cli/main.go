@@ -181,6 +181,9 @@ Exit status: 0 done, 1 failed or refused, 2 wrong use, 3 timed out.`,
 	} {
 		if c, _, err := root.Find(strings.Fields("completion " + shell)); err == nil {
 			c.Example = example
+			if shell == "bash" {
+				completeBash(root, c)
+			}
 		}
 	}
 	checkArgs(root)

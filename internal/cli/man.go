@@ -107,7 +107,7 @@ func writeMan(w io.Writer, c *cobra.Command) error {
 		m.text(strings.TrimSpace(strings.TrimPrefix(c.UseLine(), c.CommandPath())))
 	}
 	if subs := documented(c); len(subs) > 0 {
-		m.macro("PP")
+		m.paragraph()
 		m.macro("B", c.CommandPath())
 		m.text("COMMAND [flags]")
 	}
@@ -186,10 +186,19 @@ func (m *roff) text(s string) {
 	m.b.WriteString(s + "\n")
 }
 
+// paragraph begins one, where a heading or another beginning has not done so.
+func (m *roff) paragraph() {
+	before := strings.TrimSuffix(m.b.String(), "\n")
+	last := before[strings.LastIndexByte(before, '\n')+1:]
+	if last != ".PP" && !strings.HasPrefix(last, ".SH ") && !strings.HasPrefix(last, ".SS ") {
+		m.macro("PP")
+	}
+}
+
 // prose writes paragraphs that are filled; lines that are indented stay as they are.
 func (m *roff) prose(s string) {
 	for _, par := range strings.Split(strings.TrimSpace(s), "\n\n") {
-		m.macro("PP")
+		m.paragraph()
 		var verbatim []string
 		flush := func() {
 			if len(verbatim) > 0 {
@@ -210,7 +219,7 @@ func (m *roff) prose(s string) {
 }
 
 func (m *roff) verbatim(lines []string) {
-	m.macro("PP")
+	m.paragraph()
 	m.macro("RS")
 	m.macro("nf")
 	for _, l := range lines {
