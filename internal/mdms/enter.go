@@ -18,6 +18,9 @@ func (m *MDMS) enter(w *work, now uint32) {
 		w.call()
 	}
 	wall := time.Now()
+	if len(w.batches) > 0 {
+		m.judge.heard.Store(wall.UnixNano())
+	}
 	speed := m.o.Clock.Speed()
 	if m.o.Clock.Paused() {
 		speed = 0

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/cim"
@@ -25,6 +26,7 @@ type VEE struct {
 const (
 	judgeBatch = 250     // days that go into one commit, which a command may wait for
 	judgeQueue = 1 << 20 // days that may wait; more are found again in the store
+	judgeDays  = 64      // of which the verdicts are counted
 	judgeKeep  = 20_000  // blocks that wait with their day, so that they need not be read again; 10 MB
 	retryJudge = 5 * time.Second
 )
@@ -46,8 +48,16 @@ type task struct {
 	prev   *store.Verdict // of the day
 }
 
-// judgeTogether is from how many series of a day on their verdicts are read at once.
+// judgeTogether is from how many series of a day on their verdicts are read at once, where these are an eighth of those that there are.
 const judgeTogether = 64
+
+// While readings come in, the judge rests as long as it worked, every judgeStint: the day of all meters ends at once, and judging would
+// take a processor for seconds from what cannot wait.
+const (
+	judgeStint = time.Millisecond
+	judgeRest  = 10 * time.Millisecond  // at most
+	judgeAlone = 100 * time.Millisecond // without a batch, from which on it works on
+)
 
 // judge validates and estimates days in the background. Its one goroutine reads what is committed, and hands what it found to
 // the loop, which commits it; so it holds up nobody.
@@ -58,6 +68,8 @@ type judge struct {
 	wake  chan struct{}
 	calls chan func(context.Context) // done between two days
 	past  pasts
+	told  map[cim.Day]int // verdicts that there are of the days that were judged last
+	heard atomic.Int64    // when the loop entered a batch, wall time in ns
 
 	mu       sync.Mutex
 	queue    map[dayKey]*task
@@ -70,7 +82,7 @@ func newJudge(r *vee.Rules) *judge {
 	if r == nil {
 		r = vee.Default()
 	}
-	return &judge{rules: r, wake: make(chan struct{}, 1), calls: make(chan func(context.Context)), queue: map[dayKey]*task{}}
+	return &judge{rules: r, wake: make(chan struct{}, 1), calls: make(chan func(context.Context)), told: map[cim.Day]int{}, queue: map[dayKey]*task{}}
 }
 
 // add queues a day. The block may be nil.
@@ -212,6 +224,7 @@ func (m *MDMS) judgeAll(ctx context.Context, keys []dayKey, tasks map[dayKey]*ta
 		batch = nil
 		return err
 	}
+	began := time.Now()
 	for i, k := range keys {
 		select {
 		case f := <-m.judge.calls:
@@ -240,6 +253,13 @@ func (m *MDMS) judgeAll(ctx context.Context, keys []dayKey, tasks map[dayKey]*ta
 			if err := flush(); err != nil {
 				return err
 			}
+			began = time.Now()
+		}
+		if worked := time.Since(began); worked >= judgeStint {
+			if time.Now().UnixNano()-m.judge.heard.Load() < int64(judgeAlone) {
+				m.pause(ctx, min(worked, judgeRest))
+			}
+			began = time.Now()
 		}
 	}
 	return flush()
@@ -251,13 +271,15 @@ func (m *MDMS) lookTogether(ctx context.Context, keys []dayKey, tasks map[dayKey
 	for n < len(keys) && keys[n].day == day {
 		n++
 	}
-	if n < judgeTogether {
+	if n < judgeTogether || n < m.judge.told[day]/8 {
 		return nil
 	}
 	for _, k := range keys[:n] {
 		tasks[k].looked = true
 	}
+	m.judge.told[day] = 0
 	return m.o.Store.DayVerdicts(ctx, day, func(v *store.Verdict) error {
+		m.judge.told[day]++
 		if t := tasks[dayKey{day, v.Device, v.Channel}]; t != nil {
 			t.prev = v
 		}
@@ -300,7 +322,11 @@ func (m *MDMS) putJudged(ctx context.Context, batch []judged, edit *store.Edit, 
 	if err != nil {
 		return err
 	}
+	if len(m.judge.told) > judgeDays {
+		clear(m.judge.told) // they are counted again
+	}
 	for _, x := range batch {
+		m.judge.told[x.verdict.Day]++
 		m.judgeNeighbours(dayKey{x.verdict.Day, x.verdict.Device, x.verdict.Channel})
 	}
 	return nil
