@@ -267,9 +267,7 @@ func (l *Load) Acked() (n uint64) {
 // Known is how many meters are registered so far. It is safe for concurrent use.
 func (l *Load) Known() (n int) {
 	for _, w := range l.ways {
-		w.mu.Lock()
-		n += w.registered
-		w.mu.Unlock()
+		n += w.answered()
 	}
 	return n
 }
@@ -309,17 +307,30 @@ func (w *way) register(ctx context.Context) error {
 				return fmt.Errorf("load: registering meter %d of %d: %w", i, len(open), err)
 			}
 		}
-		retry := time.NewTimer(time.Second)
-		select {
-		case <-w.ready:
-			retry.Stop()
-			return nil
-		case <-retry.C:
-		case <-ctx.Done():
-			retry.Stop()
-			return fmt.Errorf("load: %d of %d meters registered: %w", len(w.meters)-len(open), len(w.meters), context.Cause(ctx))
+		// Those that have no answer are sent again once no answer comes any more: while answers come the others are in line behind them, and
+		// what is repeated only makes the line longer.
+		for before, silent := w.answered(), false; !silent; {
+			retry := time.NewTimer(time.Second)
+			select {
+			case <-w.ready:
+				retry.Stop()
+				return nil
+			case <-retry.C:
+			case <-ctx.Done():
+				retry.Stop()
+				return fmt.Errorf("load: %d of %d meters registered: %w", w.answered(), len(w.meters), context.Cause(ctx))
+			}
+			now := w.answered()
+			before, silent = now, now == before
 		}
 	}
+}
+
+// answered is how many registrations are acknowledged.
+func (w *way) answered() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.registered
 }
 
 // receive takes the acknowledgements of registrations. Other messages, commands among them, are not for a load generator.
