@@ -32,15 +32,36 @@ const maxItems = 400
 type reader struct {
 	file string
 	errs []error
+	more int // that are wrong beyond those
+
+	// Whether all names of these are known: if not, one that is asked for may be among those that could not be read.
+	knowsTOU, knowsSeasons, knowsTypes bool
 }
 
 func (r *reader) fail(line int, field, format string, args ...any) {
-	if len(r.errs) < maxErrors {
-		r.errs = append(r.errs, &Error{r.file, line, field, fmt.Sprintf(format, args...)})
+	if len(r.errs) == maxErrors {
+		r.more++
+		return
 	}
+	r.errs = append(r.errs, &Error{r.file, line, field, fmt.Sprintf(format, args...)})
 }
 
-func (r *reader) err() error { return errors.Join(r.errs...) }
+func (r *reader) err() error {
+	if r.more > 0 {
+		return errors.Join(append(r.errs, fmt.Errorf("%s: %d more things are wrong", r.file, r.more))...)
+	}
+	return errors.Join(r.errs...)
+}
+
+// count is how much is wrong so far.
+func (r *reader) count() int { return len(r.errs) + r.more }
+
+// sound reports whether f finds nothing wrong.
+func (r *reader) sound(f func()) bool {
+	before := r.count()
+	f()
+	return r.count() == before
+}
 
 func resolve(n *yaml.Node) *yaml.Node {
 	for n != nil && n.Kind == yaml.AliasNode {

@@ -68,15 +68,13 @@ func (r *reader) calendar(n *yaml.Node, c *Calendar) {
 		}
 		c.Zone = z
 	}
-	r.tou(top["tou"], c)
+	r.knowsTOU = r.sound(func() { r.tou(top["tou"], c) })
 	r.valid(top["valid"], c)
 	r.demands(top["demand"], c)
-	r.seasons(top["seasons"], c)
+	r.knowsSeasons = r.sound(func() { r.seasons(top["seasons"], c) })
 	r.holidays(top["holidays"], c)
-	r.dayTypes(top["day-types"], c)
-	if len(r.errs) == 0 {
-		r.periods(top["periods"], c)
-	}
+	r.knowsTypes = r.sound(func() { r.dayTypes(top["day-types"], c) })
+	r.periods(top["periods"], c)
 }
 
 func (r *reader) tou(n *yaml.Node, c *Calendar) {
@@ -146,6 +144,7 @@ func (r *reader) demands(n *yaml.Node, c *Calendar) {
 }
 
 func (r *reader) seasons(n *yaml.Node, c *Calendar) {
+	before := r.count()
 	if n == nil {
 		c.seasons = []season{{name: "year", from: 101, to: 1231}}
 		return
@@ -174,7 +173,7 @@ func (r *reader) seasons(n *yaml.Node, c *Calendar) {
 		}
 		c.seasons = append(c.seasons, out)
 	}
-	if len(r.errs) > 0 {
+	if r.count() > before {
 		return
 	}
 	for d := DateOf(2024, 1, 1); d < DateOf(2025, 1, 1); d++ { // a leap year
@@ -235,6 +234,7 @@ func (r *reader) holidays(n *yaml.Node, c *Calendar) {
 }
 
 func (r *reader) dayTypes(n *yaml.Node, c *Calendar) {
+	before := r.count()
 	names := append(weekdayNames(), "holiday")
 	for i := range c.dayType {
 		c.dayType[i] = -1
@@ -261,7 +261,7 @@ func (r *reader) dayTypes(n *yaml.Node, c *Calendar) {
 			}
 		}
 	}
-	if n == nil || len(r.errs) > 0 {
+	if n == nil || r.count() > before {
 		return
 	}
 	for k, t := range c.dayType {

@@ -84,6 +84,20 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	if !errors.As(err, &first) || first.Line != 1 || strings.Count(err.Error(), "\n") != 1 {
 		t.Errorf("errors are\n%v\nwant two, the first in line 1", err)
 	}
+	// What holds when is read whatever is wrong elsewhere; a name is not missed that could not be read.
+	_, err = Parse("c.yaml", []byte(strings.NewReplacer("Europe/Zurich", "Mars", "low, high]", "low, high, total]", "to: 06:00", "to: 6", "day-type: all", "season: x\n    day-type: y").Replace(whole)))
+	for _, want := range []string{"c.yaml:2: zone", "c.yaml:3: tou[2]", `c.yaml:7: periods[0].season: "x"`, `c.yaml:8: periods[0].day-type: "y"`, `c.yaml:10: periods[0].times[0].to: "6"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in\n%v", want, err)
+		}
+	}
+	if n := strings.Count(err.Error(), "\n"); n != 4 {
+		t.Errorf("%d errors:\n%v", n+1, err)
+	}
+	_, err = Parse("c.yaml", []byte(whole+"holidays: ["+strings.Repeat("{name: X, date: no},", 25)+"]\n"))
+	if err == nil || !strings.HasSuffix(err.Error(), "c.yaml: 6 more things are wrong") {
+		t.Errorf("too many: %v", err)
+	}
 }
 
 func TestLoadFailures(t *testing.T) {

@@ -24,22 +24,21 @@ func (r *reader) periods(n *yaml.Node, c *Calendar) {
 			}
 		} else if name, ok := r.text(m["season"], field+".season"); ok {
 			s := slices.IndexFunc(c.seasons, func(s season) bool { return s.name == name })
-			if s < 0 {
+			if s >= 0 {
+				seasons = []int{s}
+			} else if r.knowsSeasons {
 				r.fail(m["season"].Line, field+".season", "%q is no season of this file", clip(name))
-				continue
 			}
-			seasons = []int{s}
 		}
 		name, ok := r.text(m["day-type"], field+".day-type")
-		if !ok {
-			continue
-		}
 		t := slices.Index(c.types, name)
-		if t < 0 {
+		if ok && t < 0 && r.knowsTypes {
 			r.fail(m["day-type"].Line, field+".day-type", "%q is no day type of this file", clip(name))
-			continue
 		}
 		times := r.times(m["times"], field+".times", c)
+		if t < 0 {
+			continue
+		}
 		for _, s := range seasons {
 			k := s*len(c.types) + t
 			if lines[k] != 0 {
@@ -49,7 +48,7 @@ func (r *reader) periods(n *yaml.Node, c *Calendar) {
 			c.times[k], lines[k] = times, p.Line
 		}
 	}
-	if len(r.errs) > 0 {
+	if r.count() > 0 {
 		return
 	}
 	for k, l := range lines {
@@ -65,7 +64,7 @@ func (r *reader) times(n *yaml.Node, field string, c *Calendar) []span {
 	if n == nil {
 		return nil
 	}
-	before := len(r.errs)
+	before := r.count()
 	for i, t := range r.list(n, field) {
 		at := fmt.Sprintf("%s[%d]", field, i)
 		m := r.mapping(t, at, 3, "from", "to", "tou")
@@ -73,17 +72,17 @@ func (r *reader) times(n *yaml.Node, field string, c *Calendar) []span {
 		s.from = r.clock(m["from"], at+".from")
 		s.to = r.clock(m["to"], at+".to")
 		if name, ok := r.text(m["tou"], at+".tou"); ok {
-			if s.tou = slices.Index(c.TOU, name); s.tou < 0 {
+			if s.tou = slices.Index(c.TOU, name); s.tou < 0 && r.knowsTOU {
 				r.fail(m["tou"].Line, at+".tou", "%q is no name in tou", clip(name))
 			}
 		}
-		if len(r.errs) == before && s.from >= s.to {
+		if r.count() == before && s.from >= s.to {
 			r.fail(t.Line, at, "from %s to %s is no time; divide what goes over midnight into one that ends at 24:00 and one that begins at 00:00",
 				clockText(s.from), clockText(s.to))
 		}
 		out = append(out, s)
 	}
-	if len(r.errs) > before {
+	if r.count() > before {
 		return nil
 	}
 	slices.SortStableFunc(out, func(a, b span) int { return cmp.Compare(a.from, b.from) })

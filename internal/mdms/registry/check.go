@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/record"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -135,8 +137,11 @@ const maxRegister = 1<<53 - 1
 
 func parseRegister(s string) (uint64, string) {
 	n, err := strconv.ParseUint(s, 10, 64)
-	if err != nil || n > maxRegister {
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange):
 		return 0, "want a register in whole Wh, digits only"
+	case err != nil || n > maxRegister:
+		return 0, fmt.Sprintf("want a register of at most %d Wh", uint64(maxRegister))
 	}
 	return n, ""
 }
@@ -189,7 +194,31 @@ func checkInstallation(i *cim.MeterInstallation, dials uint8) (column, value, wr
 	case i.First.HasExport && i.Last.HasExport && fell(i.First.Export, i.Last.Export, dials):
 		return "remove_export_wh", fmt.Sprint(i.Last.Export), fmt.Sprintf("is below the first register, %d; of a meter that rolled over the dials must be known", i.First.Export)
 	}
+	if i.End == 0 {
+		return "", "", ""
+	}
+	switch most := mostBetween(i.Start, i.End); {
+	case i.First.HasImport && i.Last.HasImport && advance(i.First.Import, i.Last.Import, dials) > most:
+		return "remove_import_wh", fmt.Sprint(i.Last.Import), tooHigh("the first register", i.First.Import, i.Start, i.End, most)
+	case i.First.HasExport && i.Last.HasExport && advance(i.First.Export, i.Last.Export, dials) > most:
+		return "remove_export_wh", fmt.Sprint(i.Last.Export), tooHigh("the first register", i.First.Export, i.Start, i.End, most)
+	}
 	return "", "", ""
+}
+
+// mostBetween is the most that can pass a meter between two times, Wh, with a minute on top for clocks that are not exact.
+func mostBetween(from, to uint32) uint64 { return record.MaxEnergy(to-from) + record.MaxEnergy(60) }
+
+func tooHigh(what string, was uint64, from, to uint32, most uint64) string {
+	return fmt.Sprintf("is too far above %s, %d at %s: at most %d Wh can have passed until %s; read it again, in Wh", what, was, cim.Stamp(from), most, cim.Stamp(to))
+}
+
+// advance is by how much a register grew, over a roll-over if it fell.
+func advance(first, last uint64, dials uint8) uint64 {
+	if last < first {
+		last += rollsAt(dials)
+	}
+	return last - first
 }
 
 // fell reports whether a register went down other than by rolling over, which is believed up to half of its range.

@@ -255,12 +255,12 @@ func (im *Import) enterInstallation(s *statement, line int) {
 		keep(&i, &old)
 	}
 	m, _, _ := im.meterAt(i.Meter, i.Start)
-	if column, value, wrong := checkInstallation(&i, m.Dials); wrong != "" {
+	if column, value, wrong := checkInstallation(&i, m.Dials); wrong != "" && (!known || i != old) {
 		im.wrong(Problem{Line: line, Column: column, Value: value, Detail: wrong})
 		return
 	}
-	if wrong := againstReading(&i, im.o.Last(i.Meter), m.Dials); wrong != "" && (!known || i != old) {
-		im.wrong(Problem{Line: line, Column: "remove_import_wh", Value: fmt.Sprint(i.Last.Import), Detail: wrong})
+	if column, value, wrong := againstReading(&i, im.o.Last(i.Meter), m.Dials); wrong != "" && (!known || i != old) {
+		im.wrong(Problem{Line: line, Column: column, Value: value, Detail: wrong})
 		return
 	}
 	switch {
@@ -299,10 +299,11 @@ func keep(i, old *cim.MeterInstallation) {
 
 // againstReading says how the final register of an installation contradicts what the meter told, "" if it does not: a meter with dials
 // may have rolled over since.
-func againstReading(i *cim.MeterInstallation, r Reading, dials uint8) string {
+func againstReading(i *cim.MeterInstallation, r Reading, dials uint8) (column, value, wrong string) {
 	if i.End == 0 || i.End == i.Start || r.Time == 0 || r.Time < i.Start || r.Time > i.End {
-		return ""
+		return "", "", ""
 	}
+	most := mostBetween(r.Time, i.End)
 	for _, c := range []struct {
 		name       string
 		has        bool
@@ -311,9 +312,13 @@ func againstReading(i *cim.MeterInstallation, r Reading, dials uint8) string {
 		if span := rollsAt(dials); span != 0 {
 			c.read %= span // that of a load profile is added up
 		}
-		if c.has && fell(c.read, c.told, dials) {
-			return fmt.Sprintf("the final %s register, %d Wh, is below the %d Wh that meter %s told at %s: read it again", c.name, c.told, c.read, i.Meter, cim.Stamp(r.Time))
+		column, value = "remove_"+c.name+"_wh", fmt.Sprint(c.told)
+		switch {
+		case c.has && fell(c.read, c.told, dials):
+			return column, value, fmt.Sprintf("is below the %d Wh that meter %s told at %s: read it again", c.read, i.Meter, cim.Stamp(r.Time))
+		case c.has && advance(c.read, c.told, dials) > most:
+			return column, value, tooHigh("what meter "+i.Meter+" told", c.read, r.Time, i.End, most)
 		}
 	}
-	return ""
+	return "", "", ""
 }

@@ -1,7 +1,10 @@
 package vee
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -15,7 +18,7 @@ import (
 const maxFile = 1 << 20
 
 // Load reads a rule set: a YAML file whose keys replace the defaults. file is its name, for errors, which tell the line, the
-// field, its value and what is allowed there.
+// field, its value and what is allowed there. All that is wrong is told at once, the first 20 in full.
 //
 //	zone: Europe/Zurich
 //	spike:
@@ -29,62 +32,92 @@ func Load(file string, text []byte) (*Rules, error) {
 	}
 	r := Default()
 	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	if dec.Decode(new(yaml.Node)) == nil {
+		return nil, fmt.Errorf("%s: the file has several documents (---), want one", file)
+	}
+	l := loader{file: file, fields: map[string]field{}, lines: map[string]int{}, bad: map[string]bool{}}
 	if len(doc.Content) > 0 {
-		l := loader{file: file, fields: map[string]field{}, lines: map[string]int{}}
 		for _, f := range fields(r) {
 			l.fields[f.name] = f
 			l.names = append(l.names, f.name)
 		}
-		if err := l.mapping("", doc.Content[0]); err != nil {
-			return nil, err
+		l.mapping("", doc.Content[0])
+	}
+	for _, w := range r.seal() {
+		if !l.bad[w.field] {
+			l.fail(l.lines[w.field], "%s", w.text)
 		}
 	}
-	if err := r.seal(); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+	if l.more > 0 {
+		l.errs = append(l.errs, fmt.Errorf("%s: %d more things are wrong", file, l.more))
+	}
+	if len(l.errs) > 0 {
+		return nil, errors.Join(l.errs...)
 	}
 	return r, nil
 }
+
+// maxErrors is how many errors are told at once.
+const maxErrors = 20
 
 type loader struct {
 	file   string
 	fields map[string]field
 	names  []string
-	lines  map[string]int // where a field was set
+	lines  map[string]int  // where a field was set
+	bad    map[string]bool // fields whose values could not be read
+	errs   []error
+	more   int // that are wrong beyond those
 }
 
-func (l *loader) mapping(section string, n *yaml.Node) error {
+// fail notes what is wrong in a line, 0 for none.
+func (l *loader) fail(line int, format string, args ...any) {
+	if len(l.errs) == maxErrors {
+		l.more++
+		return
+	}
+	at := l.file
+	if line > 0 {
+		at = fmt.Sprintf("%s:%d", l.file, line)
+	}
+	l.errs = append(l.errs, fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...)))
+}
+
+func (l *loader) mapping(section string, n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
 		what := "the file"
 		if section != "" {
 			what = strings.TrimSuffix(section, ".")
 		}
-		return fmt.Errorf("%s:%d: %s is %.40q, want keys with values, such as \"severity: warning\"", l.file, n.Line, what, n.Value)
+		l.fail(n.Line, "%s is %.40q, want keys with values, such as \"severity: warning\"", what, n.Value)
+		return
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		name := section + k.Value
 		if line, ok := l.lines[name]; ok {
-			return fmt.Errorf("%s:%d: %s stands already in line %d", l.file, k.Line, name, line)
+			l.fail(k.Line, "%s stands already in line %d", name, line)
+			continue
 		}
 		l.lines[name] = k.Line
 		f, ok := l.fields[name]
 		if !ok {
 			if section == "" && slices.ContainsFunc(l.names, func(s string) bool { return strings.HasPrefix(s, name+".") }) {
-				if err := l.mapping(name+".", v); err != nil {
-					return err
-				}
-				continue
+				l.mapping(name+".", v)
+			} else {
+				l.fail(k.Line, "there is no %.60q%s", name, l.allowed(section))
 			}
-			return fmt.Errorf("%s:%d: there is no %.60q%s", l.file, k.Line, name, l.allowed(section))
+			continue
 		}
-		if err := l.set(f, v); err != nil {
-			return err
+		before := len(l.errs) + l.more
+		if l.set(f, v); len(l.errs)+l.more > before {
+			l.bad[name] = true
 		}
 	}
-	return nil
 }
 
 func (l *loader) allowed(section string) string {
@@ -101,8 +134,8 @@ func (l *loader) allowed(section string) string {
 	return "; allowed are " + strings.Join(out, ", ")
 }
 
-func (l *loader) set(f field, n *yaml.Node) error {
-	bad := func(n *yaml.Node, want string) error {
+func (l *loader) set(f field, n *yaml.Node) {
+	bad := func(n *yaml.Node, want string) {
 		what := fmt.Sprintf("%.40q", n.Value)
 		if n.Kind != yaml.ScalarNode {
 			what = "a list or a mapping"
@@ -110,66 +143,65 @@ func (l *loader) set(f field, n *yaml.Node) error {
 		if f.doc != "" {
 			want += " (" + f.doc + ")"
 		}
-		return fmt.Errorf("%s:%d: %s is %s, want %s", l.file, n.Line, f.name, what, want)
+		l.fail(n.Line, "%s is %s, want %s", f.name, what, want)
 	}
-	number := func(n *yaml.Node) (float64, error) {
+	number := func(n *yaml.Node) (v float64, ok bool) {
 		v, err := strconv.ParseFloat(n.Value, 64)
 		if n.Kind != yaml.ScalarNode || err != nil || math.IsNaN(v) || v < f.min || v > f.max {
-			return 0, bad(n, fmt.Sprintf("a number from %v to %v", f.min, f.max))
+			bad(n, fmt.Sprintf("a number from %v to %v", f.min, f.max))
+			return 0, false
 		}
-		return v, nil
+		return v, true
 	}
-	list := func(add func(*yaml.Node) error) error {
+	list := func(add func(*yaml.Node)) {
 		if n.Kind != yaml.SequenceNode {
-			return bad(n, "a list")
+			bad(n, "a list")
+			return
 		}
 		for _, x := range n.Content {
-			if err := add(x); err != nil {
-				return err
-			}
+			add(x)
 		}
-		return nil
 	}
 	switch at := f.at.(type) {
 	case *float64:
-		v, err := number(n)
-		if err != nil {
-			return err
+		if v, ok := number(n); ok {
+			*at = v
 		}
-		*at = v
 	case *time.Duration:
 		d, err := time.ParseDuration(n.Value)
 		if n.Kind != yaml.ScalarNode || err != nil || d.Seconds() < f.min || d.Seconds() > f.max {
-			return bad(n, fmt.Sprintf("a duration such as 36h or 90m, from %v to %v", time.Duration(f.min)*time.Second, time.Duration(f.max)*time.Second))
+			bad(n, fmt.Sprintf("a duration such as 36h or 90m, from %v to %v", time.Duration(f.min)*time.Second, time.Duration(f.max)*time.Second))
+			return
 		}
 		*at = d
 	case *bool:
 		b, err := strconv.ParseBool(n.Value)
 		if n.Kind != yaml.ScalarNode || err != nil {
-			return bad(n, "true or false")
+			bad(n, "true or false")
+			return
 		}
 		*at = b
 	case *string:
 		if n.Kind != yaml.ScalarNode {
-			return bad(n, "a word")
+			bad(n, "a word")
+			return
 		}
 		*at = n.Value
 	case *Severity:
 		s, ok := SeverityNamed(n.Value)
 		if n.Kind != yaml.ScalarNode || !ok {
-			return bad(n, "one of "+strings.Join(severityNames[:], ", "))
+			bad(n, "one of "+strings.Join(severityNames[:], ", "))
+			return
 		}
 		*at = s
 	case *[]string:
 		*at = nil
-		return list(func(x *yaml.Node) error { *at = append(*at, x.Value); return nil })
+		list(func(x *yaml.Node) { *at = append(*at, x.Value) })
 	case *[]float64:
 		*at = nil
-		return list(func(x *yaml.Node) error {
-			v, err := number(x)
+		list(func(x *yaml.Node) {
+			v, _ := number(x)
 			*at = append(*at, v)
-			return err
 		})
 	}
-	return nil
 }

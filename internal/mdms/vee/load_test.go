@@ -1,6 +1,7 @@
 package vee
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -59,6 +60,37 @@ func TestLoadErrors(t *testing.T) {
 		if _, err := Load("r.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.60q: %v\nwant an error with %q", text, err, want)
 		}
+	}
+}
+
+// TestAllErrorsAtOnce: who mends a file learns at once of all that is wrong in it.
+func TestAllErrorsAtOnce(t *testing.T) {
+	_, err := Load("r.yaml", []byte("zone: Mars\nspike:\n  ratio: many\n  severity: bad\nspikes: 1\nzero: 3\nholidays: [x, 2026-12-25, y]\nhighlow:\n  low: 1\n  high: 1\n"))
+	want := []string{`r.yaml:3: spike.ratio is "many", want a number`, `r.yaml:4: spike.severity is "bad", want one of`, `r.yaml:5: there is no "spikes"`,
+		`r.yaml:6: zero is "3", want keys`, `r.yaml:1: zone is "Mars", want the IANA name`, `r.yaml:7: holidays: "x" is no date`, `r.yaml:7: holidays: "y" is no date`,
+		`r.yaml:9: highlow.low is 1, want less than`}
+	if err == nil {
+		t.Fatal("nothing is wrong")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, w := range want {
+		if i >= len(lines) || !strings.HasPrefix(lines[i], w) {
+			t.Errorf("line %d of\n%v\nwant %s", i+1, err, w)
+		}
+	}
+	if len(lines) != len(want) {
+		t.Errorf("%d errors, want %d:\n%v", len(lines), len(want), err)
+	}
+	many := ""
+	for i := range maxErrors + 5 {
+		many += fmt.Sprintf("rule%d: 1\n", i)
+	}
+	_, err = Load("r.yaml", []byte(many))
+	if err == nil || strings.Count(err.Error(), "\n") != maxErrors || !strings.HasSuffix(err.Error(), "r.yaml: 5 more things are wrong") {
+		t.Errorf("too many: %v", err)
+	}
+	if _, err := Load("r.yaml", []byte("zone: UTC\n---\nzone: UTC\n")); err == nil || !strings.Contains(err.Error(), "several documents") {
+		t.Errorf("two documents: %v", err)
 	}
 }
 

@@ -76,8 +76,8 @@ func Default() *Rules {
 		Inactive: Warning, Reactive: Warning, Export: Warning, Status: Warning, Prolonged: Warning, Unfilled: Warning, Superseded: Info} {
 		r.Severity[rule] = s
 	}
-	if err := r.seal(); err != nil {
-		panic(err) // the defaults are ours
+	if wrong := r.seal(); wrong != nil {
+		panic(wrong[0].text) // the defaults are ours
 	}
 	return r
 }
@@ -88,17 +88,23 @@ func (r *Rules) ID() string { return r.id }
 // Location is the local time of the rule set.
 func (r *Rules) Location() *time.Location { return r.loc }
 
-// seal makes what follows from the fields.
-func (r *Rules) seal() error {
+// mistake is what is wrong with a field as a whole, or beside others.
+type mistake struct{ field, text string }
+
+// seal makes what follows from the fields, or tells what is wrong with them.
+func (r *Rules) seal() (wrong []mistake) {
+	fail := func(field, format string, args ...any) {
+		wrong = append(wrong, mistake{field, fmt.Sprintf(format, args...)})
+	}
 	loc, err := time.LoadLocation(r.Zone)
 	if err != nil || r.Zone == "Local" || r.Zone == "" {
-		return fmt.Errorf("zone is %.60q, want the IANA name of a time zone, such as Europe/Zurich or UTC", r.Zone)
+		fail("zone", "zone is %.60q, want the IANA name of a time zone, such as Europe/Zurich or UTC", r.Zone)
 	}
 	r.loc = loc
 	r.holidays = map[string]bool{}
 	for _, h := range r.Holidays {
 		if _, err := time.Parse(time.DateOnly, h); err != nil {
-			return fmt.Errorf("holidays: %.60q is no date, want one such as 2026-12-25", h)
+			fail("holidays", "holidays: %.60q is no date, want one such as 2026-12-25", h)
 		}
 		r.holidays[h] = true
 	}
@@ -111,17 +117,20 @@ func (r *Rules) seal() error {
 			sum += v
 		}
 		if len(c.p) != 24 || !(sum > 0) {
-			return fmt.Errorf("%s has %d weights with the sum %v, want one for each of the 24 hours of a local day, not all 0", c.name, len(c.p), sum)
+			fail(c.name, "%s has %d weights with the sum %v, want one for each of the 24 hours of a local day, not all 0", c.name, len(c.p), sum)
 		}
 	}
 	if r.Low >= r.High {
-		return fmt.Errorf("highlow.low is %v, want less than highlow.high, which is %v", r.Low, r.High)
+		fail("highlow.low", "highlow.low is %v, want less than highlow.high, which is %v", r.Low, r.High)
 	}
 	if r.MinSamples > r.Samples {
-		return fmt.Errorf("estimation.minSamples is %v, want at most estimation.samples, which is %v", r.MinSamples, r.Samples)
+		fail("estimation.minSamples", "estimation.minSamples is %v, want at most estimation.samples, which is %v", r.MinSamples, r.Samples)
 	}
 	if r.ProlongedAfter > r.Cap {
-		return fmt.Errorf("estimation.prolongedAfter is %v, want at most estimation.cap, which is %v", r.ProlongedAfter, r.Cap)
+		fail("estimation.prolongedAfter", "estimation.prolongedAfter is %v, want at most estimation.cap, which is %v", r.ProlongedAfter, r.Cap)
+	}
+	if len(wrong) > 0 {
+		return wrong
 	}
 	sum := sha256.Sum256([]byte(r.String()))
 	r.id = hex.EncodeToString(sum[:6])
