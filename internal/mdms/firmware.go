@@ -19,7 +19,6 @@ import (
 	"github.com/wattbus/wattbus/internal/mdms/firmware"
 	"github.com/wattbus/wattbus/internal/record"
 	"github.com/wattbus/wattbus/internal/store"
-	"github.com/wattbus/wattbus/internal/topic"
 )
 
 const (
@@ -55,9 +54,6 @@ func (m *MDMS) newFirmware() *firmware.Engine {
 
 // loadImage reads an image from the store.
 func (m *MDMS) loadImage(id record.ImageID) (record.Image, bool) {
-	if slices.Contains(m.pending.DropImages, uint64(id)) { // it goes with the next commit
-		return record.Image{}, false
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	k, err := m.o.Store.Image(ctx, uint64(id))
@@ -256,43 +252,52 @@ func (m *MDMS) deleteImage(ctx context.Context, q api.ImageDelete) (api.Image, e
 		}
 		if !slices.Contains(m.pending.DropImages, uint64(id)) {
 			m.pending.DropImages = append(m.pending.DropImages, uint64(id))
+			m.imagesGone++
 			m.note(q.By, "firmware.delete", q.ID, "", out)
 		}
 		return out, nil
 	})
 }
 
-// createRollOut begins a roll-out. Who it is for is listed outside of the loop, which then takes in some of the meters in each turn.
+// createRollOut begins a roll-out. Who it is for is listed, and its image read, outside of the loop, which then takes in some of the meters in each turn.
 func (m *MDMS) createRollOut(ctx context.Context, q api.RollOutRequest) (api.RollOut, error) {
+	id, err := record.ParseImageID(q.Image)
+	if err != nil {
+		return api.RollOut{}, api.BadRequest("image", "%v", err)
+	}
+	m.mu.RLock()
+	gone := m.imagesGone
+	m.mu.RUnlock()
+	img, ok := m.loadImage(id)
+	if !ok {
+		return api.RollOut{}, &api.Problem{Title: "Not found", Status: 404, Field: "image", Detail: fmt.Sprintf("no image %s is kept: upload it first", id)}
+	}
 	devices, err := m.rollOutDevices(q.Target)
 	if err != nil {
 		return api.RollOut{}, err
 	}
 	l := firmware.NewList(devices, q.First)
-	return change(ctx, m, func() (api.RollOut, error) { return m.firmware.Create(q, l) })
+	for from := 0; from < l.Len(); from += walkPart {
+		m.mu.RLock()
+		m.firmware.Look(l, from, walkPart)
+		m.mu.RUnlock()
+	}
+	return change(ctx, m, func() (api.RollOut, error) {
+		if m.imagesGone != gone {
+			return api.RollOut{}, api.Conflict("an image was deleted meanwhile: try again")
+		}
+		return m.firmware.Create(q, l, img)
+	})
 }
 
-// rollOutDevices finds the meters of a target. Those below a path, which may be all there are, are read off the columns.
+// rollOutDevices finds the meters of a target.
 func (m *MDMS) rollOutDevices(t api.Target) ([]*cim.EndDevice, error) {
-	if t.Path == "" || command.CheckTarget(t) != nil || topic.CheckPath(t.Path) != nil {
-		m.mu.Lock() // the index may have to be put in order
-		defer m.mu.Unlock()
-		return m.commands.Resolve(t)
+	if devices, err := m.lookUp(t); devices != nil || err != nil {
+		return devices, err
 	}
-	var out []*cim.EndDevice
 	m.mu.RLock()
-	below := m.below(t.Path)
-	for n := range m.columns {
-		if c := &m.columns[n]; c.listed && below[c.path] {
-			out = append(out, &m.devices[n].EndDevice)
-		}
-	}
-	m.mu.RUnlock()
-	out = slices.DeleteFunc(out, func(d *cim.EndDevice) bool { return d.Kind != topic.Meter }) // which never changes
-	if len(out) == 0 {
-		return nil, command.NobodyBelow(t.Path)
-	}
-	return out, nil
+	defer m.mu.RUnlock()
+	return m.commands.Resolve(t)
 }
 
 // doRollOut changes a roll-out.
@@ -420,11 +425,12 @@ func (m *MDMS) queryRollOutMeters(ctx context.Context, q api.RollOutMeterQuery) 
 			return out, err
 		}
 	}
+	all = slices.DeleteFunc(all, func(k store.RollOutMember) bool { return int64(k.Device) <= after || some && k.State != want })
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	last := uint32(0)
 	for _, k := range all {
-		if int64(k.Device) <= after || some && k.State != want || int(k.Device) >= len(m.devices) {
+		if int(k.Device) >= len(m.devices) {
 			continue
 		}
 		if len(out.Items) == limit {

@@ -73,13 +73,17 @@ func (m *MDMS) createCommand(ctx context.Context, q api.CommandRequest) (api.Com
 	if len(q.Key) > 300 {
 		return api.Command{}, api.BadRequest("key", "%d bytes, want at most 300", len(q.Key))
 	}
+	found, err := m.found(&q)
+	if err != nil {
+		return api.Command{}, err
+	}
 	return change(ctx, m, func() (api.Command, error) {
 		if id, ok := m.keys.ids[q.Key]; ok && q.Key != "" {
 			if c, err := m.commands.Get(id); err == nil {
 				return c, nil
 			} // else it was kept for long enough
 		}
-		c, err := m.commands.Create(q)
+		c, err := m.commands.CreateFor(q, found)
 		if err != nil {
 			return c, err
 		}

@@ -32,31 +32,32 @@ type MDMS struct {
 
 	// mu guards everything below. The loop alone changes it; questions read under it. It is not held during a commit, so a
 	// question may see what is about to be committed.
-	mu       sync.RWMutex
-	devices  []*device       // by ordinal
-	columns  []column        // by ordinal
-	hang     numbers[string] // paths of columns
-	spots    numbers[place]  // places of columns
-	byID     map[string]*device
-	ids      index
-	dirty    []*device // go into the next commit
-	stale    []*device // go into some commit soon
-	ledger   *ledger
-	commands *command.Engine
-	firmware *firmware.Engine
-	uploads  uploads
-	outages  *outage.Engine
-	planner  *backfill.Planner
-	registry *registry.Registry
-	subs     subMeters
-	imports  imports
-	grid     numbers[string]
-	position map[string]uint64 // per stream, committed
-	lastID   uint64
-	moves    uint64   // of meters, in this run
-	unheard  []string // meters that are installed and have no account yet
-	power    int64    // W, sum over the devices
-	rate     rate
+	mu         sync.RWMutex
+	devices    []*device       // by ordinal
+	columns    []column        // by ordinal
+	hang       numbers[string] // paths of columns
+	spots      numbers[place]  // places of columns
+	byID       map[string]*device
+	ids        index
+	dirty      []*device // go into the next commit
+	stale      []*device // go into some commit soon
+	ledger     *ledger
+	commands   *command.Engine
+	firmware   *firmware.Engine
+	uploads    uploads
+	imagesGone uint64 // counts images that were deleted
+	outages    *outage.Engine
+	planner    *backfill.Planner
+	registry   *registry.Registry
+	subs       subMeters
+	imports    imports
+	grid       numbers[string]
+	position   map[string]uint64 // per stream, committed
+	lastID     uint64
+	moves      uint64   // of meters, in this run
+	unheard    []string // meters that are installed and have no account yet
+	power      int64    // W, sum over the devices
+	rate       rate
 
 	stored     storage
 	lack       lack
@@ -123,7 +124,7 @@ func build(o Options) (*MDMS, error) {
 	m.outages = outage.New(outage.Options{Clock: o.Clock, Logger: o.Logger, NewID: m.newID, Device: m.find})
 	m.commands = command.New(command.Options{ApproveFrom: o.Safety.ApproveFrom, Budgets: o.Safety.Budgets, Clock: o.Clock, Logger: o.Logger, NewID: m.newID, Send: m.sendCommand, Device: m.find,
 		Below: m.outages.Below, Reader: o.Store, Asleep: m.asleep, Verify: true, OperatorBudgets: o.Safety.Operators, FeederBudgets: o.Safety.Feeders, ReconnectBudgets: o.Safety.Reconnects, Feeder: m.feederOf,
-		Select: m.selected, Protected: m.protected})
+		Protected: m.protected})
 	m.firmware = m.newFirmware()
 	m.planner = backfill.New(backfill.Options{Gap: m.gap, Live: m.live, Send: m.sendRequest, ID: m.newRequestID, PerConcentrator: o.Backfill.PerConcentrator,
 		Total: o.Backfill.Total, PartsPerSecond: o.Backfill.PartsPerSecond, Timeout: o.Backfill.Timeout,

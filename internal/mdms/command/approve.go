@@ -76,15 +76,14 @@ func (e *Engine) approval(p *plan, now time.Time) *api.Said {
 		return nil
 	}
 	if e.o.Protected != nil {
-		n, first := 0, ""
-		for _, dev := range p.devices {
-			if e.o.Protected(dev) {
-				if n++; n == 1 {
-					first = dev.ID
-				}
-			}
+		f := p.found
+		if f == nil {
+			f = &Found{devices: p.devices}
 		}
-		switch {
+		if !f.looked {
+			f.protect(e.o.Protected)
+		}
+		switch n, first := f.protected, f.first; {
 		case n == 1:
 			return api.Say("approval.protected", "meter", first)
 		case n > 1:

@@ -51,7 +51,7 @@ func (a *attachment) reading(sequence uint32) *record.Reading {
 
 // OnReading takes any reading of a device; those that a waiting read may be about are remembered.
 func (e *Engine) OnReading(dev *cim.EndDevice, r record.Reading) {
-	for _, m := range e.queues[dev] {
+	for _, m := range e.queues.of(dev) {
 		c := m.c
 		if c.extra == nil || c.op != record.OpRead || m.state == queued {
 			continue

@@ -23,6 +23,7 @@ type plan struct {
 	start    time.Time // zero: at once
 	priority priority
 	verifies uint64
+	found    *Found
 	payload  map[*cim.EndDevice][]uint32 // of groups: each device's whole membership, sorted
 }
 
@@ -65,8 +66,11 @@ func opcode(typ string) (record.Opcode, bool) {
 	return 0, false
 }
 
-func (e *Engine) check(req api.CommandRequest) (plan, error) {
+func (e *Engine) check(req api.CommandRequest, found *Found) (plan, error) {
 	p := plan{req: req}
+	if req.Target.Path != "" || req.Target.Query != nil {
+		p.found = found
+	}
 	var ok bool
 	if p.op, ok = opcode(req.Type); !ok {
 		return p, api.BadRequest("type", "%.40q is unknown, want read, profile, disconnect, reconnect, interval, clock, ping, groups, firmware-status, firmware-activate or firmware-drop", req.Type)
@@ -146,8 +150,10 @@ func (e *Engine) checkTarget(p *plan) error {
 	switch {
 	case t.Meters != nil:
 		return e.listed(p, t.Meters)
+	case p.found != nil:
+		p.bulk, p.devices = true, p.found.devices
 	case t.Query != nil:
-		return e.found(p, *t.Query)
+		return api.BadRequest("target.query", "its meters were not looked up")
 	case t.Group != nil && *t.Group == 0:
 		return noGroup("target.group")
 	case t.Meter != "":
@@ -301,7 +307,7 @@ func (e *Engine) conflicts(p plan) *api.Said {
 	}
 	n := 0
 	for _, dev := range p.devices {
-		for _, m := range e.queues[dev] {
+		for _, m := range e.queues.of(dev) {
 			if effect(m.c.op) == what {
 				n++
 				break

@@ -52,8 +52,6 @@ type Options struct {
 
 	// Verify has every meter read whose breaker was moved.
 	Verify bool
-	// Select finds the meters of a query, by id, each once; nil: there are no queries.
-	Select func(q api.TargetQuery) ([]*cim.EndDevice, error)
 	// Protected reports a device whose customer must not be disconnected without approval; nil: none is.
 	Protected func(*cim.EndDevice) bool
 	// ApproveFrom is the number of meters, disconnected by one person within an hour, from which on another one has to approve
@@ -157,6 +155,7 @@ type control struct {
 	open    int      // members not finished
 	counts  [states]int
 	low     int // no member before this one is unfinished
+	planned int // of members, those that goOut has planned
 
 	bulk      bool
 	broadcast bool      // goes out once to all, then to stragglers
@@ -215,12 +214,13 @@ type Engine struct {
 	base     time.Time // zero of the schedules
 	commands map[uint64]*control
 	order    []uint64 // ids of commands, ascending
-	queues   map[*cim.EndDevice][]*member
+	queues   queues
 	single   heap[entry]             // of single commands: never behind a bulk one
 	paced    [priorities]heap[entry] // of members of bulk commands
 	expiries heap[expiry]
 	starts   heap[expiry] // of commands that are to go out later
 	fresh    []*control   // kept and not yet broadcast
+	going    []*control   // kept, and not all of their members planned
 	finished []uint64     // in RAM, oldest first
 	readings int          // kept with finished commands in RAM
 	values   int          // load profile values kept with unfinished ones
@@ -278,7 +278,7 @@ func New(o Options) *Engine {
 	return &Engine{
 		o: o, log: o.Logger.With("component", "command"),
 		base:     o.Wall(),
-		commands: map[uint64]*control{}, queues: map[*cim.EndDevice][]*member{}, dirty: map[uint64]*control{},
+		commands: map[uint64]*control{}, dirty: map[uint64]*control{},
 		groups: newGroups(), budgets: newBudgets(o.Budgets, o.Wall()), cuts: map[string][]cut{},
 		allowances: map[string]*allowance{}, feeders: map[string]budgets{},
 	}
@@ -294,9 +294,12 @@ func (e *Engine) Stats() Stats {
 func (e *Engine) openCount() int { return len(e.commands) - len(e.finished) }
 
 // Create accepts a command and returns it in state queued; it goes out with the first Tick after the next Changed. Errors
-// are *api.Problem and name the field.
-func (e *Engine) Create(req api.CommandRequest) (api.Command, error) {
-	p, err := e.check(req)
+// are *api.Problem and name the field. A query, and a path with very many meters, want CreateFor.
+func (e *Engine) Create(req api.CommandRequest) (api.Command, error) { return e.CreateFor(req, nil) }
+
+// CreateFor is Create where the meters of a path or a query were looked up before; nil: they were not.
+func (e *Engine) CreateFor(req api.CommandRequest, found *Found) (api.Command, error) {
+	p, err := e.check(req, found)
 	if err != nil {
 		return api.Command{}, err
 	}
@@ -317,12 +320,16 @@ func (e *Engine) add(p plan) (*control, error) {
 		return nil, &api.Problem{Title: "Too many commands", Status: 429, Field: "target",
 			Detail: "with this target more meters would have unfinished commands than are allowed; wait, or choose a smaller one"}
 	}
-	if p.start.IsZero() && !p.bulk && len(e.queues[p.devices[0]]) >= e.o.MaxPerMeter {
+	if p.start.IsZero() && !p.bulk && len(e.queues.of(p.devices[0])) >= e.o.MaxPerMeter {
 		return nil, &api.Problem{Title: "Too many commands", Status: 429, Field: "target.meter",
 			Detail: "meter " + p.devices[0].ID + " has too many unfinished commands; wait for some to end, or cancel some"}
 	}
 	now := e.o.Wall()
-	c := &control{id: e.o.NewID(), op: p.op, bulk: p.bulk, payload: p.payload, verifies: p.verifies}
+	c := &control{}
+	if p.found != nil {
+		c = p.found.c
+	}
+	c.id, c.op, c.bulk, c.payload, c.verifies = e.o.NewID(), p.op, p.bulk, p.payload, p.verifies
 	c.priority, c.since = p.priority, now
 	c.expiry = e.wireExpiry(p.expires)
 	c.deadline = now.Add(p.expires)
@@ -350,9 +357,8 @@ func (e *Engine) add(p plan) (*control, error) {
 			c.doc.History[0].Detail, c.doc.History[0].Said = earlier.String(), earlier
 		}
 	}
-	c.members = make([]member, len(p.devices))
-	for i, dev := range p.devices {
-		c.members[i] = member{c: c, dev: dev}
+	if p.found == nil {
+		c.enlist(p.devices)
 	}
 	c.open, c.counts[queued] = len(p.devices), len(p.devices)
 	if !p.start.IsZero() {
@@ -436,6 +442,9 @@ func (e *Engine) finishRest(c *control, st state, now time.Time, said *api.Said)
 			e.noteMember(m, st, nil)
 			e.leave(m, st, now)
 		}
+	}
+	if c.bulk && len(c.members) >= manyMembers {
+		e.paced[c.priority].drop(func(x entry) bool { return x.m.c == c })
 	}
 	e.conclude(c, st, now, said)
 }

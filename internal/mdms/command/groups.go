@@ -135,7 +135,7 @@ func (e *Engine) joinGroups(c *control, devices []*cim.EndDevice) {
 // supersede cancels the device's older groups commands.
 func (e *Engine) supersede(dev *cim.EndDevice, by uint64) {
 	now := e.o.Wall()
-	for _, m := range slices.Clone(e.queues[dev]) {
+	for _, m := range slices.Clone(e.queues.of(dev)) {
 		if m.c.op != record.OpGroups || m.c.id == by {
 			continue
 		}

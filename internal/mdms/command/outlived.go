@@ -24,7 +24,7 @@ func (e *Engine) outlived(by *control, devices []*cim.EndDevice, now time.Time) 
 		return
 	}
 	for _, dev := range devices {
-		for _, m := range slices.Clone(e.queues[dev]) {
+		for _, m := range slices.Clone(e.queues.of(dev)) {
 			pointless := m.c.op == record.OpDisconnect || m.c.op == record.OpReconnect && !by.bulk
 			if pointless && !m.started() && (!m.restored || now.Sub(e.base) >= doubtAfterRestart) {
 				e.endOutlived(m, by.id, now)

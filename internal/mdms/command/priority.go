@@ -57,7 +57,11 @@ func (e *Engine) lineUp(c *control) {
 		if m.state.finished() {
 			continue
 		}
-		q := e.queues[m.dev]
+		q := e.queues.of(m.dev)
+		if q == nil {
+			e.queues.alone(m)
+			continue
+		}
 		at := len(q)
 		for at > 0 {
 			before := q[at-1]
@@ -69,7 +73,7 @@ func (e *Engine) lineUp(c *control) {
 		if at == 0 && len(q) > 0 {
 			q[0].due = 0 // its turn comes again when this one has left
 		}
-		e.queues[m.dev] = slices.Insert(q, at, m)
+		e.queues.put(m.dev, slices.Insert(q, at, m))
 	}
 }
 

@@ -138,14 +138,11 @@ func (e *Engine) hold(m *member, name string) {
 		e.held = slices.DeleteFunc(e.held, func(m *member) bool { return m.state.finished() })
 	}
 	e.held = append(e.held, m)
-	q := e.queues[m.dev]
+	q := e.queues.of(m.dev)
 	if i := slices.Index(q, m); i >= 0 {
-		q = slices.Delete(q, i, i+1)
+		q = append(q[:i:i], q[i+1:]...)
 	}
-	if len(q) == 0 {
-		delete(e.queues, m.dev)
-	} else {
-		e.queues[m.dev] = q
+	if e.queues.put(m.dev, q); len(q) > 0 {
 		e.head(q[0], e.o.Wall())
 	}
 	if c := m.c; !c.stopped {
@@ -212,7 +209,7 @@ func (e *Engine) Release(r api.QuarantineRelease) (api.Quarantine, error) {
 	for _, m := range held {
 		if !m.state.finished() {
 			m.c.stopped = false
-			e.queues[m.dev] = append(e.queues[m.dev], m)
+			e.queues.put(m.dev, append(e.queues.of(m.dev), m))
 			e.head(m, now) // what another quarantine stops is held again
 		}
 	}

@@ -131,7 +131,7 @@ func (s *storm) inspect(d *Down) {
 		if want := s.target[id]; want != nil && !want[m.id] {
 			s.t.Fatalf("command %d sent to %s, which it is not for", id, m.id)
 		}
-		queue := s.e.queues[s.devices[m.id]]
+		queue := s.e.queues.of(s.devices[m.id])
 		// A meter whose part has ended, in an earlier life of the centre, hears it again and does nothing.
 		mine := slices.IndexFunc(queue, func(q *member) bool { return q.c.id == id })
 		for _, q := range queue[:max(mine, 0)] {
@@ -139,8 +139,8 @@ func (s *storm) inspect(d *Down) {
 				s.t.Fatalf("broadcast of %d overtakes %d at %s", id, q.c.id, m.id)
 			}
 		}
-		if d.Target == topic.Device && s.e.queues[s.devices[m.id]][0].c.id != id {
-			s.t.Fatalf("command %d sent to %s while %d is in flight", id, m.id, s.e.queues[s.devices[m.id]][0].c.id)
+		if d.Target == topic.Device && s.e.queues.of(s.devices[m.id])[0].c.id != id {
+			s.t.Fatalf("command %d sent to %s while %d is in flight", id, m.id, s.e.queues.of(s.devices[m.id])[0].c.id)
 		}
 		c := *d
 		s.launch(flight{down: &c, to: m.id})
@@ -314,8 +314,8 @@ func runStorm(t *testing.T, seed uint64) {
 
 func (s *storm) finish() {
 	t := s.t
-	if st := s.e.Stats(); st.Open != 0 || st.Members != 0 || len(s.e.queues) != 0 || s.e.values != 0 {
-		t.Fatalf("not all has ended: %+v, %d queues, %d values", st, len(s.e.queues), s.e.values)
+	if st := s.e.Stats(); st.Open != 0 || st.Members != 0 || s.e.queues.count != 0 || s.e.values != 0 {
+		t.Fatalf("not all has ended: %+v, %d queues, %d values", st, s.e.queues.count, s.e.values)
 	}
 	for key, n := range s.applied {
 		if n > 1 {

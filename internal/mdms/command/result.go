@@ -59,7 +59,7 @@ func (e *Engine) OnResult(dev *cim.EndDevice, r record.Result) Answer {
 		// asked again.
 		c.settling = &r
 		m.tries = 0
-		if e.queues[dev][0] != m {
+		if e.queues.of(dev)[0] != m {
 			return Applied // it went out before a restart that did not know; its turn comes
 		}
 		if m.due == 0 || e.ns(now.Add(FirstRepeat)) < m.due {
@@ -73,7 +73,7 @@ func (e *Engine) OnResult(dev *cim.EndDevice, r record.Result) Answer {
 
 // member finds the device's unfinished part in c.
 func (e *Engine) member(c *control, dev *cim.EndDevice) *member {
-	for _, m := range e.queues[dev] {
+	for _, m := range e.queues.of(dev) {
 		if m.c == c {
 			return m
 		}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"slices"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/record"
@@ -55,8 +56,15 @@ func (h *heap[T]) pop() {
 	n := len(s) - 1
 	var none T
 	s[0], s[n] = s[n], none
-	s = s[:n]
-	for i := 0; ; {
+	*h = s[:n]
+	h.down(0)
+}
+
+// down brings an element to where it belongs below.
+func (h *heap[T]) down(i int) {
+	s := *h
+	n := len(s)
+	for {
 		least := i
 		for _, down := range [...]int{2*i + 1, 2*i + 2} {
 			if down < n && s[down].before(s[least]) {
@@ -69,7 +77,19 @@ func (h *heap[T]) pop() {
 		s[i], s[least] = s[least], s[i]
 		i = least
 	}
+}
+
+// manyMembers is from how many on the planned sends of a command that ended are taken out of the heap at once: one by one, each as it comes
+// to the top, a million of them would hold up one Tick.
+const manyMembers = 1000
+
+// drop takes out what of says.
+func (h *heap[T]) drop(of func(T) bool) {
+	s := slices.DeleteFunc(*h, of)
 	*h = s
+	for i := len(s)/2 - 1; i >= 0; i-- {
+		h.down(i)
+	}
 }
 
 // due returns the member whose valid planned send is the earliest, nil if there is none.
@@ -117,9 +137,40 @@ func (e *Engine) plan(m *member, at time.Time) {
 	}
 }
 
+// planAtOnce bounds the members that one Tick plans: a million take several, so that the loop stays responsive. They are sent more slowly anyway.
+const planAtOnce = 10_000
+
+// goOut plans the members of a command that the centre keeps, meter by meter; a command for very many goes on in the next Ticks.
+func (e *Engine) goOut(c *control, now time.Time) {
+	c.planned = c.low
+	if e.planSome(c, now, planAtOnce); c.planned < len(c.members) {
+		e.going = append(e.going, c)
+	}
+}
+
+func (e *Engine) goOn(now time.Time) {
+	if len(e.going) == 0 {
+		return
+	}
+	c := e.going[0]
+	if e.planSome(c, now, planAtOnce); c.open == 0 || c.planned >= len(c.members) {
+		e.going = slices.Delete(e.going, 0, 1)
+	}
+}
+
+func (e *Engine) planSome(c *control, now time.Time, n int) {
+	to := min(max(c.planned, c.low)+n, len(c.members))
+	for i := max(c.planned, c.low); i < to; i++ {
+		if m := &c.members[i]; !m.state.finished() {
+			e.head(m, now)
+		}
+	}
+	c.planned = to
+}
+
 // head lets the meter's next command go, if the centre keeps it and it waits for no answer.
 func (e *Engine) head(m *member, now time.Time) {
-	if q := e.queues[m.dev]; len(q) == 0 || q[0] != m || !m.c.kept || m.state == delivered || m.due != 0 {
+	if q := e.queues.of(m.dev); len(q) == 0 || q[0] != m || !m.c.kept || m.state == delivered || m.due != 0 {
 		return
 	}
 	switch c := m.c; {
@@ -150,17 +201,14 @@ func (e *Engine) leave(m *member, st state, now time.Time) {
 	for c.low < len(c.members) && c.members[c.low].state.finished() {
 		c.low++
 	}
-	q := e.queues[m.dev]
+	q := e.queues.of(m.dev)
 	for i := range q {
 		if q[i] == m {
 			q = append(q[:i], q[i+1:]...)
 			break
 		}
 	}
-	if len(q) == 0 {
-		delete(e.queues, m.dev)
-	} else {
-		e.queues[m.dev] = q
+	if e.queues.put(m.dev, q); len(q) > 0 {
 		e.head(q[0], now)
 	}
 	if c.op == record.OpGroups && st != done {

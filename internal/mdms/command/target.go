@@ -2,7 +2,6 @@ package command
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/cim"
@@ -24,6 +23,46 @@ func CheckTarget(t api.Target) error {
 		return api.BadRequest("target", "%d of meter, meters, path, group and query are set, want exactly one", set)
 	}
 	return nil
+}
+
+// Found are the meters of a path or a query that were looked up without the engine, each once, and what becomes the command for them. For a million
+// meters that takes longer than a turn may.
+type Found struct {
+	c         *control
+	devices   []*cim.EndDevice
+	looked    bool   // at who is protected
+	protected int    // how many of them have customers who must not be cut off without approval
+	first     string // the first of these
+}
+
+// NewFound makes the meters of one command. protected is asked for each of them; nil:
+// the engine asks, should it have to know.
+func NewFound(devices []*cim.EndDevice, protected func(*cim.EndDevice) bool) *Found {
+	f := &Found{c: &control{}, devices: devices}
+	f.c.enlist(devices)
+	if protected != nil {
+		f.protect(protected)
+	}
+	return f
+}
+
+func (f *Found) protect(protected func(*cim.EndDevice) bool) {
+	f.looked = true
+	for _, dev := range f.devices {
+		if protected(dev) {
+			if f.protected++; f.protected == 1 {
+				f.first = dev.ID
+			}
+		}
+	}
+}
+
+// enlist makes devices the members of a command.
+func (c *control) enlist(devices []*cim.EndDevice) {
+	c.members = make([]member, len(devices))
+	for i, dev := range devices {
+		c.members[i] = member{c: c, dev: dev}
+	}
 }
 
 // Resolve finds the meters of a target as a command would.
@@ -75,24 +114,17 @@ func (e *Engine) listed(p *plan, ids []string) error {
 	return wrong.Problem(len(ids), "meters", "nothing was sent to any")
 }
 
-// found takes the meters that a query selects now.
-func (e *Engine) found(p *plan, q api.TargetQuery) error {
-	p.bulk = true
+// CheckQuery refuses a query that would mean every meter.
+func CheckQuery(q api.TargetQuery) error {
 	if q == (api.TargetQuery{}) {
 		return api.BadRequest("target.query", "it is empty and would mean every meter: say at least one thing, such as path, feeder, tag or state")
 	}
-	if e.o.Select == nil {
-		return api.BadRequest("target.query", "there are no queries here")
-	}
-	devices, err := e.o.Select(q)
-	if err != nil {
-		return err
-	}
-	p.devices = slices.DeleteFunc(devices, func(d *cim.EndDevice) bool { return d.Kind != topic.Meter })
-	if len(p.devices) == 0 {
-		return &api.Problem{Title: "Not found", Status: 404, Field: "target.query", Detail: "no meter fits the query"}
-	}
 	return nil
+}
+
+// NobodyFits is the problem of a query without meters.
+func NobodyFits() error {
+	return &api.Problem{Title: "Not found", Status: 404, Field: "target.query", Detail: "no meter fits the query"}
 }
 
 // short is a target without the names of a list, for lists of commands and live events.

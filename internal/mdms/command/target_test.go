@@ -75,20 +75,13 @@ func TestListOfMeters(t *testing.T) {
 
 func TestQuery(t *testing.T) {
 	w := newWorld("M1", "M2", "M3")
-	w.o.Select = func(q api.TargetQuery) ([]*cim.EndDevice, error) {
-		if q.Feeder == "F1" {
-			return []*cim.EndDevice{w.devices["M2"], w.devices["M3"]}, nil
-		}
-		return nil, nil
+	req := api.CommandRequest{Type: api.CommandPing, Target: api.Target{Query: &api.TargetQuery{Feeder: "F1"}}}
+	if _, err := w.e.Create(req); problem(t, err).Status != 400 {
+		t.Errorf("nobody was looked up: %v", err)
 	}
-	w.e = New(w.o)
-	ask := func(feeder string) api.CommandRequest {
-		return api.CommandRequest{Type: api.CommandPing, Target: api.Target{Query: &api.TargetQuery{Feeder: feeder}}}
+	if _, err := w.e.CreateFor(req, NewFound([]*cim.EndDevice{w.devices["M2"], w.devices["M3"]}, nil)); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := w.e.Create(ask("F2")); problem(t, err).Status != 404 {
-		t.Errorf("nobody there: %v", err)
-	}
-	w.create(t, ask("F1"))
 	if got := ids(w.commit()); fmt.Sprint(got) != "[M2 M3]" {
 		t.Fatalf("went out to %v", got)
 	}
@@ -216,8 +209,8 @@ func TestPriority(t *testing.T) {
 		case closing:
 			op = record.OpReconnect
 		}
-		if i > 0 && w.e.queues[w.devices["M1"]][0].c.id != id {
-			t.Fatalf("number %d is %d, want %d of %v", i, w.e.queues[w.devices["M1"]][0].c.id, id, want)
+		if i > 0 && w.e.queues.of(w.devices["M1"])[0].c.id != id {
+			t.Fatalf("number %d is %d, want %d of %v", i, w.e.queues.of(w.devices["M1"])[0].c.id, id, want)
 		}
 		w.result("M1", id, op, record.Done, 0)
 		if got := w.commit(); i+1 < len(want) && (len(got) != 1 || sentCommand(t, got[0]).ID != want[i+1]) {

@@ -23,6 +23,7 @@ func (e *Engine) Tick(now time.Time) (next time.Time) {
 	e.begin(now)
 	e.reissue(now)
 	e.broadcasts(now)
+	e.goOn(now)
 	at := e.ns(now)
 	n := 0
 	for m := due(&e.single); m != nil && m.due <= at; m = due(&e.single) {
@@ -80,6 +81,9 @@ func (e *Engine) next(now time.Time) (next time.Time) {
 	if !e.flush.IsZero() {
 		sooner(e.flush)
 	}
+	if len(e.going) > 0 {
+		sooner(now)
+	}
 	return next
 }
 
@@ -133,11 +137,7 @@ func (e *Engine) broadcasts(now time.Time) {
 		}
 		if !c.broadcast || c.op == record.OpDisconnect && !e.atOnce(c, now) || c.op == record.OpReconnect && !e.withinStagger(c, now) {
 			c.broadcast = false // meter by meter, as the budgets allow
-			for i := c.low; i < len(c.members); i++ {
-				if m := &c.members[i]; !m.state.finished() {
-					e.head(m, now)
-				}
-			}
+			e.goOut(c, now)
 			continue
 		}
 		d := Down{Target: topic.All, Path: c.doc.Target.Path, Kind: topic.Meter, Event: record.TypeCommand.Event(), QoS: 1, Payload: e.encode(c)}
@@ -308,7 +308,7 @@ func (e *Engine) move(m *member, st state) {
 // membership that it never confirmed is sent anew.
 func (e *Engine) Wake(dev *cim.EndDevice) {
 	now := e.o.Wall()
-	if q := e.queues[dev]; len(q) > 0 {
+	if q := e.queues.of(dev); len(q) > 0 {
 		// One that went out a moment ago, to where the device was before, gets its first repeat and no more.
 		if m := q[0]; m.due != 0 && m.last != 0 {
 			if at := max(e.ns(now), m.last+int64(FirstRepeat)); m.due > at {

@@ -127,6 +127,7 @@ type member struct {
 	r       *rollOut
 	dev     *cim.EndDevice
 	lane    *lane
+	at      int32 // its place in lane.members
 	due     int64 // of the next offer or question, see Engine.ns
 	changed uint32
 	first   uint16 // block that it misses; what it told last
@@ -222,6 +223,7 @@ type Engine struct {
 	order  []*rollOut
 	of     map[*cim.EndDevice][]*member // unfinished ones
 	total  bucket
+	begun  uint64 // counts roll-outs that were created
 	drops  []Drop
 	events uint64
 	trail  []audit.Entry

@@ -265,7 +265,7 @@ func (w *world) create(edit func(*api.RollOutRequest)) api.RollOut {
 	if edit != nil {
 		edit(&q)
 	}
-	r, err := w.e.Create(q, w.list(q.First))
+	r, err := w.e.Create(q, w.list(q.First), w.img)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -432,7 +432,7 @@ func TestDecisions(t *testing.T) {
 		}
 		w.turn()
 	}
-	if _, err := w.e.Create(api.RollOutRequest{Image: w.img.ID.String(), Target: api.Target{Path: "C1"}}, w.list(0)); status(err) != 409 {
+	if _, err := w.e.Create(api.RollOutRequest{Image: w.img.ID.String(), Target: api.Target{Path: "C1"}}, w.list(0), w.img); status(err) != 409 {
 		t.Errorf("a second one to the same meters: %v", err)
 	}
 	w.run(time.Minute, func() bool { return w.many+w.singles > 0 })
@@ -447,8 +447,6 @@ func TestDecisions(t *testing.T) {
 		t.Errorf("%s, %+v", got.State, got.Progress)
 	}
 	for name, edit := range map[string]func(*api.RollOutRequest){
-		"image":       func(q *api.RollOutRequest) { q.Image = "x" },
-		"no image":    func(q *api.RollOutRequest) { q.Image = "0000000000000000" },
 		"blockSize":   func(q *api.RollOutRequest) { q.BlockSize = 63 },
 		"rate":        func(q *api.RollOutRequest) { q.Rate = 1 },
 		"first":       func(q *api.RollOutRequest) { q.First = 101 },
@@ -461,7 +459,7 @@ func TestDecisions(t *testing.T) {
 	} {
 		q := api.RollOutRequest{Image: w.img.ID.String(), Target: api.Target{Path: "C1"}}
 		edit(&q)
-		if _, err := w.e.Create(q, w.list(q.First)); status(err) != 400 && status(err) != 404 {
+		if _, err := w.e.Create(q, w.list(q.First), w.img); status(err) != 400 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -289,6 +289,11 @@ func (e *Engine) Restore(open []store.RollOut, members func(rollOut uint64, f fu
 			}
 		}
 		e.know(r)
+		if id, err := record.ParseImageID(r.doc.Image); err == nil && r.open() { // before there are turns that wait for it; what fails now is tried again when it is needed
+			if img, ok := e.o.Image(id); ok {
+				r.setImage(img)
+			}
+		}
 		for i := range r.members {
 			m := &r.members[i]
 			m.now = !m.state.finished() && m.state != waiting
@@ -320,4 +325,9 @@ func (e *Engine) Restore(open []store.RollOut, members func(rollOut uint64, f fu
 		e.settle(r, now)
 	}
 	return errors.Join(errs...)
+}
+
+// Busy reports whether meters are still to be taken in, let go, ended or kept.
+func (e *Engine) Busy() bool {
+	return slices.ContainsFunc(e.order, func(r *rollOut) bool { return r.busy() || r.more })
 }

@@ -48,7 +48,7 @@ func TestManyMeters(t *testing.T) {
 		t.Errorf("the document has %d bytes, then %d, and all meters are kept by themselves", large, n)
 	}
 
-	if _, err := w.e.Create(api.RollOutRequest{Image: r.Image}, w.list(0)); err == nil {
+	if _, err := w.e.Create(api.RollOutRequest{Image: r.Image}, w.list(0), w.img); err == nil {
 		t.Error("a second one to the same meters")
 	}
 	w.now = w.now.Add(time.Minute)

@@ -28,15 +28,16 @@ func ParseID(s string) (uint64, error) {
 	return id, nil
 }
 
-// Create accepts a roll-out to the meters of a list. Nothing goes out before the next Changed. Errors are *api.Problem and name the field.
-func (e *Engine) Create(req api.RollOutRequest, l *List) (api.RollOut, error) {
-	r, err := e.check(&req)
+// Create accepts a roll-out of an image to the meters of a list. Nothing goes out before the next Changed. Errors are *api.Problem and name the field.
+func (e *Engine) Create(req api.RollOutRequest, l *List, img record.Image) (api.RollOut, error) {
+	r, err := e.check(&req, img)
 	if err != nil {
 		return api.RollOut{}, err
 	}
-	if err := e.room(l.members); err != nil {
+	if err := e.room(l); err != nil {
 		return api.RollOut{}, err
 	}
+	e.begun++
 	now := e.o.Wall()
 	r.id = e.o.NewID()
 	r.doc.ID, r.doc.Created, r.doc.State = formatID(r.id), now.UTC(), api.RollOutRunning
@@ -64,11 +65,7 @@ func (e *Engine) Create(req api.RollOutRequest, l *List) (api.RollOut, error) {
 }
 
 // check checks what needs no knowledge of meters.
-func (e *Engine) check(req *api.RollOutRequest) (*rollOut, error) {
-	id, err := record.ParseImageID(req.Image)
-	if err != nil {
-		return nil, api.BadRequest("image", "%v", err)
-	}
+func (e *Engine) check(req *api.RollOutRequest, img record.Image) (*rollOut, error) {
 	set := func(v *int, def int) {
 		if *v == 0 {
 			*v = def
@@ -106,10 +103,6 @@ func (e *Engine) check(req *api.RollOutRequest) (*rollOut, error) {
 		}
 		r.activate = uint32(at)
 	}
-	img, ok := e.o.Image(id)
-	if !ok {
-		return nil, &api.Problem{Title: "Not found", Status: 404, Field: "image", Detail: fmt.Sprintf("no image %s is kept: upload it first", id)}
-	}
 	if n := record.Blocks(img.Size, r.size); n > record.MaxBlocks {
 		return nil, api.BadRequest("blockSize", "%d: the image would have %d blocks, want at most %d", req.BlockSize, n, record.MaxBlocks)
 	}
@@ -124,37 +117,53 @@ func (r *rollOut) setImage(img record.Image) {
 }
 
 // room refuses what would be too much, and meters that are in another roll-out: two would take turns in their memory for ever.
-func (e *Engine) room(list []member) error {
+func (e *Engine) room(l *List) error {
 	if len(e.order) >= e.o.MaxOpen {
 		return &api.Problem{Title: "Too many roll-outs", Status: 429, Detail: fmt.Sprintf("%d have not ended, as many as are allowed: wait, or cancel one", len(e.order))}
 	}
-	if n := e.Stats().Members; n+len(list) > e.o.MaxMembers {
-		return &api.Problem{Title: "Too many meters", Status: 429, Field: "target", Detail: fmt.Sprintf("with %d more, %d meters would be in roll-outs, want at most %d", len(list), n+len(list), e.o.MaxMembers)}
+	if n := e.Stats().Members; n+len(l.members) > e.o.MaxMembers {
+		return &api.Problem{Title: "Too many meters", Status: 429, Field: "target", Detail: fmt.Sprintf("with %d more, %d meters would be in roll-outs, want at most %d", len(l.members), n+len(l.members), e.o.MaxMembers)}
 	}
 	for _, r := range e.order {
 		if r.open() && r.taken < len(r.members) {
 			return api.Conflict("roll-out %d to %d meters is still being begun, so that nobody knows yet who is in it: try again in some seconds", r.id, len(r.members))
 		}
 	}
-	n, first := 0, ""
-	for i := range list {
-		if len(e.of) == 0 {
-			break
-		}
-		for _, m := range e.of[list[i].dev] {
+	if l.looked != len(l.members) || l.begun != e.begun { // another one has begun meanwhile, or nobody looked
+		e.Look(l, 0, len(l.members))
+	}
+	if l.taken > 0 {
+		return &api.Problem{Title: "Conflict", Status: 409, Field: "target", Detail: fmt.Sprintf("%d of the meters are in another roll-out that has not ended, the first of them %s: wait for its end, or cancel it", l.taken, l.where)}
+	}
+	return nil
+}
+
+// Look looks which of a list's members, from one on and at most n, are in another roll-out: before Create, in turns of its own, for a million of them
+// take longer than one may.
+func (e *Engine) Look(l *List, from, n int) {
+	beginning := slices.ContainsFunc(e.order, func(r *rollOut) bool { return r.open() && r.taken < len(r.members) })
+	if from == 0 {
+		l.looked, l.taken, l.where, l.begun = 0, 0, "", e.begun
+	}
+	if from != l.looked || beginning { // Create looks anew
+		return
+	}
+	to := min(from+n, len(l.members))
+	l.looked = to
+	if len(e.of) == 0 {
+		return
+	}
+	for i := range l.members[from:to] {
+		for _, m := range e.of[l.members[from+i].dev] {
 			if !m.r.open() { // about to be ended with it
 				continue
 			}
-			if n++; n == 1 {
-				first = fmt.Sprintf("%s, in roll-out %d", m.dev.ID, m.r.id)
+			if l.taken++; l.taken == 1 {
+				l.where = fmt.Sprintf("%s, in roll-out %d", m.dev.ID, m.r.id)
 			}
 			break
 		}
 	}
-	if n > 0 {
-		return &api.Problem{Title: "Conflict", Status: 409, Field: "target", Detail: fmt.Sprintf("%d of the meters are in another roll-out that has not ended, the first of them %s: wait for its end, or cancel it", n, first)}
-	}
-	return nil
 }
 
 // List is who a roll-out is for. It is made without the engine: for a million meters that takes longer than a turn may.
@@ -162,7 +171,15 @@ type List struct {
 	members []member // without their roll-out
 	listed  []byte
 	first   int
+
+	looked int    // of the members, those that Look looked for in other roll-outs
+	begun  uint64 // Engine.begun when it began
+	taken  int    // those that it found in one
+	where  string // the first of them, and in which
 }
+
+// Len is the number of its members.
+func (l *List) Len() int { return len(l.members) }
 
 // NewList lists devices, those of a first stage of so many per cent first: which ones these are follows from their ids, and is spread over all.
 func NewList(devices []*cim.EndDevice, per float64) *List {

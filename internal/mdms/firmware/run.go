@@ -82,7 +82,7 @@ func (e *Engine) place(m *member) {
 		r.lanes[l.path] = l
 		r.order = append(r.order, l)
 	}
-	m.lane = l
+	m.lane, m.at = l, int32(len(l.members))
 	l.members = append(l.members, m)
 	l.look, l.idle = true, 0
 	if m.due != never {
@@ -96,10 +96,10 @@ func (e *Engine) unplace(m *member) {
 		return
 	}
 	m.lane = nil
-	if i := slices.Index(l.members, m); i >= 0 {
-		l.members[i] = l.members[len(l.members)-1]
-		l.members = l.members[:len(l.members)-1]
-	}
+	last := len(l.members) - 1
+	l.members[m.at] = l.members[last]
+	l.members[m.at].at = m.at
+	l.members = l.members[:last]
 }
 
 // Tick sends what is due at the wall time now, as far as the rates allow. It returns when it wants to be called next, the zero time for not
