@@ -129,7 +129,7 @@ func TestCompletionInBash(t *testing.T) {
 	// The program, in place of which a function answers, and what bash-completion has for it; words are broken as bash breaks them by default.
 	const stand = `
 wattbus() { case "${!#}" in
-  M1,*) printf 'M1,M2\n:36\n' ;;
+  M1,*) printf 'M1,M2\tonline C1\n:36\n' ;;
   path:*) printf 'path:C1/C11\n:36\n' ;;
   query:st) printf 'query:state=\n:38\n' ;;
   query:state=*) printf 'query:state=online\n:36\n' ;;

@@ -9,8 +9,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// bashBehind completes the rest of words such as query:state=online: where bash breaks words at = (COMP_WORDBREAKS), it puts what it is
-// offered behind the last one, and the library has allowed for colons only. It also quotes commas, which need none, and so lets lists end.
+// bashBehind completes the rest of words such as query:state=online: where bash breaks words at : and = (COMP_WORDBREAKS), it puts what it
+// is offered behind the last of them, and the library allows for a word with one of the two only. It also quotes commas, which need none
+// here, and so lets lists end.
 const bashBehind = `
 __wattbus_behind()
 {
@@ -37,11 +38,13 @@ func completeBash(root, bash *cobra.Command) {
 		if err := root.GenBashCompletionV2(&script, !bare); err != nil {
 			return err
 		}
+		const quotes = `[[ $comp == "$cur"* ]]`
 		const begin, calls = "if [[ $(type -t compopt) = \"builtin\" ]]; then\n    complete ", "-F __start_wattbus wattbus"
 		body, end, ok := strings.Cut(script.String(), begin)
-		if !ok || strings.Count(end, calls) != 2 {
+		if !ok || strings.Count(end, calls) != 2 || strings.Count(body, quotes) != 1 {
 			return fmt.Errorf("the library's script for bash is not as it was")
 		}
+		body = strings.Replace(body, quotes, `[[ ${comp//\\,/,} == "$cur"* ]]`, 1)
 		_, err = io.WriteString(cmd.Root().OutOrStdout(), body+bashBehind+"\n"+begin+strings.ReplaceAll(end, calls, "-F __wattbus_behind wattbus"))
 		return err
 	}

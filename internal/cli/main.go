@@ -93,6 +93,9 @@ func render(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "timed out: " + err.Error()
 	}
+	if errors.Is(err, context.Canceled) { // by Ctrl-C, or who else ends processes
+		return strings.ReplaceAll(err.Error(), context.Canceled.Error(), "interrupted")
+	}
 	var problem *api.Problem
 	if !errors.As(err, &problem) {
 		return err.Error()

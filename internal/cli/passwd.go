@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ Clients of MQTT 5 can prove a password without sending it, by the authentication
 A broker that runs reads the file again within a few seconds, or at SIGHUP.`,
 		Example: "  wattbus passwd passwords alice\n  openssl rand -base64 24 | tee M1.password | wattbus passwd passwords M1\n  wattbus passwd passwords alice --delete",
 		Args:    cobra.ExactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			file, user := args[0], args[1]
 			if err := auth.CheckUser(user); err != nil {
 				return &usageError{err: err}
@@ -46,7 +47,7 @@ A broker that runs reads the file again within a few seconds, or at SIGHUP.`,
 				_, err = fmt.Fprintf(a.Out, "%s taken out of %s\n", user, file)
 				return err
 			}
-			password, err := a.readPassword(user)
+			password, err := a.readPassword(cmd.Context(), user)
 			if err != nil {
 				return err
 			}
@@ -70,7 +71,7 @@ A broker that runs reads the file again within a few seconds, or at SIGHUP.`,
 var errPasswords = errors.New("the passwords differ")
 
 // readPassword asks on a terminal, or reads a line.
-func (a *app) readPassword(user string) ([]byte, error) {
+func (a *app) readPassword(ctx context.Context, user string) ([]byte, error) {
 	f, ok := a.In.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		if a.In == nil {
@@ -82,10 +83,26 @@ func (a *app) readPassword(user string) ([]byte, error) {
 		}
 		return bytes.TrimRight(line, "\r\n"), nil
 	}
+	shown, err := term.GetState(int(f.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("reading the password: %w", err)
+	}
 	ask := func(prompt string) ([]byte, error) {
 		fmt.Fprint(a.Err, prompt)
-		p, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(a.Err)
+		var p []byte
+		var err error
+		typed := make(chan struct{})
+		go func() { // a read of a terminal cannot be ended; where it is not waited for the process ends
+			defer close(typed)
+			p, err = term.ReadPassword(int(f.Fd()))
+		}()
+		select {
+		case <-typed:
+			fmt.Fprintln(a.Err)
+		case <-ctx.Done():
+			fmt.Fprintln(a.Err)
+			return nil, errors.Join(ctx.Err(), term.Restore(int(f.Fd()), shown)) // which else would show nothing that is typed
+		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the password: %w", err)
 		}
