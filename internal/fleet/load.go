@@ -91,8 +91,9 @@ func (r LoadReport) CPUPerMillion() time.Duration {
 // Load sends readings as the bridges of concentrators do, over one connection for each. Meters register once, then every meter
 // sends the readings of one interval after the other, individually, at QoS 1.
 type Load struct {
-	o    LoadOptions
-	ways []*way
+	o     LoadOptions
+	ways  []*way
+	known atomic.Int64 // meters whose registration is acknowledged
 }
 
 // way is one connection.
@@ -265,12 +266,7 @@ func (l *Load) Acked() (n uint64) {
 }
 
 // Known is how many meters are registered so far. It is safe for concurrent use.
-func (l *Load) Known() (n int) {
-	for _, w := range l.ways {
-		n += w.answered()
-	}
-	return n
-}
+func (l *Load) Known() int { return int(l.known.Load()) }
 
 // each does something on all connections at once.
 func (l *Load) each(do func(*way) error) error {
@@ -307,9 +303,9 @@ func (w *way) register(ctx context.Context) error {
 				return fmt.Errorf("load: registering meter %d of %d: %w", i, len(open), err)
 			}
 		}
-		// Those that have no answer are sent again once no answer comes any more: while answers come the others are in line behind them, and
-		// what is repeated only makes the line longer.
-		for before, silent := w.answered(), false; !silent; {
+		// Those that have no answer are sent again once no answer comes any more, on any connection: while answers come the others are in
+		// line behind them, and what is repeated only makes the line longer.
+		for before, silent := w.l.Known(), false; !silent; {
 			retry := time.NewTimer(time.Second)
 			select {
 			case <-w.ready:
@@ -318,19 +314,14 @@ func (w *way) register(ctx context.Context) error {
 			case <-retry.C:
 			case <-ctx.Done():
 				retry.Stop()
-				return fmt.Errorf("load: %d of %d meters registered: %w", w.answered(), len(w.meters), context.Cause(ctx))
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				return fmt.Errorf("load: %d of %d meters registered: %w", w.registered, len(w.meters), context.Cause(ctx))
 			}
-			now := w.answered()
+			now := w.l.Known()
 			before, silent = now, now == before
 		}
 	}
-}
-
-// answered is how many registrations are acknowledged.
-func (w *way) answered() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.registered
 }
 
 // receive takes the acknowledgements of registrations. Other messages, commands among them, are not for a load generator.
@@ -343,6 +334,7 @@ func (w *way) receive(m *client.Message) {
 	defer w.mu.Unlock()
 	if i, ok := w.byID[t.ID]; ok && !w.meters[i].known {
 		w.meters[i].known = true
+		w.l.known.Add(1)
 		if w.registered++; w.registered == len(w.meters) {
 			close(w.ready)
 		}
