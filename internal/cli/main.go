@@ -211,6 +211,9 @@ func checkTopic(root *cobra.Command) {
 // flagError says what a flag wants where the library says which function could not read it, and which one may have been meant.
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
+	if args := cmd.Flags().Args(); errors.As(err, &unknown) && cmd.Annotations[doesNothing] != "" && len(args) > 0 {
+		return unknownCommand(cmd, args[0]) // whose flag it would be
+	}
 	if errors.As(err, &unknown) && len(unknown.GetSpecifiedName()) > 1 {
 		return fmt.Errorf("%w%s", err, config.Suggest(cmd.Flags(), unknown.GetSpecifiedName()))
 	}
@@ -224,6 +227,9 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	return fmt.Errorf("%s: want %s", strings.TrimSuffix(err.Error(), ": "+errors.Unwrap(err).Error()), want)
 }
+
+// doesNothing is an annotation of commands that only have others below them.
+const doesNothing = "does nothing by itself"
 
 // checkArgs makes wrong arguments of any command a wrong use.
 func checkArgs(cmd *cobra.Command) {
@@ -244,17 +250,35 @@ func checkArgs(cmd *cobra.Command) {
 	if cmd.HasSubCommands() && cmd.RunE == nil {
 		cmd.RunE = func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				msg := fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
-				c.SuggestionsMinimumDistance = 2
-				if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-					msg = fmt.Errorf("%w; did you mean %s?", msg, strings.Join(near, " or "))
-				}
-				return &usageError{err: msg, hint: c.CommandPath()}
+				return &usageError{err: unknownCommand(c, args[0]), hint: c.CommandPath()}
 			}
 			return c.Help()
 		}
 		cmd.Args = cobra.ArbitraryArgs
+		cmd.Annotations = map[string]string{doesNothing: "true"}
 	}
+}
+
+// elsewhere is what does what people look for under another name.
+var elsewhere = map[string]string{
+	"readings": "wattbus meters ID --readings", "intervals": "wattbus meters ID --readings", "values": "wattbus meters ID --readings",
+	"bill": "wattbus export --what determinants", "bills": "wattbus export --what determinants", "billing": "wattbus export --what determinants",
+	"determinants": "wattbus export --what determinants", "registers": "wattbus export --what registers", "changes": "wattbus export --what changes",
+	"import": "wattbus registry import", "exchange": "wattbus registry exchange", "retire": "wattbus registry retire", "usage-points": "wattbus registry show",
+	"calendar": "wattbus config check calendar", "vee": "wattbus config check vee",
+}
+
+// unknownCommand says that a command has no such subcommand, and which one may have been meant.
+func unknownCommand(c *cobra.Command, name string) error {
+	err := fmt.Errorf("unknown command %q for %q", name, c.CommandPath())
+	if other := elsewhere[name]; other != "" && !c.HasParent() {
+		return fmt.Errorf("%w; %q does that", err, other)
+	}
+	c.SuggestionsMinimumDistance = 2
+	if near := c.SuggestionsFor(name); len(near) > 0 {
+		return fmt.Errorf("%w; did you mean %s?", err, strings.Join(near, " or "))
+	}
+	return err
 }
 
 // applyConfig fills the command's flags from the environment and the file.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,6 +65,10 @@ func TestWrongUse(t *testing.T) {
 		want string
 	}{
 		{[]string{"metres"}, `unknown command "metres" for "wattbus"; did you mean meter or meters?`},
+		{[]string{"metres", "--limit", "3"}, `unknown command "metres" for "wattbus"; did you mean meter or meters?`},
+		{[]string{"readings", "M1", "--from", "x"}, `unknown command "readings" for "wattbus"; "wattbus meters ID --readings" does that`},
+		{[]string{"registry", "shw", "--limit", "3"}, `unknown command "shw" for "wattbus registry"`},
+		{[]string{"outages", "7", "--colour", "red"}, "unknown flag: --colour"},
 		{[]string{"help", "metres"}, `there is no command "metres"`},
 		{[]string{"completion", "tcsh"}, `unknown command "tcsh" for "wattbus completion"`},
 		{[]string{"meter"}, "flag --id: give the meter an id, such as M1"},
@@ -193,6 +198,25 @@ func TestCompletion(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		if out, _, status := call(t, nil, "completion", shell); status != ExitDone || !strings.Contains(out, "wattbus") {
 			t.Errorf("%s: status %d", shell, status)
+		}
+	}
+}
+
+// TestElsewhere: what is named in the place of a command that there is not exists, and its flags do.
+func TestElsewhere(t *testing.T) {
+	root, _ := newRoot(Stdio{Out: io.Discard, Err: io.Discard})
+	for name, line := range elsewhere {
+		if c, _, err := root.Find([]string{name}); err == nil && c != root {
+			t.Errorf("%s is a command", name)
+		}
+		words := strings.Fields(line)[1:]
+		c, rest, err := root.Find(words)
+		if err != nil || c == root {
+			t.Errorf("%s: %q: %v", name, line, err)
+			continue
+		}
+		if err := c.ParseFlags(rest); err != nil {
+			t.Errorf("%s: %q: %v", name, line, err)
 		}
 	}
 }

@@ -191,7 +191,7 @@ func Columns() []Column {
 		text("manufacturer", "", aboutMeter, func(s *statement) *string { return &s.meter.Manufacturer }),
 		text("model", "", aboutMeter, func(s *statement) *string { return &s.meter.Model }),
 		text("firmware", "", aboutMeter, func(s *statement) *string { return &s.meter.Firmware }),
-		{Name: "dials", Doc: "digits before the registers roll over, kWh, 1 to 12; empty: they do not", group: aboutMeter,
+		{Name: "dials", Doc: "digits before the registers roll over, kWh, 1 to 12; empty: not known, and registers behind a roll-over are too high until the meter tells its next one", group: aboutMeter,
 			get: func(s *statement) string { return known(uint64(s.meter.Dials), 0) },
 			set: func(s *statement, v string) string {
 				n, wrong := optional(v, 0, 1, 12)

@@ -134,6 +134,8 @@ func TestWrongLines(t *testing.T) {
 	for _, tc := range []struct{ name, file, want string }{
 		{"empty", "", "the file is empty"},
 		{"semicolons", "usage_point;feeder\n", "parted by ';'"},
+		{"utf16", "\xff\xfeu\x00s\x00a\x00g\x00e\x00\n", "line 1: it is no text in UTF-8"},
+		{"spreadsheet", "PK\x03\x04\x14\x00\x06\x00\t\n", "line 1: it is no text in UTF-8"},
 		{"unknown column", "usage_point,colour\n", `column 2: "colour" is no column`},
 		{"twice", "usage_point,feeder,feeder\n", "stands there twice"},
 		{"no key", "feeder\nF1\n", "neither a column usage_point nor meter"},

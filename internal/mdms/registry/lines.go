@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -93,6 +94,9 @@ func (x *records) readHeader() error {
 	x.at = make([]int, len(x.cols))
 	for i := range x.at {
 		x.at[i] = -1
+	}
+	if text := strings.Join(fields, ","); !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return fmt.Errorf("%w: line 1: it is no text in UTF-8: export the table as comma-separated values in UTF-8", ErrHeader)
 	}
 	if len(fields) == 1 && strings.ContainsAny(fields[0], ";\t") {
 		return fmt.Errorf("%w: line 1: the columns are parted by %q, want commas: export the file as comma-separated values", ErrHeader, fields[0][strings.IndexAny(fields[0], ";\t")])
