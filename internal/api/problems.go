@@ -241,6 +241,7 @@ var problems = map[string]string{
 
 	// firmware, targets
 	"problem.no-image":        "no image {id} is kept: upload it first",
+	"problem.image-gone":      "an image was deleted meanwhile: try again",
 	"problem.no-firmware":     "no firmware image {id} is kept",
 	"problem.image-used":      "roll-out {id} of image {image} has not ended: wait for its end, or cancel it",
 	"problem.no-rollout":      "no roll-out {id} is known",

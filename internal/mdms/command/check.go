@@ -153,7 +153,7 @@ func (e *Engine) checkTarget(p *plan) error {
 	case p.found != nil:
 		p.bulk, p.devices = true, p.found.devices
 	case t.Query != nil:
-		return api.BadRequest("target.query", "its meters were not looked up")
+		return NobodyFits() // it was not looked up
 	case t.Group != nil && *t.Group == 0:
 		return noGroup("target.group")
 	case t.Meter != "":

@@ -76,7 +76,7 @@ func TestListOfMeters(t *testing.T) {
 func TestQuery(t *testing.T) {
 	w := newWorld("M1", "M2", "M3")
 	req := api.CommandRequest{Type: api.CommandPing, Target: api.Target{Query: &api.TargetQuery{Feeder: "F1"}}}
-	if _, err := w.e.Create(req); problem(t, err).Status != 400 {
+	if _, err := w.e.Create(req); problem(t, err).Status != 404 {
 		t.Errorf("nobody was looked up: %v", err)
 	}
 	if _, err := w.e.CreateFor(req, NewFound([]*cim.EndDevice{w.devices["M2"], w.devices["M3"]}, nil)); err != nil {

@@ -234,6 +234,7 @@ export const problems: Record<string, string> = {
   'problem.no-window-id': '{value}は作業停電の番号ではありません',
   // firmware, targets
   'problem.no-image': 'イメージ{id}がありません。先に登録してください',
+  'problem.image-gone': 'その間にイメージが削除されました。やり直してください',
   'problem.no-firmware': 'ファームウェアイメージ{id}は登録されていません',
   'problem.image-used': 'イメージ{image}の配信{id}が終わっていません。終了を待つか、取り消してください',
   'problem.no-rollout': '配信{id}は登録されていません',
