@@ -98,7 +98,30 @@ func TestConsolePages(t *testing.T) {
 			}
 		}
 	}
+	b.telephone(shots, ids)
 	b.early("http://"+c.http+"/", ids)
+}
+
+// telephone looks at every page in a narrow window: none is wider than it, and all pages can be reached.
+func (b *browser) telephone(shots string, ids *strings.Replacer) {
+	b.t.Helper()
+	if err := b.Size(b.page, 400, 800); err != nil {
+		b.t.Fatal(err)
+	}
+	for _, page := range consolePages {
+		b.eval(fmt.Sprintf(`location.hash = %q`, ids.Replace(page.hash)))
+		if !b.shows("the page "+page.name+" on a telephone", page.ready) {
+			continue
+		}
+		b.eval(`new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))`)
+		if said := b.eval(`[document.documentElement.scrollWidth - innerWidth, document.documentElement.scrollHeight - innerHeight,
+			[...document.querySelectorAll('nav li a')].filter(a => { const r = a.getBoundingClientRect(); return r.left < 0 || r.right > innerWidth || r.bottom > innerHeight || a.scrollWidth > a.clientWidth; }).length].join(' ')`); said != `"0 0 0"` {
+			b.t.Errorf("%s on a telephone: it is longer than the window by (width, height), and so many pages are out of view: %s", page.name, said)
+		}
+		if shots != "" {
+			b.shot(filepath.Join(shots, page.name+"-telephone.png"))
+		}
+	}
 }
 
 // early loads some pages and checks that each takes all that the document asked for before its scripts were there: what is asked for in

@@ -51,7 +51,8 @@ func TestConsole(t *testing.T) {
 
 	lap("a reading arrived")
 	// A question keeps the focus and gives it back.
-	b.waitFor("the button", `(() => { const e = [...document.querySelectorAll('main button')].find(x => /^Disconnect/.test(x.innerText.trim()) && !x.disabled); if (!e) return false; e.focus(); return true; })()`)
+	b.waitFor("the button", `[...document.querySelectorAll('main button')].some(x => /^Disconnect/.test(x.innerText.trim()) && !x.disabled)`)
+	b.tabTo("Tab", "the button", `e.matches('main button') && /^Disconnect/.test(e.innerText.trim())`)
 	b.press("Enter")
 	b.waitFor("the question", `!!document.querySelector('dialog[open]')`)
 	for range 10 {
@@ -63,7 +64,8 @@ func TestConsole(t *testing.T) {
 	b.press("Escape")
 	b.waitFor("that the focus is where it was", `!document.querySelector('dialog[open]') && /^Disconnect/.test(document.activeElement.innerText.trim())`)
 	// A value is explained without a mouse.
-	b.waitFor("the chart", `(() => { const e = document.querySelector('.chart'); if (!e || !document.querySelector('canvas')) return false; e.focus(); return true; })()`)
+	b.waitFor("the chart", `!!document.querySelector('.chart') && !!document.querySelector('canvas')`)
+	b.tabTo("Shift+Tab", "the chart", `e.matches('.chart')`)
 	for _, key := range []string{"End", "ArrowLeft", "Enter"} {
 		b.press(key)
 	}
@@ -94,10 +96,16 @@ func TestConsole(t *testing.T) {
 	lap("rolled out")
 	b.as(c, bob, "#/")
 	b.waitFor("the overview", consolePages[0].ready)
-	for _, page := range []string{"#/network", "#/commands", "#/outages", "#/quality", "#/dead-letters", "#/audit", "#/settings", "#/about", "#/"} {
-		b.tabTo(page)
-		b.press("Enter")
-		b.waitFor("the page "+page+", by keyboard", fmt.Sprintf(`location.hash === %q && document.querySelector('nav a[aria-current=page]')?.getAttribute('href') === %q`, page, page))
+	// Backwards to the page behind, forwards to the page before: each way leads through all of the page that is open.
+	for _, way := range []struct {
+		key   string
+		pages []string
+	}{{"Shift+Tab", []string{"#/network", "#/commands", "#/outages", "#/quality"}}, {"Tab", []string{"#/about", "#/settings", "#/audit", "#/dead-letters", "#/"}}} {
+		for _, page := range way.pages {
+			b.tabTo(way.key, page, fmt.Sprintf(`e.getAttribute('href') === %q && !!e.closest('nav')`, page))
+			b.press("Enter")
+			b.waitFor("the page "+page+", by keyboard", fmt.Sprintf(`location.hash === %q && document.querySelector('nav a[aria-current=page]')?.getAttribute('href') === %q && !!document.querySelector('main .panel')`, page, page))
+		}
 	}
 
 	lap("all pages by keyboard")
@@ -178,11 +186,15 @@ var keys = map[string]struct {
 	text string
 }{"Tab": {9, ""}, "Enter": {13, "\r"}, "End": {35, ""}, "ArrowLeft": {37, ""}, "Escape": {27, ""}}
 
-// press presses a key and lets it go.
+// press presses a key, with Shift if it says so, and lets it go.
 func (b *browser) press(key string) {
 	b.t.Helper()
+	modifiers := 0
+	if plain, ok := strings.CutPrefix(key, "Shift+"); ok {
+		key, modifiers = plain, 8
+	}
 	k := keys[key]
-	down := map[string]any{"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": k.code}
+	down := map[string]any{"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": k.code, "modifiers": modifiers}
 	if k.text != "" {
 		down["text"] = k.text
 	}
@@ -190,16 +202,37 @@ func (b *browser) press(key string) {
 	b.call("Input.dispatchKeyEvent", map[string]any{"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": k.code})
 }
 
-// tabTo presses Tab until a link of the pages has the focus.
-func (b *browser) tabTo(href string) {
+// tabTo presses Tab, or Shift and Tab, until what is wanted has the focus: wanted is an expression of e, an element. Whatever has the
+// focus on the way is seen, behind nothing, and shows that it has it. (WCAG 2.2, 2.4.7 and 2.4.11)
+func (b *browser) tabTo(key, what, wanted string) {
 	b.t.Helper()
-	for range 200 {
-		b.press("Tab")
-		if b.eval(fmt.Sprintf(`document.activeElement?.getAttribute('href') === %q && !!document.activeElement.closest('nav')`, href)) == "true" {
+	stops := 0
+	for range 300 {
+		b.press(key)
+		said := b.eval(`(() => {
+			const e = document.activeElement;
+			if (!e || e === document.body) return '';
+			if (` + wanted + `) return 'here';
+			const r = e.getBoundingClientRect(), s = getComputedStyle(e);
+			const seen = [[.5, .5], [.1, .2], [.9, .2], [.1, .8], [.9, .8]].some(([x, y]) => {
+				const at = document.elementFromPoint(r.left + r.width * x, r.top + r.height * y);
+				return at && (e.contains(at) || at.contains(e));
+			});
+			const ring = s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0 || e.matches('[type^=date]'); // whose parts show it
+			return seen && ring ? 'on' : (seen ? 'it does not show the focus: ' : 'it is not seen: ') + e.outerHTML.slice(0, 200);
+		})()`)
+		switch said {
+		case `"here"`:
+			b.t.Logf("%s to %s: %d stops", key, what, stops)
 			return
+		case `"on"`:
+			stops++
+		case `""`: // between the end of the page and its beginning
+		default:
+			b.t.Errorf("on the way to %s: %s", what, said)
 		}
 	}
-	b.t.Fatalf("no Tab leads to %s; text:\n%s", href, b.eval("document.activeElement.outerHTML"))
+	b.t.Fatalf("no %s leads to %s; text:\n%s", key, what, b.eval("document.activeElement.outerHTML"))
 }
 
 // shot keeps a picture of the page.

@@ -52,6 +52,7 @@ var problems = map[string]string{
 	"problem.below":           "{value}, expected number >= {n}",
 	"problem.one-of":          "{value}, expected value to be one of {quoted}",
 	"problem.pattern":         "{value}, expected string to be {text}",
+	"problem.invalid":         "{value}, invalid {what}",
 	"problem.items-most":      "expected array length <= {n}",
 	"problem.items-least":     "expected array length >= {n}",
 	"problem.unexpected":      "unexpected property",
@@ -181,6 +182,7 @@ var problems = map[string]string{
 	"problem.targets-named":       "it names {n} of meter, meters, path, group and query, want one",
 	"problem.meters":              "{n} meters, want 1 to {most}",
 	"problem.query-empty":         "it is empty and would mean every meter: say at least one thing, such as path, feeder, tag or state",
+	"problem.no-look":             "its meters were not looked up",
 	"problem.no-queries":          "there are no queries here",
 	"problem.no-fit":              "no meter fits the query",
 
@@ -243,6 +245,7 @@ var problems = map[string]string{
 	"problem.no-image":        "no image {id} is kept: upload it first",
 	"problem.image-gone":      "an image was deleted meanwhile: try again",
 	"problem.no-firmware":     "no firmware image {id} is kept",
+	"problem.image-deleted":   "an image was deleted meanwhile: try again",
 	"problem.image-used":      "roll-out {id} of image {image} has not ended: wait for its end, or cancel it",
 	"problem.no-rollout":      "no roll-out {id} is known",
 	"problem.no-rollout-id":   "{value} is no id of a roll-out, want a decimal number",

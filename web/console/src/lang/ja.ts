@@ -292,7 +292,7 @@ export const ja: Record<string, string> = {
   'Not estimated': '推定不可',
   'Not estimated: it would be day {day} in a row, and after {cap} a person has to decide.': '推定していません：連続{day}日目になり、{cap}日を超えると担当者の判断が必要です。',
   'Not finished yet': '処理中',
-  'Not found': 'ページがありません',
+  'Not found': '見つかりません',
   'Not offered yet': '未通知',
   'Nothing is missing.': '欠測はありません。',
   'Nothing.': 'ありません。',
@@ -964,4 +964,5 @@ export const ja: Record<string, string> = {
   'Refused by the other side': '連携先が拒否',
   'Not readable': '読み取り不能',
   'Something else': 'その他',
+  'rows': '行',
 };

@@ -50,6 +50,7 @@ export const problems: Record<string, string> = {
   'problem.below': '{value}は小さすぎます（{n}以上）',
   'problem.one-of': '{value}は使えません。指定できる値：{quoted}',
   'problem.pattern': '{value}の形式が違います。必要な形式：{text}',
+  'problem.invalid': '{value}は正しくありません（{what}）',
   'problem.items-most': '要素が多すぎます（{n}個以内）',
   'problem.items-least': '要素が足りません（{n}個以上）',
   'problem.unexpected': '不明な項目です',
@@ -177,6 +178,7 @@ export const problems: Record<string, string> = {
   'problem.targets-named': 'meter、meters、path、group、queryのうち{n}個が指定されています。1個だけ指定してください',
   'problem.meters': '計器が{n}台です（1～{most}台）',
   'problem.query-empty': '条件が空で全計器が対象になります。経路・配電線・タグ・状態などを1つ以上指定してください',
+  'problem.no-look': '対象の計器が照会されていません',
   'problem.no-queries': 'ここでは条件による指定はできません',
   'problem.no-fit': '条件に合う計器がありません',
   // values, edits, billing
@@ -236,6 +238,7 @@ export const problems: Record<string, string> = {
   'problem.no-image': 'イメージ{id}がありません。先に登録してください',
   'problem.image-gone': 'その間にイメージが削除されました。やり直してください',
   'problem.no-firmware': 'ファームウェアイメージ{id}は登録されていません',
+  'problem.image-deleted': 'イメージがその間に削除されました。もう一度試してください',
   'problem.image-used': 'イメージ{image}の配信{id}が終わっていません。終了を待つか、取り消してください',
   'problem.no-rollout': '配信{id}は登録されていません',
   'problem.no-rollout-id': '{value}は配信の番号ではありません。10進数で指定してください',
