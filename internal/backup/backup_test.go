@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -134,6 +135,11 @@ func TestUnderIngest(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range m.Files {
+		if st, err := os.Stat(filepath.Join(to, f.Name)); err != nil || runtime.GOOS != "windows" && st.Mode().Perm()&0o007 != 0 {
+			t.Errorf("%s: %v, %v", f.Name, st.Mode(), err)
+		}
 	}
 	if parts["store"] == 0 || parts["bus"] == 0 || m.Program != "test" || len(m.Files) != 2 {
 		t.Errorf("%v, %+v", parts, m)

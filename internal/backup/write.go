@@ -79,6 +79,9 @@ func Write(ctx context.Context, to string, src Source, progress Progress) (m Man
 	}
 	for i, name := range names {
 		progress.tell("checksums", int64(i), int64(len(names)))
+		if err := os.Chmod(filepath.Join(partial, name), 0o640); err != nil { // those that others made, too
+			return m, fmt.Errorf("backup: %w", err)
+		}
 		f, err := sumFile(ctx, partial, name, nil)
 		if err != nil {
 			return m, err
