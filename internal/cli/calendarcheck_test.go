@@ -25,7 +25,7 @@ func TestConfigCheckCalendar(t *testing.T) {
 	if status != ExitUsage || out != "" || !strings.Contains(errs, bad+":39: periods[0].times: 06:00 to 06:30 is missing") {
 		t.Errorf("status %d, output %q, errors %q", status, out, errs)
 	}
-	if _, errs, status = call(t, nil, "config", "check", "calendar", "absent.yaml"); status != ExitFailed {
+	if _, errs, status = call(t, nil, "config", "check", "calendar", "absent.yaml"); status != ExitUsage {
 		t.Errorf("absent file: status %d, errors %q", status, errs)
 	}
 }

@@ -132,7 +132,7 @@ time, which may run faster.`,
 				}
 				fmt.Fprintln(a.Out, "\nby the wall clock, which business time may run ahead of:")
 				for _, h := range one.History {
-					fmt.Fprintln(a.Out, l.output.transition(h, 10))
+					fmt.Fprintln(a.Out, l.output.transition(h, 16))
 				}
 				if v := verification(one); v != "" {
 					fmt.Fprintln(a.Out, strings.TrimPrefix(v, ", "))

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -87,4 +89,21 @@ func (a *app) meant(cmd *cobra.Command, wrong string) string {
 		}
 	})
 	return hint
+}
+
+// namesMissing reports whether a file or directory is not there that the command line, the environment or the configuration names.
+func namesMissing(cmd *cobra.Command, err error) bool {
+	var p *fs.PathError
+	if !errors.As(err, &p) || !errors.Is(p, fs.ErrNotExist) {
+		return false
+	}
+	named := slices.ContainsFunc(cmd.Flags().Args(), func(arg string) bool { return strings.TrimPrefix(arg, "@") == p.Path })
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			named = named || slices.Contains(list.GetSlice(), p.Path)
+			return
+		}
+		named = named || f.Value.String() == p.Path
+	})
+	return named
 }

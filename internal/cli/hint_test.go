@@ -61,3 +61,15 @@ func TestTokenHints(t *testing.T) {
 		}
 	}
 }
+
+// A file that is not there is a wrong use, whichever command was to read it.
+func TestMissingFiles(t *testing.T) {
+	for _, line := range []string{"audit verify no-file", "keys list no-file", "targets check no-file", "firmware upload no-file", "format check no-file", "format decode --layout no-file 00",
+		"format decode --event p1 @no-file", "config check calendar no-file", "config check vee no-file", "config check center no-file", "registry import no-file", "meters --ca no-file",
+		"broker --mqtt 127.0.0.1:0 --passwords no-file", "fleet --concentrator mqtt://127.0.0.1:1 --key-file no-file"} {
+		_, errs, status := call(t, nil, strings.Fields(line)...)
+		if status != ExitUsage || !strings.Contains(errs, "no-file") {
+			t.Errorf("%s: status %d, %q", line, status, errs)
+		}
+	}
+}

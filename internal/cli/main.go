@@ -66,7 +66,7 @@ func Main(ctx context.Context, args []string, stdio Stdio) int {
 		return ExitUsage
 	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded):
 		return ExitTimeout
-	case errors.As(err, &problem) && problem.Status == 400:
+	case errors.As(err, &problem) && problem.Status == 400, namesMissing(cmd, err):
 		return ExitUsage
 	}
 	return ExitFailed
@@ -139,7 +139,7 @@ Every flag can also be set in the environment (WATTBUS_<FLAG>, such as WATTBUS_H
 
 Times are RFC 3339, such as 2018-12-12T06:00:00Z, and durations have a unit, such as 30s, 5m or 24h.
 
-Exit status: 0 done, 1 failed or refused, 2 wrong use, 3 timed out.`,
+Exit status: 0 done, 1 failed or refused, 2 wrong use, such as of a file that is not there, 3 timed out.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
