@@ -52,7 +52,8 @@ const watchScript = `(() => {
 	window.__until = (done, within = 20000) => new Promise((resolve, reject) => {
 		const began = performance.now();
 		const look = () => {
-			if (done()) requestAnimationFrame(() => { const c = new MessageChannel(); c.port1.onmessage = () => resolve(performance.now()); c.port2.postMessage(0); });
+			// It is in the document before this frame is drawn; the message comes behind that.
+			if (done()) { const c = new MessageChannel(); c.port1.onmessage = () => resolve(performance.now()); c.port2.postMessage(0); }
 			else if (performance.now() - began > within) reject(new Error('not within ' + within + ' ms: ' + done));
 			else requestAnimationFrame(look);
 		};

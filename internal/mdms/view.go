@@ -103,23 +103,50 @@ func (r *dayRow) reading(i int) api.Reading {
 }
 
 // lack remembers how much is missing. Counting walks over all devices, so it is not done again before fifty times what it took has
-// passed: with a thousand meters that is no time, with a million a few seconds.
+// passed: with a thousand meters that is no time, with a million a few seconds. Who asks while another counts has the count before, unless
+// that is old: the walk takes long where no processor is free, and every page asks for the totals first.
 type lack struct {
 	mu        sync.Mutex
 	meters    int
 	intervals int64
-	due       time.Time
+	due, old  time.Time
+	counting  chan struct{} // closed when the count that is under way is done; nil: none is
+}
+
+// known returns the count. If it will not do, the caller makes a new one and calls done with it.
+func (l *lack) known() (meters int, intervals int64, done func(meters int, intervals int64)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		now, counting := time.Now(), l.counting
+		switch {
+		case now.Before(l.due), counting != nil && now.Before(l.old):
+			return l.meters, l.intervals, nil
+		case counting != nil:
+			l.mu.Unlock()
+			<-counting
+			l.mu.Lock()
+			continue
+		}
+		l.counting = make(chan struct{})
+		return l.meters, l.intervals, func(meters int, intervals int64) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			took := time.Since(now)
+			l.meters, l.intervals, l.due, l.old = meters, intervals, now.Add(51*took), now.Add(102*took)
+			close(l.counting)
+			l.counting = nil
+		}
+	}
 }
 
 // missing counts the meters that miss intervals, and those intervals. The caller does not hold m.mu.
 func (m *MDMS) missing() (meters int, intervals int64) {
-	l := &m.lack
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	begin := time.Now()
-	if begin.Before(l.due) {
-		return l.meters, l.intervals
+	meters, intervals, done := m.lack.known()
+	if done == nil {
+		return meters, intervals
 	}
+	defer func() { done(meters, intervals) }() // those before, if the walk fails
 	now := m.o.Clock.Unix()
 	type found struct {
 		meters    int
@@ -135,13 +162,12 @@ func (m *MDMS) missing() (meters int, intervals int64) {
 			}
 		}
 	})
-	l.meters, l.intervals = 0, 0
+	meters, intervals = 0, 0
 	for i := range of {
-		l.meters += of[i].meters
-		l.intervals += of[i].intervals
+		meters += of[i].meters
+		intervals += of[i].intervals
 	}
-	l.due = begin.Add(51 * time.Since(begin))
-	return l.meters, l.intervals
+	return meters, intervals
 }
 
 // counts are those over everything. The caller does not hold m.mu.
