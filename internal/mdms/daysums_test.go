@@ -1,7 +1,9 @@
 package mdms
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -42,9 +44,12 @@ func TestDaySums(t *testing.T) {
 	block := func(k dayKey) store.Block {
 		versions[k]++
 		b := store.Block{Device: k.device, Channel: k.channel, Day: k.day, Length: 30, Version: versions[k], Recorded: (k.day + 1).Start() + versions[k], Wh: make([]uint32, slots), Quality: make([]cim.Quality, slots)}
+		if rnd.IntN(9) == 0 {
+			b.Length, b.Wh, b.Quality = 15, make([]uint32, 2*slots), make([]cim.Quality, 2*slots)
+		}
 		for s := range b.Wh {
 			if b.Wh[s], b.Quality[s] = rnd.Uint32N(900), cim.Raw; rnd.IntN(40) == 0 {
-				b.Wh[s], b.Quality[s] = cim.NoValue, cim.Missing
+				b.Wh[s], b.Quality[s] = cim.NoValue, []cim.Quality{cim.Missing, cim.Joined}[rnd.IntN(2)]
 				b.Missing++
 			}
 		}
@@ -65,7 +70,11 @@ func TestDaySums(t *testing.T) {
 	}
 	for round := range 60 {
 		c := &store.Commit{}
-		for range rnd.IntN(60) {
+		n := rnd.IntN(60)
+		if round%12 == 5 {
+			n = 400 // enough of a day to be turned round
+		}
+		for range n {
 			k := dayKey{day + cim.Day(rnd.IntN(3)), uint32(rnd.IntN(len(m.devices)) / (1 + 40*rnd.IntN(2))), cim.Import}
 			switch at := rnd.IntN(3); {
 			case at > 0 && !slices.ContainsFunc(c.Blocks, func(b store.Block) bool { return b.Device == k.device && b.Day == k.day }):
@@ -95,8 +104,51 @@ func TestDaySums(t *testing.T) {
 			t.Fatalf("round %d, %+v: %v\n got %+v\nwant %+v", round, q, err, got, want)
 		}
 		m.sums.days = kept
+		m.sameOfBlocks(t, rnd, day)
 		if round%9 == 8 {
 			m.sums.forget()
+		}
+	}
+}
+
+// blocksOnly is a store that keeps nothing turned round.
+type blocksOnly struct{ store.Store }
+
+func (blocksOnly) DaySlots(context.Context, cim.Day, cim.Channel, store.Within, func([]byte, [][]byte) error) (bool, error) {
+	return false, nil
+}
+
+// sameOfBlocks asks about a part of a sealed day, and compares the answers with those out of the blocks.
+func (m *MDMS) sameOfBlocks(t *testing.T, rnd *rand.Rand, day cim.Day) {
+	t.Helper()
+	minutes := []int{15, 30, 60, 360, 720}[rnd.IntN(5)]
+	q := api.SumQuery{At: unix((day + cim.Day(rnd.IntN(3))).Start() + rnd.Uint32N(86400)), Minutes: minutes, By: []string{"feeder", "path", ""}[rnd.IntN(3)], Raw: rnd.IntN(3) == 0}
+	if rnd.IntN(3) == 0 {
+		q.Feeder = "F3"
+	}
+	var got, want [3]any
+	st := m.o.Store
+	for _, of := range []struct {
+		st  store.Store
+		out *[3]any
+	}{{st, &got}, {blocksOnly{st}, &want}} {
+		m.o.Store, m.added = of.st, kept[addedKey, *addedUp]{}
+		var errs [3]error
+		of.out[0], errs[0] = m.querySums(t.Context(), q)
+		of.out[1], errs[1] = m.queryMissing(t.Context(), q)
+		of.out[2], errs[2] = m.queryTop(t.Context(), q)
+		if err := errors.Join(errs[:]...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.o.Store = st
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v:\n got %+v\nwant %+v", q, got, want)
+	}
+	if all, err := st.DaySlots(t.Context(), cim.DayOf(uint32(q.At.Unix())), cim.Import, store.Within{To: 900}, func([]byte, [][]byte) error { return nil }); err != nil || !all {
+		counted := 0
+		if err := st.DayBlocks(t.Context(), store.DayQuery{Day: cim.DayOf(uint32(q.At.Unix())), To: 1 << 32}, func(*store.Block) error { counted++; return nil }); err != nil || counted > 0 {
+			t.Fatalf("%d blocks are not turned round, %v", counted, err)
 		}
 	}
 }

@@ -69,6 +69,8 @@ type MDMS struct {
 	complete   kept[api.Span, api.Completeness]
 	kept       atomic.Uint32 // the first day of which intervals are kept, if others were removed; else 0
 	judged     atomic.Uint64 // grows with each commit of verdicts or edits
+	partLists  sync.Pool     // of *[]devicePart: a question about all meters would make megabytes of garbage
+	spanLists  sync.Pool     // of *[]sealedSpan
 	judge      *judge
 	flags      flagged
 	now        uint32 // of the turn under way; never falls

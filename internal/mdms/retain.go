@@ -19,18 +19,21 @@ type Retention struct {
 	Outages   time.Duration // after they ended; at least a day
 }
 
+// keepSlots is for how long sealed days are kept turned round (store.PackSlots), after their end: as long as late values are fetched.
+const keepSlots = keepDays * dayLength * time.Second
+
 const (
 	expireEvery = time.Minute // wall time between two looks
 	expireRows  = 2000        // at once, so that a commit waits for some 20 ms
 )
 
 func (r *Retention) of(kind store.Expiry) time.Duration {
-	return [...]time.Duration{store.ExpireVersions: r.Versions, store.ExpireIntervals: r.Intervals, store.ExpireCommands: r.Commands, store.ExpireOutages: r.Outages}[kind]
+	return [...]time.Duration{store.ExpireVersions: r.Versions, store.ExpireIntervals: r.Intervals, store.ExpireCommands: r.Commands, store.ExpireOutages: r.Outages, store.ExpireSlots: keepSlots}[kind]
 }
 
 func (r *Retention) check() error {
 	const day = dayLength * time.Second
-	least := [...]time.Duration{store.ExpireVersions: giveUpDays * day, store.ExpireIntervals: pastLimit*time.Second + day, store.ExpireCommands: day, store.ExpireOutages: day}
+	least := [...]time.Duration{store.ExpireVersions: giveUpDays * day, store.ExpireIntervals: pastLimit*time.Second + day, store.ExpireCommands: day, store.ExpireOutages: day, store.ExpireSlots: day}
 	for _, k := range store.Expiries() {
 		if d := r.of(k); d != 0 && d < least[k] {
 			return fmt.Errorf("mdms: Retention of %v is %v, want 0 for ever, or at least %v", k, d, least[k])
@@ -80,9 +83,6 @@ func (m *MDMS) checkVersions(field string, known int64) error {
 
 // retain removes what was kept for long enough until ctx ends.
 func (m *MDMS) retain(ctx context.Context) {
-	if m.o.Retention == (Retention{}) {
-		return
-	}
 	for wait := expireEvery; ; wait = expireEvery {
 		select {
 		case <-ctx.Done():
@@ -107,7 +107,7 @@ func (m *MDMS) expire(ctx context.Context) error {
 		for more := true; more; {
 			start := time.Now()
 			n, err := m.o.Store.Expire(ctx, kind, before, expireRows)
-			if n > 0 || err != nil {
+			if (n > 0 || err != nil) && kind != store.ExpireSlots {
 				m.sums.forget()
 			}
 			if err != nil {

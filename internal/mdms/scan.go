@@ -37,13 +37,18 @@ func (m *MDMS) scan(ctx context.Context, x *slice, f func(w int, n uint32, p par
 	if err != nil || sealed == nil {
 		return err
 	}
-	all, done, err := m.readLacking(ctx, x, sealed)
+	all, done, err := m.readSlots(ctx, x, sealed, verdicts)
+	if err == nil && !done {
+		all, done, err = m.readLacking(ctx, x, sealed)
+	}
 	if err == nil && !done {
 		all, err = m.readSealed(ctx, x, sealed, verdicts)
 	}
+	m.spanLists.Put(&sealed)
 	if err != nil {
 		return err
 	}
+	defer m.partLists.Put(&all)
 	return m.inParts(len(all), func(w, from, to int) error {
 		for i := range all[from:to] {
 			if p := &all[from+i]; p.blockPart != (blockPart{}) {
@@ -95,7 +100,14 @@ func (m *MDMS) scanRows(x *slice, now uint32, verdicts map[uint32]*store.Verdict
 	m.mu.RUnlock()
 	var once sync.Once
 	seal := func(n uint32, k sealedSpan) {
-		once.Do(func() { sealed = make([]sealedSpan, devices) })
+		once.Do(func() {
+			if kept, ok := m.spanLists.Get().(*[]sealedSpan); ok && cap(*kept) >= devices {
+				sealed = (*kept)[:devices]
+				clear(sealed)
+			} else {
+				sealed = make([]sealedSpan, devices)
+			}
+		})
 		sealed[n] = k
 	}
 	lookers := make([]looker, walkers(devices))
@@ -249,7 +261,7 @@ type devicePart struct {
 // readSealed reads the day's blocks, in as many parts at once as there are processors.
 func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdicts map[uint32]*store.Verdict) ([]devicePart, error) {
 	var sums *daySum
-	if x.lo == x.day.Start() && x.hi == x.lo+dayLength {
+	if x.whole() {
 		if err := m.sums.recall(ctx, m.o.Store, sumKey{x.day, x.channel}, len(of)); err != nil {
 			return nil, err
 		}
@@ -275,7 +287,7 @@ func (m *MDMS) readSealed(ctx context.Context, x *slice, of []sealedSpan, verdic
 			lists[i] = make([]devicePart, 0, to-from)
 			q := store.DayQuery{Day: x.day, Channel: x.channel, From: uint64(from), To: uint64(to)}
 			if sums == nil {
-				q.Within = store.Within{From: x.lo - x.day.Start(), To: x.hi - x.day.Start()}
+				q.Within = x.within()
 			}
 			errs[i] = m.o.Store.DayBlocks(ctx, q, func(b *store.Block) error {
 				k := &of[b.Device]

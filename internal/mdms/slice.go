@@ -81,6 +81,14 @@ func (m *MDMS) sliceOf(q *api.SumQuery) (slice, error) {
 	return x, m.placeOf(q, &x)
 }
 
+// whole reports whether it is all of the day.
+func (x *slice) whole() bool { return x.lo == x.day.Start() && x.hi == x.lo+dayLength }
+
+// within is the slice as a part of its day.
+func (x *slice) within() store.Within {
+	return store.Within{From: x.lo - x.day.Start(), To: x.hi - x.day.Start()}
+}
+
 // choose finds out which paths and places are meant. m.mu is held.
 func (m *MDMS) choose(x *slice) {
 	x.below, x.at = nil, nil

@@ -11,16 +11,17 @@ const (
 	ExpireIntervals               // all versions of blocks, by the end of their day; values of sub-meters, by their time
 	ExpireCommands                // that are not open, by when they were created
 	ExpireOutages                 // and interruptions and maintenance that have ended, by when they did
+	ExpireSlots                   // blocks turned round, by the end of their day; the blocks stay
 )
 
 // Expiries are all kinds.
 func Expiries() []Expiry {
-	return []Expiry{ExpireVersions, ExpireIntervals, ExpireCommands, ExpireOutages}
+	return []Expiry{ExpireVersions, ExpireIntervals, ExpireCommands, ExpireOutages, ExpireSlots}
 }
 
 // String is the name as in metrics and flags.
 func (e Expiry) String() string {
-	if names := [...]string{"versions", "intervals", "commands", "outages"}; int(e) < len(names) {
+	if names := [...]string{"versions", "intervals", "commands", "outages", "slots"}; int(e) < len(names) {
 		return names[e]
 	}
 	return fmt.Sprintf("expiry %d", uint8(e))

@@ -327,6 +327,10 @@ type Store interface {
 	// DayParts calls f with what the blocks of one day and channel add up to by device, in the order of their commits: the last of a device
 	// is that of its newest version. It reports false for a day that has blocks from before parts were kept: of these f is not told.
 	DayParts(ctx context.Context, day cim.Day, ch cim.Channel, f func(device uint32, p Part) error) (all bool, err error)
+	// DaySlots calls f with the blocks of one day and channel as PackSlots packed them, the newest first: a head and those spans in which
+	// intervals of a part of the day end, empty ones where the head has them. They are f's to keep. It reports false for a day of which not
+	// all are kept so.
+	DaySlots(ctx context.Context, day cim.Day, ch cim.Channel, w Within, f func(head []byte, spans [][]byte) error) (all bool, err error)
 	// LastDevice returns the highest ordinal of a device that has blocks or is known, 0 without any.
 	LastDevice(ctx context.Context) (uint32, error)
 	// BlockInfos calls f with the newest version of each block of the query.

@@ -26,6 +26,8 @@ func expiries() map[store.Expiry][]string {
 			rows("move", `EXISTS (SELECT 1 FROM move n WHERE n.device = move.device AND n.recorded > move.recorded AND n.recorded < $1)`)},
 		store.ExpireIntervals: {rows("block", `day < $1 / 86400`), rows("verdict", `day < $1 / 86400`), rows("finding", `day < $1 / 86400`), rows("draft", `day < $1 / 86400`),
 			rows("submeter_value", `time < $1`)},
+		store.ExpireSlots: {`DELETE FROM day_slot WHERE (day, channel, part, number) IN (SELECT day, channel, part, number FROM day_slot WHERE day < $1 / 86400
+			ORDER BY day, channel, part, number LIMIT $2)`},
 		store.ExpireCommands: {rows("command", `NOT open AND created < $1`)},
 		store.ExpireOutages: {rows("outage", `finish <> 0 AND finish < $1`),
 			rows("interruption", `start < $1 AND finish <> 0 AND finish < $1`), rows("maintenance", `finish < $1`)},
@@ -59,7 +61,7 @@ func (s *Store) Expire(ctx context.Context, kind store.Expiry, before uint32, li
 		if kind != store.ExpireIntervals || n == 0 {
 			return nil
 		}
-		for _, table := range []string{"day_tally", "day_part"} {
+		for _, table := range []string{"day_tally", "day_part", "day_slot"} {
 			if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE day < $1 / 86400`, int64(before)); err != nil {
 				return err
 			}

@@ -17,32 +17,34 @@ type tallyKey struct {
 	ch  cim.Channel
 }
 
-// readTally returns an empty tally for a day that has none yet, nil for one that was sealed before there were tallies.
+// readTally returns an empty tally for a day that has none yet, which is new, and nil for one that was sealed before there were tallies.
 func readTally(ctx context.Context, q interface {
 	QueryRow(context.Context, string, ...any) pgx.Row
-}, k tallyKey) (*store.Tally, error) {
+}, k tallyKey) (y *store.Tally, isNew bool, err error) {
 	var data []byte
-	err := q.QueryRow(ctx, `SELECT data FROM day_tally WHERE day = $1 AND channel = $2`, int32(k.day), int16(k.ch)).Scan(&data)
+	err = q.QueryRow(ctx, `SELECT data FROM day_tally WHERE day = $1 AND channel = $2`, int32(k.day), int16(k.ch)).Scan(&data)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return &store.Tally{}, nil
+		return &store.Tally{}, true, nil
 	case err != nil || data == nil:
-		return nil, err
+		return nil, false, err
 	}
-	return store.UnpackTally(data)
+	y, err = store.UnpackTally(data)
+	return y, false, err
 }
 
 // tally counts blocks that were inserted just now, each in place of the version before it. Where some existed already, the
-// tallies and parts of their days are given up: which ones is not known, and it happens to none but a replay that was changed by hand.
+// tallies, parts and slots of their days are given up: which ones is not known, and it happens to none but a replay that was changed by hand.
 func (s *Store) tally(ctx context.Context, tx pgx.Tx, bs []store.Block, all bool) error {
 	days, parts := map[tallyKey]*store.Tally{}, map[tallyKey]*store.Parts{}
+	blocks, first := map[tallyKey][]*store.Block{}, map[tallyKey]bool{}
 	for i := range bs {
 		b := &bs[i]
 		k := tallyKey{b.Day, b.Channel}
 		y, known := days[k]
 		if !known {
 			var err error
-			if y, err = readTally(ctx, tx, k); err != nil {
+			if y, first[k], err = readTally(ctx, tx, k); err != nil {
 				return err
 			}
 			if !all {
@@ -52,6 +54,7 @@ func (s *Store) tally(ctx context.Context, tx pgx.Tx, bs []store.Block, all bool
 		}
 		if all {
 			parts[k].Add(b)
+			blocks[k] = append(blocks[k], b)
 		}
 		if y == nil {
 			continue
@@ -86,13 +89,16 @@ func (s *Store) tally(ctx context.Context, tx pgx.Tx, bs []store.Block, all bool
 			FROM day_part WHERE day = $1::int AND channel = $2::smallint`, int32(k.day), int16(k.ch), parts[k].Data); err != nil {
 			return err
 		}
+		if err := putSlots(ctx, tx, k, blocks[k], first[k]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // DayTally implements store.Store.
 func (s *Store) DayTally(ctx context.Context, day cim.Day, ch cim.Channel) (*store.Tally, error) {
-	t, err := readTally(ctx, s.read, tallyKey{day, ch})
+	t, _, err := readTally(ctx, s.read, tallyKey{day, ch})
 	if err != nil {
 		return nil, fmt.Errorf("store %s: tally of %v: %w", s.name, day, err)
 	}

@@ -16,7 +16,7 @@ const deviceColumns = `ordinal, kind, id, path, sequence, firmware, interval, ca
 
 // statements are those of a commit, prepared once on the writing connection.
 type statements struct {
-	sequence, device, chunk, block, blocks, verdicts, command, outage, total, location, verdict, finding, supersede, audit, interruption, rollOutMember, subValue *sql.Stmt
+	sequence, device, chunk, block, blocks, verdicts, command, outage, total, location, verdict, finding, supersede, audit, interruption, rollOutMember, subValue, slot *sql.Stmt
 }
 
 func (s *statements) each() map[string]**sql.Stmt {
@@ -40,6 +40,7 @@ func (s *statements) each() map[string]**sql.Stmt {
 		`INSERT OR IGNORE INTO audit (sequence, hash, doc) VALUES (?, ?, ?)`:                                                     &s.audit,
 		`INSERT OR REPLACE INTO location (kind, id, parent, sequence, seen) VALUES (?,?,?,?,?)`:                                  &s.location,
 		`INSERT OR IGNORE INTO submeter_value (submeter, time, value, unit, scale) VALUES (?, ?, ?, ?, ?)`:                       &s.subValue,
+		`INSERT INTO day_slot (day, channel, part, number, data) VALUES (?, ?, ?, ?, ?)`:                                         &s.slot,
 		`INSERT OR REPLACE INTO interruption (id, outage, device, start, finish, flags) VALUES (?, ?, ?, ?, ?, ?)`:               &s.interruption,
 		`INSERT OR REPLACE INTO roll_out_member (roll_out, device, state, reason, changed) VALUES (?, ?, ?, ?, ?)`:               &s.rollOutMember,
 	}

@@ -31,6 +31,8 @@ func expiries() map[store.Expiry][]string {
 			`DELETE FROM finding WHERE id IN (SELECT id FROM finding WHERE day < ?1 / 86400 LIMIT ?2)`,
 			`DELETE FROM draft WHERE (day, channel, device, recorded) IN (SELECT day, channel, device, recorded FROM draft WHERE day < ?1 / 86400 LIMIT ?2)`,
 			`DELETE FROM submeter_value WHERE (submeter, time) IN (SELECT submeter, time FROM submeter_value WHERE time < ?1 LIMIT ?2)`},
+		store.ExpireSlots: {`DELETE FROM day_slot WHERE (day, channel, part, number) IN (SELECT day, channel, part, number FROM day_slot WHERE day < ?1 / 86400
+			ORDER BY day, channel, part, number LIMIT ?2)`},
 		store.ExpireCommands: {`DELETE FROM command WHERE id IN (SELECT id FROM command WHERE open = 0 AND created < ?1 LIMIT ?2)`},
 		store.ExpireOutages: {`DELETE FROM outage WHERE id IN (SELECT id FROM outage WHERE finish <> 0 AND finish < ?1 LIMIT ?2)`,
 			`DELETE FROM interruption WHERE id IN (SELECT id FROM interruption WHERE start < ?1 AND finish <> 0 AND finish < ?1 LIMIT ?2)`,
@@ -66,7 +68,7 @@ func (s *Store) Expire(ctx context.Context, kind store.Expiry, before uint32, li
 		if kind != store.ExpireIntervals || n == 0 {
 			return nil
 		}
-		for _, table := range []string{"day_tally", "day_part"} {
+		for _, table := range []string{"day_tally", "day_part", "day_slot"} {
 			if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE day < ? / 86400`, before); err != nil {
 				return err
 			}

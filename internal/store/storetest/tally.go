@@ -14,10 +14,17 @@ import (
 func tallies(t *testing.T, b *bench) {
 	rnd := rand.New(rand.NewPCG(9, 9))
 	versions := map[[2]uint32]uint32{}
-	for range 40 {
+	for round := range 40 {
 		c := &store.Commit{}
-		for range 1 + rnd.IntN(20) {
+		n := 1 + rnd.Uint32N(20)
+		if round%9 == 5 { // many devices
+			n = 200
+		}
+		for i := range n {
 			dev, day := rnd.Uint32N(30), cim.Day(100+rnd.Uint32N(2))
+			if n == 200 {
+				dev = i % 150
+			}
 			key := [2]uint32{dev, uint32(day)}
 			versions[key]++
 			k := store.Block{Device: dev, Day: day, Length: []uint16{60, 30, 15}[rnd.IntN(3)], Version: versions[key], Recorded: 5, Missing: 3}
@@ -50,7 +57,11 @@ func tallies(t *testing.T, b *bench) {
 			t.Fatalf("%+v", s)
 		}
 	}
-	slotsHold(t, b, 100)
+	for _, day := range []cim.Day{99, 100, 101} {
+		if !slotsHold(t, b, day) && day > 99 {
+			t.Fatalf("%v: not all slots are kept", day)
+		}
+	}
 	for _, day := range []cim.Day{99, 100, 101} {
 		if !partsHold(t, b, day) {
 			t.Fatalf("%v: not all parts are kept", day)
@@ -72,6 +83,25 @@ func tallies(t *testing.T, b *bench) {
 	}
 	same(t, "after a repetition", sum, read.Sum())
 	partsHold(t, b, 100)
+	if slotsHold(t, b, 100) {
+		t.Fatal("all slots are said to be kept, after a repetition")
+	}
+	// Slots go after some time, a part of a day is none, and more of such a day is not kept.
+	for n := 1; n > 0; {
+		if n, err = b.Expire(t.Context(), store.ExpireSlots, cim.Day(102).Start(), 7); err != nil || n > 7 {
+			t.Fatalf("%d removed, %v", n, err)
+		}
+		slotsHold(t, b, 101)
+	}
+	if slotsHold(t, b, 101) {
+		t.Fatal("all slots are said to be kept, and they were removed")
+	}
+	k := block(9999, 101, 1, 7)
+	k.Recorded, k.Missing = 5, 3
+	b.commit(&store.Commit{Blocks: []store.Block{k}}, true)
+	if n, err := b.Expire(t.Context(), store.ExpireSlots, cim.Day(102).Start(), 7); err != nil || n > 0 {
+		t.Fatalf("%d slots were kept of a day whose slots had gone, %v", n, err)
+	}
 }
 
 // partsHold compares what a store keeps of a day by device with what its blocks add up to, if all is kept.
@@ -91,8 +121,9 @@ func partsHold(t *testing.T, b *bench, day cim.Day) (all bool) {
 	return all
 }
 
-// slotsHold compares blocks of which only a part of the day is read with the same part of the whole ones.
-func slotsHold(t *testing.T, b *bench, day cim.Day) {
+// slotsHold compares blocks of which only a part of the day is read, from each of them and from where all are turned round, with the same
+// part of the whole ones. It reports whether all are turned round.
+func slotsHold(t *testing.T, b *bench, day cim.Day) (all bool) {
 	t.Helper()
 	for _, w := range []store.Within{{}, {From: 0, To: 1800}, {From: 39_600, To: 43_200}, {From: 43_200, To: 44_100}, {From: 85_500, To: 86_400}} {
 		want := map[uint32][]uint32{}
@@ -123,5 +154,34 @@ func slotsHold(t *testing.T, b *bench, day cim.Day) {
 			t.Fatal(err)
 		}
 		same(t, fmt.Sprintf("%v within %+v", day, w), got, want)
+		if w == (store.Within{}) {
+			w.To = 86400
+		}
+		turned := map[uint32][]uint32{}
+		var err error
+		all, err = b.DaySlots(t.Context(), day, cim.Import, w, func(head []byte, spans [][]byte) error {
+			h, err := store.UnpackSlotHead(head)
+			if err != nil {
+				return err
+			}
+			take := make([]bool, h.Devices)
+			h.Each(func(i int, device uint32) { take[i] = turned[device] == nil && device >= 3 && device < 25 })
+			for i, device := range h.Named {
+				if take[i] {
+					if err := b.Blocks(t.Context(), store.BlockQuery{Device: device, From: day, To: day + 1}, func(k *store.Block) error { turned[device] = cut(k); return nil }); err != nil {
+						return err
+					}
+				}
+			}
+			k := store.Block{Day: day}
+			return h.Blocks(w, spans, &k, take, func(k *store.Block) error { turned[k.Device] = cut(k); return nil })
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all {
+			same(t, fmt.Sprintf("%v turned round within %+v", day, w), turned, want)
+		}
 	}
+	return all
 }
