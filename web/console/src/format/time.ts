@@ -7,6 +7,7 @@ interface Formats {
   hms: Intl.DateTimeFormat;
   dayMonth: Intl.DateTimeFormat;
   weekday: Intl.DateTimeFormat;
+  dated: Intl.DateTimeFormat;
   full: Intl.DateTimeFormat;
 }
 
@@ -21,6 +22,7 @@ function formats(): Formats {
       hms: of({ hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }),
       dayMonth: of({ day: 'numeric', month: 'short' }),
       weekday: of({ weekday: 'short', day: 'numeric', month: 'short' }),
+      dated: of({ day: 'numeric', month: 'short', year: 'numeric' }),
       full: of({ weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' }),
     };
     made.set(language(), f);
@@ -36,6 +38,8 @@ export function known(t: string | undefined | null): t is string {
 export const clock = (ms: number): string => formats().hm.format(ms);
 export const clockSeconds = (ms: number): string => formats().hms.format(ms);
 export const day = (ms: number): string => formats().weekday.format(ms);
+/** A time to the second, with its date. */
+export const stamp = (ms: number): string => `${formats().dated.format(ms)} ${formats().hms.format(ms)}`;
 export const date = (ms: number): string => formats().full.format(ms);
 
 /** The time of day, and the day too when it is not the day of now. */
