@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -139,7 +140,15 @@ type serverLog struct{ log *slog.Logger }
 func (l serverLog) Noticef(f string, v ...any) {
 	l.log.Debug("nats server", "text", fmt.Sprintf(f, v...))
 }
-func (l serverLog) Warnf(f string, v ...any) { l.log.Warn("nats server", "text", fmt.Sprintf(f, v...)) }
+func (l serverLog) Warnf(f string, v ...any) {
+	text := fmt.Sprintf(f, v...)
+	if strings.Contains(text, "prior state") || strings.Contains(text, "will rebuild") {
+		// The index of a stream is written now and then, its blocks are synced: after a kill it is older than they are.
+		l.log.Info("the index of a stream does not fit its blocks, as after a kill; it is made anew of them", "text", text)
+		return
+	}
+	l.log.Warn("nats server", "text", text)
+}
 func (l serverLog) Errorf(f string, v ...any) {
 	l.log.Error("nats server", "text", fmt.Sprintf(f, v...))
 }

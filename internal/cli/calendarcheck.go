@@ -15,7 +15,7 @@ import (
 func checkCalendar(a *app, file string, quiet bool) error {
 	c, err := tariff.Load(file)
 	if err != nil {
-		if p := new(fs.PathError); errors.As(err, &p) && !errors.Is(err, fs.ErrNotExist) {
+		if p := new(fs.PathError); errors.As(err, &p) {
 			return err
 		}
 		return &usageError{err: err}
