@@ -65,6 +65,7 @@ func (a *app) meant(cmd *cobra.Command, wrong string) string {
 			for i := range names {
 				names[i], _, _ = strings.Cut(names[i], "\t")
 			}
+			names = slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, ":") || strings.HasSuffix(name, "=") }) // the beginning of one
 			switch best := config.Nearest(names, value); best {
 			case "":
 			case value:
