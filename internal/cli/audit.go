@@ -69,11 +69,14 @@ func newAuditList(a *app) *cobra.Command {
 		Use:     "list",
 		Short:   "List entries, newest first",
 		Long:    "List entries of the audit trail, newest first.",
-		Example: "  wattbus audit list --actor alice --action command\n  wattbus audit list --meter M1000317 --limit 0 -o csv",
+		Example: "  wattbus audit list --actor alice --action command\n  wattbus audit list --origin asked\n  wattbus audit list --meter M1000317 --limit 0 -o csv",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkLimit(limit); err != nil {
 				return err
+			}
+			if o := q.Origin; o != "" && o != api.OriginAsked && o != api.OriginCentre {
+				return usagef("flag --origin: value %q, want %s or %s", o, api.OriginAsked, api.OriginCentre)
 			}
 			return showList(cmd, l, auditColumns, func(ctx context.Context, c *apiclient.Client) ([]api.AuditRecord, error) {
 				return c.Audit(ctx, q, limit)
@@ -84,6 +87,7 @@ func newAuditList(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&q.Actor, "actor", "", "only what this one did; \"centre\" is the centre itself")
 	f.StringVar(&q.Action, "action", "", "only this action, such as command.approve, or all before the point: command")
+	f.StringVar(&q.Origin, "origin", "", "only what people and programs did (asked), or only what the centre did by itself (centre) (default: both)")
 	f.StringVar(&q.Subject, "subject", "", "only what concerns this command, edit, group, …")
 	f.StringVar(&q.Meter, "meter", "", "only what concerns this meter")
 	f.IntVar(&limit, "limit", limit, "at most this many; 0: all")

@@ -244,7 +244,7 @@ var flagCompletions = map[string]completion{
 	"meter": meterNames, "export meters": listed(meterNames), "case": outageNames, "since-run": runNames,
 	"channel": words("import", "export"), "profile channel": words("import", "export", "all"), "priority": words("low", "normal", "high"),
 	"contract": words(contractStates...), "kind": listed(words("power-lost", "comm-lost", "unreachable", "maintenance")), "type": listed(words(api.EventTypes()...)),
-	"severity": words("info", "warning", "suspect", "failed"), "edit reason": words(api.EditReasons()...),
+	"origin": words(api.OriginAsked, api.OriginCentre), "severity": words("info", "warning", "suspect", "failed"), "edit reason": words(api.EditReasons()...),
 	"sums by": words("path", "substation", "feeder", "transformer"), "completeness by": words("concentrator", "substation", "feeder", "transformer", "age", "deadline"),
 	"what": words("intervals", "registers", "determinants", "changes"), "export format": words("csv", "parquet", "espi", "cim"), "outages events format": words("xml", "json"),
 	"rights": listed(completion{ask: rights}), "roles": listed(words("eeb", "mdms", "web")), "mqtt-version": words("3.1", "3.1.1", "5"), "bridge-mqtt-version": words("3.1", "3.1.1", "5"),

@@ -44,6 +44,7 @@ func TestCompletions(t *testing.T) {
 		{"commands |", []string{"approve", "cancel", "progress", "reject", "watch", "7264936155\tping path:C1, sent", "7264936150", "7264936149", words}},
 		{"commands approve |", []string{"7264936150\tdisconnect group:12", words}},
 		{"commands cancel |", []string{"7264936155", "7264936150", words}},
+		{"audit list --origin |", []string{"asked", "centre", words}},
 		{"outages show |", []string{"7264936160\tpower-lost transformer T1", "7264936158", "7264936157", words}},
 		{"outages cause 7264936160 we|", []string{"weather", words}},
 		{"outages --kind power-lost,c|", []string{"power-lost,comm-lost", words}},

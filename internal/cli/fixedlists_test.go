@@ -59,7 +59,11 @@ func fixedLists(t *testing.T, b *bus.Bus) {
 		Feeders: []api.Indices{{Feeder: "F1", Customers: 300, Sustained: 12, SAIDI: 2.4, SAIFI: 0.04, CAIDI: 60}},
 		Days:    []api.IndexDay{{Date: "2018-12-11", Customers: 494, Sustained: 12, Minutes: 720, SAIDI: 1.457, Major: true}},
 		Major:   api.MajorEventDays{Threshold: 1.2, Alpha: -0.5, Beta: 0.273, From: hour(-43848), To: hour(-24), Days: 45, Found: 1}})
-	says[api.AuditQuery](t, b, api.QueryAudit, list(api.AuditRecord{Sequence: 1, Hash: "aa", Entry: []byte(`{"time":"2018-12-12T12:00:00Z","actor":"alice","action":"command.create","subject":"7264936150","detail":{"type":"disconnect"}}`)}))
+	serves(t, b, api.QueryAudit, func(q api.AuditQuery) (api.Page[api.AuditRecord], error) {
+		asked := api.AuditRecord{Sequence: 1, Hash: "aa", Entry: []byte(`{"time":"2018-12-12T12:00:00Z","actor":"alice","action":"command.create","subject":"7264936150","detail":{"type":"disconnect"}}`)}
+		itself := api.AuditRecord{Sequence: 2, Hash: "bb", Entry: []byte(`{"time":"2018-12-12T12:00:01Z","actor":"centre","action":"command.queued","subject":"7264936150"}`)}
+		return map[string]api.Page[api.AuditRecord]{"": list(itself, asked), api.OriginAsked: list(asked), api.OriginCentre: list(itself)}[q.Origin], nil
+	})
 	says[api.UsagePointQuery](t, b, api.QueryUsagePoints, list(api.UsagePoint{ID: "UP4711", ValidFrom: hour(-1000), TimeZone: "Europe/Zurich", Substation: "S1", Feeder: "F1", Lateral: "F1-L2", Transformer: "F1-T01", Phases: "ABCN", Fuse: 25, Factor: 1,
 		Tariff: "day-night", Contract: "active", Customer: "C-0815", Tags: []string{"school"}, Meter: "M1000317"}))
 	says[struct{}](t, b, api.QueryAuditHead, api.AuditHead{Sequence: 4711, Hash: strings.Repeat("9f", 32), Text: "4711:" + strings.Repeat("9f", 32)})

@@ -32,7 +32,7 @@ func TestLooksGolden(t *testing.T) {
 	url, b := fixedCentre(t)
 	fixedLists(t, b)
 	looks := [][]string{{"meters"}, {"meters", "M1000317"}, {"meters", "M1000317", "--readings"}, {"sub-meters", "M1000317"}, {"sub-meters", "M1000317", "G0039001936990619"}, {"concentrators"}, {"outages"}, {"outages", "indices"}, {"outages", "indices", "--days"}, {"completeness"}, {"completeness", "--by", "concentrator"},
-		{"commands"}, {"commands", "--open"}, {"audit", "list"}, {"quarantine"}, {"groups"}, {"groups", "12"}, {"whoami"}, {"registry", "show"}, {"explain", "M1000317", "2018-12-12T11:00:00Z"},
+		{"commands"}, {"commands", "--open"}, {"audit", "list"}, {"audit", "list", "--origin", "asked"}, {"quarantine"}, {"groups"}, {"groups", "12"}, {"whoami"}, {"registry", "show"}, {"explain", "M1000317", "2018-12-12T11:00:00Z"},
 		{"findings"}, {"edits"}, {"sums", "--by", "feeder"}, {"missing"}, {"consumers"}, {"runs"}, {"targets", "list"}, {"maintenance", "list"},
 		{"outages", "list"}, {"outages", "show", "7264936160"}, {"commands", "101"}, {"commands", "progress", "101"}, {"audit", "head"}, {"edits", "7264936162"}, {"runs", "march"},
 		{"registry", "show", "UP4711"}, {"registry", "history", "UP4711"}, {"firmware", "list"}, {"firmware", "show", "5f1d3c2b4a596877"}, {"firmware", "roll-outs"},
@@ -130,6 +130,7 @@ func TestStatusesGolden(t *testing.T) {
 		{[]string{"comands"}, ExitUsage},
 		{[]string{"registry", "improt"}, ExitUsage},
 		{[]string{"meters", "-o", "yaml"}, ExitUsage},
+		{[]string{"audit", "list", "--origin", "people"}, ExitUsage},
 		{[]string{"meters", "--sever", "x"}, ExitUsage},
 		{[]string{"explain", "M1"}, ExitUsage},
 	} {
