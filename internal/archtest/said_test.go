@@ -105,7 +105,7 @@ func TestLetterReasons(t *testing.T) {
 		"../bus": `Reason: +"(\w+)"`, "../connector": `Reason: +"(\w+)"`} {
 		for path, text := range goSources(t, dir) {
 			for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
-				if n++; !regexp.MustCompile(`(?m)^ *`+m[1]+`: '`).MatchString(table) {
+				if n++; !regexp.MustCompile(`(?m)^ *` + m[1] + `: '`).MatchString(table) {
 					t.Errorf("%s: the reason %s has no word in web/console/src/format/words.ts", path, m[1])
 				}
 			}
