@@ -143,6 +143,7 @@ func (b *bench) seal(ctx context.Context) error {
 		return err
 	}
 	b.add("sealed interval", float64(z.BlockBytes)/float64(z.BlockIntervals), "bytes")
+	b.add("sealed interval, once more by slot", float64(z.SlotBytes)/float64(z.BlockIntervals), "bytes")
 	return b.arrivals()
 }
 

@@ -175,9 +175,10 @@ func (s *Store) Size(ctx context.Context) (store.Size, error) {
 		(SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c
 			WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'),
 		coalesce((SELECT sum(length(data))::bigint FROM block), 0), coalesce((SELECT sum(1440 / length)::bigint FROM block), 0),
+		coalesce((SELECT sum(length(data))::bigint FROM day_slot), 0),
 		coalesce((SELECT sum(length(data))::bigint FROM chunk c WHERE`+notDropped+`), 0),
 		coalesce((SELECT sum(intervals)::bigint FROM chunk c WHERE`+notDropped+`), 0)`).
-		Scan(&z.Bytes, &z.BlockBytes, &z.BlockIntervals, &z.ChunkBytes, &z.ChunkIntervals)
+		Scan(&z.Bytes, &z.BlockBytes, &z.BlockIntervals, &z.SlotBytes, &z.ChunkBytes, &z.ChunkIntervals)
 	if err != nil {
 		return z, fmt.Errorf("store %s: size: %w", s.name, err)
 	}

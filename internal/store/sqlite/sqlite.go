@@ -144,8 +144,9 @@ func (s *Store) Size(ctx context.Context) (store.Size, error) {
 	err := s.read.QueryRowContext(ctx, `SELECT
 		(SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()),
 		coalesce((SELECT sum(length(data)) FROM block), 0), coalesce((SELECT sum(1440 / length) FROM block), 0),
+		coalesce((SELECT sum(length(data)) FROM day_slot), 0),
 		coalesce((SELECT sum(length(data)) FROM chunk c WHERE`+notDropped+`), 0), coalesce((SELECT sum(intervals) FROM chunk c WHERE`+notDropped+`), 0)`).
-		Scan(&z.Bytes, &z.BlockBytes, &z.BlockIntervals, &z.ChunkBytes, &z.ChunkIntervals)
+		Scan(&z.Bytes, &z.BlockBytes, &z.BlockIntervals, &z.SlotBytes, &z.ChunkBytes, &z.ChunkIntervals)
 	if err != nil {
 		return z, fmt.Errorf("store %s: size: %w", s.path, err)
 	}
