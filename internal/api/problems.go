@@ -5,6 +5,7 @@ package api
 var problems = map[string]string{
 	// the API in general
 	"problem.not-json":        "the message's body is {why}, want JSON as of POST /v1/commands, as text",
+	"problem.json-cut":        "unexpected end of JSON input",
 	"problem.body-bytes":      "the message has {n} bytes, want JSON as of POST /v1/commands, at most {most}",
 	"problem.key":             "want this property, or an id of the message, of 1 to 200 bytes: it keeps a message that comes twice from being carried out twice",
 	"problem.no-property":     "the message has no property {name}",
@@ -306,6 +307,8 @@ var problems = map[string]string{
 	"letter.seal-length":            "too short for a sealed message",
 	"letter.seal-key":               "no key with this id",
 	"letter.seal":                   "not sealed with this key, for this topic, by this sender",
+	"letter.windows":                "no room for the windows of another device",
+	"letter.key-zeros":              "a key of zeros",
 	"letter.replay":                 "its counter was there before",
 	"letter.old":                    "its counter lies before the window",
 	"letter.plain":                  "not sealed",
@@ -322,7 +325,7 @@ var problems = map[string]string{
 	"letter.want":                   "{value}, want {want}",
 	"letter.range":                  "{value}, want {from} to {to}",
 	"letter.under-event":            "{type} under event {event}",
-	"letter.of":                     "{n} of {all}",
+	"letter.of":                     "{word} of {count}",
 	"letter.cut":                    "it is cut off",
 	"letter.jump-import":            "import register from {before} to {after} Wh in {n} s",
 	"letter.jump-export":            "export register from {before} to {after} Wh in {n} s",

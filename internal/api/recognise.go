@@ -201,6 +201,8 @@ func fits(place, value string) bool {
 		return err == nil && q == value
 	case "word":
 		return value != "" && strings.Trim(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == "" && value[0] >= 'a'
+	case "count":
+		return value != "" && strings.Trim(value, "0123456789") == ""
 	case "field":
 		return value != "" && !strings.Contains(value, "; ")
 	}

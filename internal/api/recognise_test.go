@@ -21,6 +21,9 @@ func TestRecognise(t *testing.T) {
 		{`id "group" is a reserved word: outside the topic grammar`, []api.Said{{Code: "letter.id-reserved", Params: map[string]string{"value": `"group"`}}, {Code: "letter.grammar"}}},
 		{"F12 is quarantined since 2026-11-29T10:00:00Z: one more; another person has to release F12 first", []api.Said{{Code: "problem.quarantined", Params: map[string]string{"name": "F12", "time": "2026-11-29T10:00:00Z", "why": "one more"}}}},
 		{"F12 is quarantined since 2026-11-29T10:00:00Z: one more; another person has to release F13 first", nil},
+		{"unexpected end of JSON input", []api.Said{{Code: "problem.json-cut"}}},
+		{"invalid character '}' looking for beginning of object key string", nil},
+		{"unexpected end of 7", nil},
 		{"something that nobody ever said", nil},
 		{"", nil},
 		{strings.Repeat("is missing; ", 100), nil},
@@ -37,6 +40,7 @@ func TestRecogniseLetter(t *testing.T) {
 		{"reading: import register at offset 8: 1152921504606846976 Wh, want at most 9007199254740991: value outside its range", "letter.word letter.at letter.most letter.value"},
 		{"telegram in line 3 at offset 35: no '!' at the end: wrong length", "letter.at-line letter.text letter.length"},
 		{`topic "up/C1/meter/group/reading": id "group" is a reserved word: outside the topic grammar`, "letter.topic letter.id-reserved letter.grammar"},
+		{"body at offset 10: structure of 7: nothing in it says what the values are, and no declaration has a list of as many: is missing", "letter.at letter.of letter.text letter.missing"},
 		{"nothing: of this: is known", "letter.word letter.text"},
 		{"Nothing. Of this", ""},
 	} {

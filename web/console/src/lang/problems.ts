@@ -3,6 +3,7 @@
 export const problems: Record<string, string> = {
   // the API in general
   'problem.not-json': '本文は{why}です。POST /v1/commandsと同じJSONのテキストで送ってください',
+  'problem.json-cut': 'JSONが途中で終わっています',
   'problem.body-bytes': 'メッセージが{n}バイトです。JSONは{most}バイト以内で送ってください',
   'problem.key': 'この属性かメッセージIDが必要です（1～200バイト）。二重に届いたメッセージの二重実行を防ぎます',
   'problem.no-property': 'メッセージに属性{name}がありません',
@@ -298,6 +299,8 @@ export const problems: Record<string, string> = {
   'letter.seal-length': '封印電文として短すぎます',
   'letter.seal-key': 'この番号の鍵がありません',
   'letter.seal': 'この鍵・トピック・送信元の封印ではありません',
+  'letter.windows': '別の機器の受信窓を置く余地がありません',
+  'letter.key-zeros': '鍵がすべて0です',
   'letter.replay': 'カウンタが既出です（再送の疑い）',
   'letter.old': 'カウンタが古すぎます',
   'letter.plain': '封印されていません',
@@ -314,7 +317,7 @@ export const problems: Record<string, string> = {
   'letter.want': '{value}（規定は{want}）',
   'letter.range': '{value}（範囲{from}～{to}）',
   'letter.under-event': '種別{type}がイベント{event}にあります',
-  'letter.of': '{all}中の{n}',
+  'letter.of': '要素{count}個の{word}',
   'letter.cut': '途中で切れています',
   'letter.jump-import': '順潮流の指示数が{n}秒で{before}から{after} Whに変わっています',
   'letter.jump-export': '逆潮流の指示数が{n}秒で{before}から{after} Whに変わっています',
