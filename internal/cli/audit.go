@@ -284,7 +284,7 @@ func newAuditExport(a *app) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			var out io.Writer = a.Out
-			if to != "" {
+			if to != "" && to != "-" {
 				f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 				if err != nil {
 					return fmt.Errorf("flag --out: %w", err)
@@ -300,6 +300,6 @@ func newAuditExport(a *app) *cobra.Command {
 		},
 	}
 	s.flags(cmd)
-	cmd.Flags().StringVar(&to, "out", "", "file to write, which must not exist (default: standard output)")
+	cmd.Flags().StringVar(&to, "out", "", "file to write, which must not exist (default, or -: standard output)")
 	return cmd
 }

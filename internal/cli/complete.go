@@ -245,7 +245,7 @@ var flagCompletions = map[string]completion{
 	"channel": words("import", "export"), "profile channel": words("import", "export", "all"), "priority": words("low", "normal", "high"),
 	"contract": words(contractStates...), "kind": listed(words("power-lost", "comm-lost", "unreachable", "maintenance")), "type": listed(words(api.EventTypes()...)),
 	"origin": words(api.OriginAsked, api.OriginCentre), "severity": words("info", "warning", "suspect", "failed"), "edit reason": words(api.EditReasons()...),
-	"sums by": words("path", "substation", "feeder", "transformer"), "completeness by": words("concentrator", "substation", "feeder", "transformer", "age", "deadline"),
+	"sums by": words("path", "substation", "feeder", "transformer"), "completeness by": words(completeBys...),
 	"what": words("intervals", "registers", "determinants", "changes"), "export format": words("csv", "parquet", "espi", "cim"), "outages events format": words("xml", "json"),
 	"rights": listed(completion{ask: rights}), "roles": listed(words("eeb", "mdms", "web")), "mqtt-version": words("3.1", "3.1.1", "5"), "bridge-mqtt-version": words("3.1", "3.1.1", "5"),
 	"control-mode": words("any", "0", "1", "2", "3", "4", "5", "6"), "transport": words("mqtt", "mqttsn"), "event": words("el", "p1", "dlms"),

@@ -3,13 +3,18 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/apiclient"
 )
+
+// completeBys are what completeness may be counted by; the API has the deadlines under an address of their own.
+var completeBys = []string{"concentrator", "substation", "feeder", "transformer", "age", "deadline"}
 
 func newCompleteness(a *app) *cobra.Command {
 	l := &look{app: a}
@@ -25,6 +30,9 @@ lack most; or by one of --by. PERCENT is what is there of what was expected.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if worst < 0 {
 				return usagef("flag --worst: value %d, want 0 or more", worst)
+			}
+			if by != "" && !slices.Contains(completeBys, by) {
+				return usagef("flag --by: value %.40q, want one of %s", by, strings.Join(completeBys, ", "))
 			}
 			span, err := parseSpan(from, to)
 			if err != nil {

@@ -104,6 +104,9 @@ func (x *exportFlags) do(ctx context.Context) error {
 	if x.out == "" {
 		return usagef("flag --out: name a file or a directory to write")
 	}
+	if x.out == "-" {
+		return usagef("flag --out: name a file or a directory: an export has a manifest beside it and cannot go to standard output")
+	}
 	if x.verify {
 		return x.doVerify(ctx)
 	}

@@ -133,6 +133,9 @@ func newFirmwareSign(a *app) *cobra.Command {
 		Example: "  wattbus firmware sign meter.bin --key fw.private --version 1.3.0 --model ACE-1",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if out == "-" {
+				return usagef("flag --out: name a file: standard output is for the image's id")
+			}
 			k, err := firmwarePrivateKey(key)
 			if err != nil {
 				return usagef("flag --key: %w", err)

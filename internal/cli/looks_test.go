@@ -131,6 +131,9 @@ func TestStatusesGolden(t *testing.T) {
 		{[]string{"registry", "improt"}, ExitUsage},
 		{[]string{"meters", "-o", "yaml"}, ExitUsage},
 		{[]string{"audit", "list", "--origin", "people"}, ExitUsage},
+		{[]string{"completeness", "--by", "week"}, ExitUsage},
+		{[]string{"export", "--month", "2018-11", "--out", "-"}, ExitUsage},
+		{[]string{"firmware", "sign", "meter.bin", "--out", "-"}, ExitUsage},
 		{[]string{"meters", "--sever", "x"}, ExitUsage},
 		{[]string{"explain", "M1"}, ExitUsage},
 	} {

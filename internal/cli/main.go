@@ -102,7 +102,8 @@ func render(err error) string {
 	}
 	var told []string
 	for _, e := range problem.Errors {
-		if e.Field != problem.Field || e.Detail != problem.Detail { // which stands there already
+		// One alone stands there already, perhaps with what came of it behind.
+		if e.Field != problem.Field || e.Detail != problem.Detail && !strings.HasPrefix(problem.Detail, e.Detail+"; ") {
 			told = append(told, e.Field+": "+e.Detail)
 		}
 	}

@@ -181,7 +181,7 @@ func newRegistryExport(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if file == "" {
+			if file == "" || file == "-" {
 				return client.ExportRegistry(cmd.Context(), a.Out, known)
 			}
 			// Whole or not at all: an export that is cut leaves the file that was there.
@@ -204,7 +204,7 @@ func newRegistryExport(a *app) *cobra.Command {
 	}
 	l.server.flags(cmd.Flags())
 	cmd.Flags().StringVar(&known, "known", "", "as it was known at this time, RFC 3339 (default: now)")
-	cmd.Flags().StringVar(&file, "out", "", "file to write (default: standard output)")
+	cmd.Flags().StringVar(&file, "out", "", "file to write (default, or -: standard output)")
 	return cmd
 }
 

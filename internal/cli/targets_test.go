@@ -90,4 +90,9 @@ func TestListPlaces(t *testing.T) {
 	if got != "Not found: standard input, line 4: not there" {
 		t.Error(got)
 	}
+	const wrong = `"x": want a number`
+	got = render(&api.Problem{Title: "Bad request", Status: 400, Field: "line 2, fuse", Detail: wrong + "; nothing was changed", Errors: []api.FieldError{{Field: "line 2, fuse", Detail: wrong}}})
+	if got != `Bad request: line 2, fuse: "x": want a number; nothing was changed` {
+		t.Errorf("what is wrong alone is told as %s", got)
+	}
 }

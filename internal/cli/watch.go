@@ -17,15 +17,22 @@ import (
 // watchEvery is how often --watch looks again.
 const watchEvery = 2 * time.Second
 
-// again shows f over and over until ctx ends: on a terminal in place, elsewhere one after the other.
+// again shows f over and over until ctx ends: on a terminal in place, elsewhere one after the other, tables with the time between them.
 func (l *look) again(ctx context.Context, client *apiclient.Client, f func(context.Context, *apiclient.Client) error) error {
 	out, isFile := l.app.Out.(*os.File)
 	inPlace := isFile && term.IsTerminal(int(out.Fd())) && l.output.format == "table"
-	for shown := ""; ; {
+	between := l.output.format == "table" || l.output.format == "wide" // JSON and CSV are for programs
+	shown := ""
+	for n := 0; ; n++ {
 		var err error
-		if inPlace {
+		switch {
+		case inPlace:
 			shown, err = l.inPlace(ctx, client, out, shown, f)
-		} else {
+		case n > 0 && between:
+			if _, err = fmt.Fprintf(l.app.Out, "\n%s\n", l.app.now().Format(time.DateTime)); err == nil {
+				err = f(ctx, client)
+			}
+		default:
 			err = f(ctx, client)
 		}
 		if err != nil && ctx.Err() == nil {

@@ -1,11 +1,16 @@
 package cli
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/wattbus/wattbus/internal/apiclient"
 	"github.com/wattbus/wattbus/internal/top"
 )
 
@@ -34,5 +39,27 @@ func TestWatchFrame(t *testing.T) {
 		if !strings.HasPrefix(frame, "\x1b[?7l\x1b[H") || !strings.HasSuffix(frame, "\x1b[J\x1b[?7h") || strings.Contains(frame, "\x1b[2J") {
 			t.Errorf("a terminal would flicker or wrap: %q", frame)
 		}
+	}
+}
+
+// In a file or a pipe tables have the time between them; what programs read has nothing.
+func TestWatchInPipe(t *testing.T) {
+	for format, want := range map[string]string{"table": "M1\n\n2018-12-12 12:00:00\nM1\n", "wide": "M1\n\n2018-12-12 12:00:00\nM1\n", "json": "M1\nM1\n", "csv": "M1\nM1\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			var out bytes.Buffer
+			l := &look{app: &app{Stdio: Stdio{Out: &out, Now: func() time.Time { return noon }}}, output: output{format: format}}
+			ctx, cancel := context.WithCancel(t.Context())
+			n := 0
+			err := l.again(ctx, nil, func(context.Context, *apiclient.Client) error {
+				if n++; n == 2 {
+					cancel()
+				}
+				out.WriteString("M1\n")
+				return nil
+			})
+			if err != nil || out.String() != want {
+				t.Errorf("-o %s: %q, %v, want %q", format, out.String(), err, want)
+			}
+		})
 	}
 }
