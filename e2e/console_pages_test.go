@@ -36,6 +36,17 @@ var consolePages = []struct{ name, hash, ready string }{
 	{"about", "#/about", `document.querySelectorAll('details').length > 2`},
 }
 
+// consoleQuestions are what the console asks before it does something: on a page, behind a button. Whom it is not asked, as who wanted
+// it and so may not approve it, is shown it all the same: here it is looked at, not answered.
+var consoleQuestions = []struct{ name, hash, button string }{
+	{"ask-disconnect", "#/meter/METER?as=table", `[aria-labelledby=commands-title] .panel-head button.warnish`},
+	{"ask-disconnect-many", "#/commands?new=1&to=path&path=C2&type=disconnect", `[aria-labelledby=compose-title] .foot button`},
+	{"ask-approve", "#/commands", `section.queue .decide button`},
+	{"ask-cancel", "#/commands", `section.queue .acts > button:last-child`},
+	{"ask-cancel-roll-out", "#/roll-outs/ROLLOUT", `.head .acts button:last-child`},
+	{"ask-cause", "#/outages?id=CASE", `[aria-labelledby=case-title] dd button`},
+}
+
 // pageLook is one way to look at a page.
 type pageLook struct {
 	language, scheme, width string
@@ -97,9 +108,32 @@ func TestConsolePages(t *testing.T) {
 				b.shot(filepath.Join(shots, what+".png"))
 			}
 		}
+		if look.language == "en" { // what it says in Japanese stands in the same places
+			b.questions(look, shots, ids)
+		}
 	}
 	b.telephone(shots, ids)
 	b.early("http://"+c.http+"/", ids)
+}
+
+// questions opens every question and looks at it as at a page.
+func (b *browser) questions(look pageLook, shots string, ids *strings.Replacer) {
+	b.t.Helper()
+	for _, q := range consoleQuestions {
+		what := strings.Join([]string{q.name, look.language, look.scheme, look.width}, "-")
+		b.eval(fmt.Sprintf(`location.hash = %q`, ids.Replace(q.hash)))
+		if !b.shows("the button of "+what, fmt.Sprintf(`(() => { const x = document.querySelector(%q); if (x) { x.disabled = false; x.click(); } return !!x; })()`, q.button)) ||
+			!b.shows("the question "+what, `!!document.querySelector('dialog[open]')`) {
+			continue
+		}
+		b.eval(`new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))`)
+		b.accessibleIn("dialog[open]", what)
+		if shots != "" {
+			b.shot(filepath.Join(shots, what+".png"))
+		}
+		b.eval(`document.querySelector('dialog[open]').close()`)
+		b.shows("no question", `!document.querySelector('dialog')`)
+	}
 }
 
 // telephone looks at every page in a narrow window: none is wider than it, and all pages can be reached.

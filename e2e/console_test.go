@@ -137,14 +137,16 @@ func (b *browser) rollOut(c *centre, alice, bob, image, file string) {
 	b.waitFor("that it is cancelled, all meters of it, and how it came to that", fmt.Sprintf(here+` && /100 Cancelled/.test(document.querySelector('main').innerText) && /cancelled by alice/.test(document.querySelector('[aria-labelledby=history-title]').innerText)`, "Cancelled"))
 }
 
-// accessible has axe-core look at the page, with all rules of WCAG 2.2 AA.
-func (b *browser) accessible(what string) {
+// accessible has axe-core look at the page, with all rules of WCAG 2.2 AA; accessibleIn at what a selector finds.
+func (b *browser) accessible(what string) { b.t.Helper(); b.accessibleIn("html", what) }
+
+func (b *browser) accessibleIn(selector, what string) {
 	b.t.Helper()
 	patience := b.Patience
 	b.Patience = 2 * time.Minute // it looks at every element, on a machine that may be busy
 	defer func() { b.Patience = patience }()
-	said := b.eval(`axe.run(document, {resultTypes: ['violations'], preload: false, iframes: false, runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']}).then(r =>
-		r.violations.map(v => ({id: v.id, where: v.nodes[0].target.join(' '), why: v.nodes[0].failureSummary})))`)
+	said := b.eval(fmt.Sprintf(`axe.run(document.querySelector(%q), {resultTypes: ['violations'], preload: false, iframes: false, runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']}).then(r =>
+		r.violations.map(v => ({id: v.id, where: v.nodes[0].target.join(' '), why: v.nodes[0].failureSummary})))`, selector))
 	var found []struct{ ID, Where, Why string }
 	if err := json.Unmarshal([]byte(said), &found); err != nil {
 		b.t.Fatalf("axe on %s: %s", what, said)
