@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,9 +17,9 @@ func newGroups(a *app) *cobra.Command {
 		Use:   "groups [NUMBER [MEMBER…]]",
 		Short: "List groups, show one, or set the whole membership of one",
 		Long: `Without arguments list the groups with how many members have confirmed; with a number the members of that group, each with the time at
-which it confirmed. With a number and ids, make exactly these meters the group's members; the meters are told and confirm. --empty
-in place of ids empties the group.`,
-		Example: "  wattbus groups\n  wattbus groups 12\n  wattbus groups 12 M1000317 M1004851\n  wattbus groups 12 --empty",
+which it confirmed. With a number and ids, with spaces or commas between, make exactly these meters the group's members; the meters
+are told and confirm. --empty in place of ids empties the group.`,
+		Example: "  wattbus groups\n  wattbus groups 12\n  wattbus groups 12 M1000317 M1004851\n  wattbus groups 12 M1000317,M1004851\n  wattbus groups 12 --empty",
 	}
 	var empty bool
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -63,7 +64,11 @@ in place of ids empties the group.`,
 				if len(args) > 1 && empty {
 					return usagef("flag --empty: want no members beside it")
 				}
-				g, err = c.PutGroup(ctx, uint32(n), args[1:])
+				members := splitIDs(args[1:])
+				if len(members) == 0 && !empty {
+					return usagef("members: %q names no meter; --empty empties the group", strings.Join(args[1:], " "))
+				}
+				g, err = c.PutGroup(ctx, uint32(n), members)
 				items = []api.Group{g}
 			}
 			if err != nil {
@@ -75,4 +80,17 @@ in place of ids empties the group.`,
 	l.flags(cmd, true)
 	cmd.Flags().BoolVar(&empty, "empty", false, "empty the group")
 	return cmd
+}
+
+// splitIDs takes ids apart that have commas between them, as those of a target do; what is empty between two is none.
+func splitIDs(args []string) []string {
+	ids := make([]string, 0, len(args))
+	for _, arg := range args {
+		for id := range strings.SplitSeq(arg, ",") {
+			if id = strings.TrimSpace(id); id != "" {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
 }

@@ -97,6 +97,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"meters", "--limit", "-1"}, "flag --limit: value -1, want 1 or more, or 0 for all"},
 		{[]string{"commands", "--limit", "-1"}, "flag --limit: value -1"},
 		{[]string{"outages", "--limit", "-1"}, "flag --limit: value -1"},
+		{[]string{"groups", "12", ","}, `members: "," names no meter; --empty empties the group`},
 		{[]string{"groups", "12", "M1", "--watch"}, "flag --watch: shows groups, want no members beside it"},
 		{[]string{"read", "path:"}, `target "path:": want path: and concentrator ids`},
 		{[]string{"read", "-M1"}, "unknown shorthand flag"},
