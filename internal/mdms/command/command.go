@@ -235,10 +235,11 @@ type Engine struct {
 	budgets    budgets
 	cuts       map[string][]cut // by who asked, oldest first
 	allowances map[string]*allowance
-	spent      bool               // the budget of all is to be kept
-	told       bool               // it was kept at the last restart
-	held       []*member          // whose disconnection waits for a release
-	feeders    map[string]budgets // of reconnections
+	spent      bool                // the budget of all is to be kept
+	told       bool                // it was kept at the last restart
+	held       []*member           // whose disconnection waits for a release
+	feeders    map[string]budgets  // of reconnections
+	staggering map[string]struct{} // of these, those to be kept
 	events     uint64
 	trail      []audit.Entry   // not yet handed out
 	amended    []store.Command // switches that had ended before a restart and were verified since
@@ -280,7 +281,7 @@ func New(o Options) *Engine {
 		base:     o.Wall(),
 		commands: map[uint64]*control{}, dirty: map[uint64]*control{},
 		groups: newGroups(), budgets: newBudgets(o.Budgets, o.Wall()), cuts: map[string][]cut{},
-		allowances: map[string]*allowance{}, feeders: map[string]budgets{},
+		allowances: map[string]*allowance{}, feeders: map[string]budgets{}, staggering: map[string]struct{}{},
 	}
 }
 

@@ -343,7 +343,7 @@ func (e *Engine) restore(doc *restored, now time.Time) error {
 	}
 	st := sent
 	// Of those that wait for a budget it is not known which have gone out: all of them wait again.
-	waits := op == record.OpDisconnect && doc.Bulk != nil && doc.Bulk.States[queued.String()] > 0
+	waits := (op == record.OpDisconnect || op == record.OpReconnect) && doc.Bulk != nil && doc.Bulk.States[queued.String()] > 0
 	if c.broadcast || c.pending || c.waiting || waits || doc.State == queued.String() {
 		st = queued
 	}

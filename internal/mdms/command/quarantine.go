@@ -40,12 +40,18 @@ const (
 	allKey      = "all" // the budget of all together, which quarantines nobody
 	operatorKey = "operator:"
 	feederKey   = "feeder:"
+	backKey     = "reconnect:" // a feeder's budget of reconnections, which quarantines nothing
 )
 
 // bounds are the budgets of a name.
 func (e *Engine) bounds(name string) []Budget {
-	if strings.HasPrefix(name, operatorKey) {
+	switch {
+	case name == allKey:
+		return e.o.Budgets
+	case strings.HasPrefix(name, operatorKey):
 		return e.o.OperatorBudgets
+	case strings.HasPrefix(name, backKey):
+		return e.o.ReconnectBudgets
 	}
 	return e.o.FeederBudgets
 }
@@ -255,17 +261,24 @@ func (e *Engine) changedAllowances(now time.Time) (out []store.Allowance) {
 		}
 		out = append(out, store.Allowance{Name: name, Doc: doc})
 	}
-	if e.spent {
-		e.spent = false
+	keep := func(name string, bs budgets) {
 		k := keptAllowance{At: now.UTC()}
-		for i := range e.budgets {
-			e.budgets[i].fill(now)
-			k.Left = append(k.Left, e.budgets[i].left)
+		for i := range bs {
+			bs[i].fill(now)
+			k.Left = append(k.Left, bs[i].left)
 		}
 		if doc, err := json.Marshal(k); err == nil { // plain numbers
-			out = append(out, store.Allowance{Name: allKey, Doc: doc})
+			out = append(out, store.Allowance{Name: name, Doc: doc})
 		}
 	}
+	if e.spent {
+		e.spent = false
+		keep(allKey, e.budgets)
+	}
+	for f := range e.staggering {
+		keep(backKey+f, e.feeders[f])
+	}
+	clear(e.staggering)
 	slices.SortFunc(out, func(a, b store.Allowance) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
@@ -278,9 +291,6 @@ func (e *Engine) RestoreAllowances(ks []store.Allowance) {
 		var doc keptAllowance
 		err := json.Unmarshal(k.Doc, &doc)
 		bs := e.bounds(k.Name)
-		if k.Name == allKey {
-			bs = e.o.Budgets
-		}
 		if len(bs) == 0 && doc.Quarantine == nil {
 			continue
 		}
@@ -299,6 +309,10 @@ func (e *Engine) RestoreAllowances(ks []store.Allowance) {
 		}
 		if k.Name == allKey {
 			e.budgets, e.told = a.budgets, true
+			continue
+		}
+		if f, ok := strings.CutPrefix(k.Name, backKey); ok {
+			e.feeders[f] = a.budgets
 			continue
 		}
 		e.allowances[k.Name] = a

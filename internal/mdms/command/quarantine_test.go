@@ -179,8 +179,15 @@ func TestQuarantineOfBroadcast(t *testing.T) {
 	}
 }
 
-// TestStagger: a reconnection of many comes back feeder by feeder, no faster than said; that of one meter does not wait.
+// TestStagger: a reconnection of many comes back feeder by feeder, no faster than said; that of one meter does not wait. It is so
+// over restarts of the centre, too.
 func TestStagger(t *testing.T) {
+	for _, restarts := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restarts %v", restarts), func(t *testing.T) { stagger(t, restarts) })
+	}
+}
+
+func stagger(t *testing.T, restarts bool) {
 	w := onFeeders(func(o *Options) { o.ReconnectBudgets = []Budget{{2, time.Minute}} })
 	id := w.create(t, below("C1", api.CommandReconnect))
 	first := map[string]time.Duration{}
@@ -188,8 +195,8 @@ func TestStagger(t *testing.T) {
 		for _, d := range w.commit() {
 			if _, again := first[d.ID]; !again {
 				first[d.ID] = s
-				w.result(d.ID, id, record.OpReconnect, record.Done, 0)
 			}
+			w.result(d.ID, id, record.OpReconnect, record.Done, 0) // one that came again is answered again
 		}
 		n := map[string]int{}
 		for m := range first {
@@ -205,6 +212,10 @@ func TestStagger(t *testing.T) {
 			_ = single
 		}
 		w.pass(5 * time.Second)
+		if restarts && s%(20*time.Second) == 0 { // the counts of a command for many are kept once a second
+			w.keep()
+			w.restart(t)
+		}
 	}
 	if len(first) != 12 {
 		t.Fatalf("%d of 12 were reconnected", len(first))

@@ -48,6 +48,7 @@ func (e *Engine) withinStagger(c *control, now time.Time) bool {
 	}
 	for f, n := range need {
 		of[f].spend(n)
+		e.staggering[f] = struct{}{}
 	}
 	return true
 }

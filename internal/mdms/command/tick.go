@@ -200,9 +200,12 @@ func (e *Engine) send(m *member, now time.Time) bool {
 		}
 	}
 	if c.op == record.OpReconnect && c.bulk && m.state == queued {
-		if b := e.stagger(m.dev, now); b != nil && !b.take(1, now) {
-			e.waitForBudget(m, b, now)
-			return false
+		if b := e.stagger(m.dev, now); b != nil {
+			if !b.take(1, now) {
+				e.waitForBudget(m, b, now)
+				return false
+			}
+			e.staggering[e.feeder(m.dev)] = struct{}{}
 		}
 	}
 	d := Down{Target: topic.Device, Kind: m.dev.Kind, ID: m.dev.ID, Event: record.TypeCommand.Event(), QoS: 1}
