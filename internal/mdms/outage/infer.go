@@ -133,7 +133,7 @@ func (e *Engine) look(x *element, now uint32) signs {
 			heard = max(heard, min(t.dev.LastSeen, t.goneAt))
 			n := t.node
 			if n.look != e.looks {
-				n.look, n.here, n.hereGone, n.hereGasped = e.looks, 0, 0, 0
+				n.look, n.here, n.hereGone, n.hereGasped, n.hereBack = e.looks, 0, 0, 0, 0
 			}
 		}
 	}
@@ -170,6 +170,8 @@ func (e *Engine) count(x *element, t *track, s *signs, now uint32) {
 			if t.dev.Power.State == cim.PowerLost {
 				n.hereGasped++
 			}
+		} else if n.wave.has(t) {
+			n.hereBack++
 		}
 	}
 	if t.restarting(now) || e.own(t, now) {
@@ -217,6 +219,7 @@ func (e *Engine) count(x *element, t *track, s *signs, now uint32) {
 // went too, without last gasps, has a trouble of its own.
 func (e *Engine) weighWills(x *element, s *signs, now uint32) {
 	var mode, alone, fair float64
+	again := uint32(0)
 	for _, t := range x.meters {
 		if t.dev.Power.State == cim.PowerLost || !t.gone() || !t.recent(x, now) || t.restarting(now) || e.own(t, now) ||
 			t.aliveAt > s.onset+clockSlack && t.aliveAt > t.goneAt {
@@ -229,16 +232,25 @@ func (e *Engine) weighWills(x *element, s *signs, now uint32) {
 		n := t.node
 		others := len(n.devices) - n.here
 		gone := n.counts[commLost] + n.counts[powerLost] - n.hereGone
+		gasped := n.counts[powerLost] - n.hereGasped
+		if v := &n.wave; v.spans[0] != 0 && now < v.last+e.company { // they went in the company of those that are back before them
+			gone += v.backs[0] + v.backs[1] - n.hereBack
+			gasped += v.backsOfPower[0] + v.backsOfPower[1]
+			again = max(again, v.last+e.company)
+		}
 		switch {
 		case n.parent == nil: // at the centre itself
 			fair += w
 		case others < 3:
 			alone += w
-		case 2*gone >= others && 10*(n.counts[powerLost]-n.hereGasped) < others:
+		case 2*gone >= others && 10*gasped < others:
 			mode += w
 		default:
 			fair += w
 		}
+	}
+	if again != 0 {
+		e.wakeAt(again, x)
 	}
 	few := 0.0
 	if most := float64(s.wills) * oddsWill; s.total >= 2 && s.total <= fewMeters && s.wills == s.total && fair >= most && s.last <= s.first+e.company {

@@ -46,6 +46,7 @@ type Engine struct {
 	timers  timers
 	settles []*node
 	leaves  []*node // that took their leave, until that is a case or they are back
+	spans   uint32  // of waves, so far
 	started uint32  // before which the centre was deaf
 	signs   uint64  // counts what happened, to order it where the seconds are the same
 	counts  [states]int
@@ -125,6 +126,7 @@ type track struct {
 	restartAt, restartEnd uint32   // it said that it would be away
 	asked                 uint32   // when it was pinged last
 	verdictAt             uint32
+	span                  uint32 // of the wave in which it came back last
 	lastCut               uint32 // end of its last interruption
 	cut                   *cut   // its interruption, while that goes on
 	confidence            float32
@@ -324,6 +326,9 @@ func (e *Engine) refresh(t *track, at uint32, what string, when uint32) {
 		e.counts[st]++
 		t.node.counts[t.state]--
 		t.node.counts[st]++
+		if (t.state == commLost || t.state == powerLost) && !t.gone() {
+			e.noteBack(t, t.state == powerLost, e.now())
+		}
 		t.state = st
 		e.mark(t)
 	}

@@ -51,12 +51,50 @@ type node struct {
 	// Of the look at a transformer that is under way, see Engine.look:
 	look                       uint64
 	here, hereGone, hereGasped int // devices of that transformer on this concentrator
+	hereBack                   int // of those, the ones that are among wave's
+
+	wave wave // of devices that come back
 
 	// Of itself and everything above it:
 	blocked  bool   // one is lost or offline
 	settling bool   // one is settling
 	returned uint64 // the newest backSign
 	silentAt uint32 // the newest backAt: silence counts from then on
+}
+
+// wave counts the devices of a concentrator that came back lately, each once: in the span of clusterWindow that goes on and in the one
+// before it.
+type wave struct {
+	spans        [2]uint32 // numbers of the two, of all concentrators; 0: there was none
+	begun, last  uint32    // the one that goes on, and when the last device came back
+	backs        [2]int
+	backsOfPower [2]int // of those that had told their last gasp
+}
+
+// noteBack notes that a device has come back.
+func (e *Engine) noteBack(t *track, ofPower bool, now uint32) {
+	w := &t.node.wave
+	if w.spans[0] == 0 || now >= w.begun+clusterWindow {
+		if now >= w.begun+2*clusterWindow {
+			*w = wave{}
+		}
+		e.spans++
+		*w = wave{spans: [2]uint32{e.spans, w.spans[0]}, begun: now, backs: [2]int{0, w.backs[0]}, backsOfPower: [2]int{0, w.backsOfPower[0]}}
+	}
+	w.last = now
+	if w.has(t) {
+		return
+	}
+	t.span = w.spans[0]
+	w.backs[0]++
+	if ofPower {
+		w.backsOfPower[0]++
+	}
+}
+
+// has reports whether the device is among those that came back.
+func (w *wave) has(t *track) bool {
+	return t.span != 0 && (t.span == w.spans[0] || t.span == w.spans[1])
 }
 
 func (n *node) down() bool { return n.status == nodeLost || n.status == nodeOffline }

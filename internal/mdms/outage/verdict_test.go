@@ -2,6 +2,7 @@ package outage
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -15,11 +16,12 @@ import (
 // transformer hangs on concentrator C1 or, every fourth, on C2. All have a battery but those whose number ends with 0.
 type town struct {
 	*world
-	of map[string][]string // meters by transformer
+	of  map[string][]string // meters by transformer
+	not bool                // no meter has a battery
 }
 
 func newTown(t testing.TB, transformers, n int) *town {
-	w := &town{newWorld(t), map[string][]string{}}
+	w := &town{world: newWorld(t), of: map[string][]string{}}
 	w.status("", "C1", "online")
 	w.status("", "C2", "online")
 	for i := range transformers * n {
@@ -51,7 +53,7 @@ func (w *town) path(id string) string {
 
 func (w *town) join(id string, seq uint32) {
 	caps := record.CapBreaker | record.CapBattery
-	if id[len(id)-1] == '0' {
+	if w.not || id[len(id)-1] == '0' {
 		caps = record.CapBreaker
 	}
 	w.e.OnLocation(w.m(id), w.path(id), record.Location{Header: w.head(0), Sequence: seq, Interval: 30, Capabilities: caps}, w.at)
@@ -594,5 +596,40 @@ func TestConcentratorMains(t *testing.T) {
 	w.verdict(api.VerdictPowerLost, "M1", "M3")
 	if v := w.e.Verdict(before, false); v.Confidence < 0.9 || c.Power.State != cim.PowerLost {
 		t.Errorf("from %v to %+v", p, v)
+	}
+}
+
+// TestTheyComeBackOneByOne: all meters of two concentrators lose their connections and come back spread over minutes, as the acknowledgement
+// of their registration says. The last ones of a transformer went in the company of those that are back.
+func TestTheyComeBackOneByOne(t *testing.T) {
+	for _, every := range []int{1, 3, 20} {
+		w := newTown(t, 10, 12)
+		w.not = true
+		w.after(10 * time.Minute)
+		var ids []string
+		for tr := range 10 {
+			ids = append(ids, w.of[fmt.Sprintf("T%d", tr+1)]...)
+		}
+		w.back(ids...)
+		w.seconds(60)
+		for i, id := range ids {
+			w.wills(id)
+			w.seconds(i % 2)
+		}
+		w.seconds(200)
+		rand.New(rand.NewPCG(uint64(every), 0)).Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+		for _, id := range ids {
+			w.back(id)
+			for range every {
+				w.e.Pings()
+				w.seconds(1)
+			}
+		}
+		w.seconds(600)
+		for _, o := range w.outages() {
+			if o.Kind == kindPower {
+				t.Errorf("back every %d s: %s %s%s of %d: %+v", every, o.Scope, o.Element, o.Meter, o.Affected, o.Evidence)
+			}
+		}
 	}
 }
