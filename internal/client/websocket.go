@@ -18,7 +18,17 @@ const wsHandshake = 30 * time.Second
 
 // openWebSocket makes a connection whose binary messages are the stream of MQTT packets (MQTT 3.1.1, 6).
 func (s *server) openWebSocket(ctx context.Context, cfg *tls.Config) (net.Conn, error) {
+	var below *bounded
 	d := websocket.Dialer{TLSClientConfig: cfg, HandshakeTimeout: wsHandshake, Subprotocols: []string{"mqtt"}} // [MQTT-6.0.0-3]
+	d.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		var tcp net.Dialer
+		conn, err := tcp.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		below = &bounded{Conn: conn}
+		return below, nil
+	}
 	conn, resp, err := d.DialContext(ctx, s.url, nil)
 	if resp != nil && resp.Body != nil {
 		_ = resp.Body.Close()
@@ -32,12 +42,13 @@ func (s *server) openWebSocket(ctx context.Context, cfg *tls.Config) (net.Conn, 
 		_ = conn.Close()
 		return nil, fmt.Errorf("WebSocket: the server speaks %q, want mqtt", conn.Subprotocol())
 	}
-	return &webSocket{Conn: conn}, nil
+	return &webSocket{Conn: conn, below: below}, nil
 }
 
 // webSocket is a WebSocket as a stream. One goroutine reads and others write, one at a time.
 type webSocket struct {
 	*websocket.Conn
+	below   *bounded
 	message io.Reader // the one that is being read
 	writing sync.Mutex
 }
@@ -83,4 +94,34 @@ func (w *webSocket) Write(p []byte) (int, error) {
 // SetDeadline implements net.Conn.
 func (w *webSocket) SetDeadline(t time.Time) error {
 	return errors.Join(w.SetReadDeadline(t), w.SetWriteDeadline(t))
+}
+
+// SetWriteDeadline implements net.Conn: like that of other connections, and unlike the library's, it may be called beside a
+// write and bounds that too.
+func (w *webSocket) SetWriteDeadline(t time.Time) error { return w.below.bound(t) }
+
+// bounded is the connection below a WebSocket. The library sets a deadline before every write, none for data and a near one for
+// control messages; the one set by bound ends them earlier.
+type bounded struct {
+	net.Conn
+	mu   sync.Mutex
+	last time.Time // the deadline of all writes; zero: none
+}
+
+// bound sets the deadline of all writes, those that wait included.
+func (b *bounded) bound(t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last = t
+	return b.Conn.SetWriteDeadline(t)
+}
+
+// SetWriteDeadline implements net.Conn for the library.
+func (b *bounded) SetWriteDeadline(t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.last.IsZero() && (t.IsZero() || b.last.Before(t)) {
+		t = b.last
+	}
+	return b.Conn.SetWriteDeadline(t)
 }

@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/wattbus/wattbus/internal/broker"
 	"github.com/wattbus/wattbus/internal/client"
 	door "github.com/wattbus/wattbus/internal/listen"
@@ -135,4 +137,50 @@ func TestWebSocketRefused(t *testing.T) {
 	}
 	cancel()
 	<-done
+}
+
+// TestWebSocketLeaves: the end of a connection whose server has stopped reading is bounded, whatever the writer is at.
+func TestWebSocketLeaves(t *testing.T) {
+	t.Parallel()
+	stalled, served := make(chan struct{}), make(chan struct{})
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(served)
+		u := websocket.Upgrader{Subprotocols: []string{"mqtt"}, ReadBufferSize: 512}
+		conn, err := u.Upgrade(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		if _, _, err := conn.ReadMessage(); err != nil { // CONNECT
+			t.Error(err)
+		}
+		if err := conn.WriteMessage(websocket.BinaryMessage, []byte{0x20, 2, 0, 0}); err != nil {
+			t.Error(err)
+		}
+		<-stalled
+	}))
+	defer web.Close()
+	defer func() { close(stalled); <-served }()
+	up := make(chan struct{}, 1)
+	c, err := client.New(client.Options{URL: "ws" + strings.TrimPrefix(web.URL, "http"), ClientID: "leaves", Version: 4, QueueBytes: 64 << 20, MaxPacketSize: 2 << 20,
+		OnConnect: func(bool) { up <- struct{}{} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	<-up
+	for range 60 { // more than the sockets hold
+		if err := c.Publish(t.Context(), client.Message{Topic: "t", Payload: make([]byte, 1<<20)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	select {
+	case <-done:
+	case <-time.After(60 * time.Second):
+		t.Fatal("the client did not end")
+	}
 }
