@@ -188,7 +188,7 @@ type Outage struct {
 // Evidence is one observation that a verdict rests on.
 type Evidence struct {
 	Time time.Time `json:"time"`
-	What string    `json:"what"` // last-gasp, will, silence, concentrator-lost, restored, reading, registration
+	What string    `json:"what"` // last-gasp, will, silence, restored, reading, registration, result, concentrator-lost, -offline, -online, -empty
 }
 
 // Counts count intervals: Expected = Received + Recovered + Missing.

@@ -165,6 +165,29 @@ func (e *Engine) closeNode(n *node, at uint32) {
 	}
 }
 
+// emptied closes the cases of a concentrator and of those above it below which nothing hangs any more: it was replaced by one of
+// another id, or its devices moved away, and nobody is unreachable through it. That of one below which nothing hung when it was lost
+// stays: it tells no more than that.
+func (e *Engine) emptied(n *node, at uint32) {
+	for ; n != nil; n = n.parent {
+		if o := n.outage; o != nil && o.doc.Affected > 0 && n.empty() {
+			e.evidence(o, "concentrator-empty", at)
+			e.closeCase(o, at)
+			n.outage = nil
+		}
+	}
+}
+
+// filled opens the cases of a concentrator that is gone and of those above it, where a device has come to hang on it and there is
+// none: it was empty before.
+func (e *Engine) filled(n *node) {
+	for ; n != nil; n = n.parent {
+		if n.down() && n.outage == nil && n.leaveEnd == 0 {
+			e.openNode(n, n.since)
+		}
+	}
+}
+
 // Changes are what changed since the last call of Changed.
 type Changes struct {
 	Devices []*cim.EndDevice // facts, place or registration changed: to be kept. LastSeen and Flags alone do not count
@@ -257,6 +280,7 @@ func (e *Engine) event(name, path, kind, id string, now time.Time, data []byte) 
 func (e *Engine) Restore(open []store.Outage) error {
 	var errs []error
 	e.started = max(e.started, e.now())
+	e.restoreStorm(e.started)
 	for _, k := range open {
 		o, err := decodeCase(k)
 		if err != nil {
@@ -305,6 +329,7 @@ func (e *Engine) Restore(open []store.Outage) error {
 		e.open++
 	}
 	for _, n := range e.nodes {
+		e.emptied(n, e.started)
 		if n.down() && n.outage == nil { // it took its leave: of one that was lost there is a case
 			n.status = nodeOffline
 			e.tookLeave(n)

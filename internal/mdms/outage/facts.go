@@ -66,12 +66,15 @@ func (e *Engine) rehang(t *track, n *node) {
 	if t.slot < 0 || n == t.node {
 		return
 	}
-	t.node.counts[t.state]--
-	t.node.detach(t)
+	from := t.node
+	from.counts[t.state]--
+	from.detach(t)
 	n.attach(t)
 	n.counts[t.state]++
 	t.dev.Path = n.path
 	e.mark(t)
+	e.emptied(from, e.now())
+	e.filled(n)
 }
 
 func (e *Engine) lastSeen(t *track, at uint32) {

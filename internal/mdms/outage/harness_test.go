@@ -243,4 +243,12 @@ func (w *world) check() {
 	if open != w.e.Open() {
 		w.t.Fatalf("%d cases open, counted %d", open, w.e.Open())
 	}
+	for _, n := range w.e.nodes {
+		switch gone := n.down() && n.leaveEnd == 0; {
+		case n.outage != nil && n.outage.doc.Affected > 0 && n.empty():
+			w.t.Fatalf("a case is open of %s, below which nothing hangs", n.id)
+		case gone && n.outage == nil && !n.empty(), !n.down() && n.outage != nil:
+			w.t.Fatalf("%s is %s, its case is %+v", n.id, nodeNames[n.status], n.outage)
+		}
+	}
 }

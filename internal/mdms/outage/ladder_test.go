@@ -247,7 +247,7 @@ func TestLadders(t *testing.T) {
 			w.status("C1", "C7", "lost")
 			w.location("M1", "C2", 7)
 			w.will("M1", p, 6)
-		}, api.StateOnline, []string{"unreachable C7 open"}},
+		}, api.StateOnline, []string{"unreachable C7"}},
 		{"old messages of a meter that moved and was lost", func(w *world) {
 			w.location("M1", p, 6)
 			w.location("M1", "C2", 7)

@@ -26,4 +26,5 @@ func (e *Engine) Retire(dev *cim.EndDevice) {
 	t.slot, t.due = -1, 0
 	e.tracks[dev.Ordinal] = nil
 	e.markNode(t.node)
+	e.emptied(t.node, e.now())
 }

@@ -2,6 +2,7 @@ package outage
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
@@ -96,6 +97,44 @@ func (e *Engine) weather(now uint32) {
 		}
 	case s.on:
 		s.quiet = 0
+	}
+}
+
+// restoreStorm finds out, when all devices are added, whether there was a storm when the centre stopped. Alarms are not kept, but
+// devices that went are: whose going was an alarm and who is not back counts as one. That is never more than there were.
+func (e *Engine) restoreStorm(now uint32) {
+	var went []uint32
+	lost := 0
+	for _, t := range e.tracks {
+		if t == nil || t.slot < 0 || !t.gone() {
+			continue
+		}
+		if t.dev.Power.State == cim.PowerLost {
+			lost++
+		}
+		if t.goneAt <= now && t.goneAt+stormCalm > now {
+			went = append(went, t.goneAt)
+		}
+	}
+	slices.Sort(went)
+	s := &e.storm
+	alarms, cuts := e.stormThreshold()
+	for first, last := 0, 0; last < len(went); last++ {
+		for went[last]-went[first] >= 60 {
+			first++
+		}
+		n := last - first + 1
+		rate := float64(n)
+		if !s.on && (rate >= alarms || float64(lost) >= cuts && rate >= alarms/4) {
+			s.on, s.since, s.count = true, went[last], 1
+		}
+		if s.on && rate >= alarms/4 {
+			s.quiet = went[last]
+		}
+		s.peak = max(s.peak, uint32(n))
+	}
+	if s.on {
+		e.log.Warn("storm mode goes on", "since", cim.Stamp(s.since), "peak_alarms_per_minute", s.peak)
 	}
 }
 

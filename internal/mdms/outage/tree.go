@@ -112,6 +112,11 @@ func (n *node) detach(t *track) {
 	n.devices = n.devices[:last]
 }
 
+// empty reports whether no device hangs on n or below it.
+func (n *node) empty() bool {
+	return len(n.devices) == 0 && !slices.ContainsFunc(n.children, func(c *node) bool { return !c.empty() })
+}
+
 // each calls f with n and every concentrator below it.
 func (n *node) each(f func(*node)) {
 	f(n)
@@ -194,11 +199,16 @@ func (e *Engine) move(c, to *node, at uint32) {
 			return
 		}
 	}
+	from := c.parent
 	c.hang(to)
 	c.each(func(n *node) {
 		e.replace(n)
 		e.markNode(n)
 	})
+	e.emptied(from, at)
+	if !c.empty() {
+		e.filled(to)
+	}
 	e.spread(c, at, "concentrator-online", at)
 }
 
@@ -353,7 +363,9 @@ func (e *Engine) absent(at uint32) (next uint32) {
 		case n.leaveEnd == 0: // it is back, or was lost after all
 		case at >= n.leaveEnd:
 			n.leaveEnd = 0
-			e.openNode(n, n.since)
+			if !n.empty() { // else nobody is unreachable through it, and it may have gone for good
+				e.openNode(n, n.since)
+			}
 		default:
 			kept = append(kept, n)
 			if next == 0 || n.leaveEnd < next {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/cim"
+	"github.com/wattbus/wattbus/internal/record"
 	"github.com/wattbus/wattbus/internal/store"
 	"github.com/wattbus/wattbus/internal/topic"
 )
@@ -203,6 +204,7 @@ func TestSystemRestarted(t *testing.T) {
 		w.e.OnConcentrator(w.byID[id], "", id, "online", w.at)
 	}
 	w.location("M1", "C7", 1)
+	w.location("M2", "C8", 1)
 	w.after(time.Minute)
 	for _, id := range []string{"C7", "C8"} {
 		w.e.OnConcentrator(w.byID[id], "", id, "offline", w.at)
@@ -220,6 +222,87 @@ func TestSystemRestarted(t *testing.T) {
 	if len(got) == 1 && got[0].Start.Unix() != noon+60 {
 		t.Errorf("it is said to be away since %s", got[0].Start)
 	}
+	w.check()
+}
+
+// A concentrator that is replaced by one of another id: its case is over when the last of its meters is elsewhere, and stays so over a
+// restart. It is open again if one comes to hang on it after all.
+func TestReplacedConcentrator(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		last func(w *world) // takes away the last that hangs on C7
+	}{
+		{"moved", func(w *world) { w.location("M2", "C9", 2) }},
+		{"retired", func(w *world) { w.e.Retire(w.m("M2")) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.e.OnConcentrator(w.dev("C7", topic.Concentrator), "", "C7", "online", w.at)
+			w.location("M1", "C7", 1)
+			w.location("M2", "C7", 1)
+			w.after(time.Minute)
+			w.e.OnConcentrator(w.byID["C7"], "", "C7", "lost", w.at)
+			w.after(time.Minute)
+			w.status("", "C9", "online")
+			w.location("M1", "C9", 2)
+			w.wantCases("unreachable C7 open")
+			w.check()
+			w.at += 60
+			tc.last(w)
+			o := w.wantCases("unreachable C7")[0]
+			if n := len(o.Evidence); o.Affected != 2 || n == 0 || o.Evidence[n-1].What != "concentrator-empty" || o.End.Unix() != int64(w.at) {
+				t.Errorf("%+v", o)
+			}
+			if tc.name == "retired" {
+				return // the registry would leave its device out from now on
+			}
+			w.check()
+			w.restart()
+			w.after(5 * time.Minute)
+			w.wantCases("unreachable C7")
+			w.at += 60
+			late := record.Location{Header: record.Header{Time: noon + 60}, Sequence: 3, Interval: 30} // by a clock that is behind
+			w.e.OnLocation(w.m("M1"), "C7", late, w.at)
+			w.want("M1", api.StateUnreachable)
+			w.wantCases("unreachable C7", "unreachable C7 open")
+			w.location("M1", "C9", 4)
+			w.want("M1", api.StateOnline)
+			w.wantCases("unreachable C7", "unreachable C7")
+			w.check()
+		})
+	}
+}
+
+// A concentrator of the upper level is replaced: those below it come over, with their meters.
+func TestReplacedConcentratorAboveOthers(t *testing.T) {
+	w := newWorld(t)
+	w.status("", "C1", "online")
+	w.status("C1", "C11", "online")
+	w.status("C1", "C12", "online")
+	w.location("M1", "C1/C11", 1)
+	w.status("", "C1", "lost")
+	w.status("", "C2", "online")
+	w.status("C2", "C12", "online") // nothing hangs on it
+	w.wantCases("unreachable C1 open")
+	w.status("C2", "C11", "online")
+	w.wantCases("unreachable C1")
+	w.check()
+	w.reading("M1", "C2/C11")
+	w.want("M1", api.StateOnline)
+}
+
+// What an earlier centre left open of a concentrator below which nothing hangs is closed at the start.
+func TestEmptyConcentratorInTheStore(t *testing.T) {
+	w := newWorld(t)
+	w.location("M1", "C7", 1)
+	w.status("", "C7", "lost")
+	w.status("", "C8", "lost")
+	w.wantCases("unreachable C7 open", "unreachable C8 open")
+	d := w.kept[w.m("M1").Ordinal]
+	d.Path = "C9"
+	w.kept[d.Ordinal] = d
+	w.restart()
+	w.wantCases("unreachable C7", "unreachable C8 open") // of C8 it was told that it is lost, and that is all there is to tell
 	w.check()
 }
 

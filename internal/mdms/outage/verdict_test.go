@@ -527,6 +527,15 @@ func TestMomentary(t *testing.T) {
 func TestStormMode(t *testing.T) {
 	w := newTown(t, 40, 10)
 	w.after(10 * time.Minute)
+	began := w.at
+	open := func() (n int) {
+		for _, o := range w.outages() {
+			if o.End == nil && o.Kind == kindComm {
+				n++
+			}
+		}
+		return n
+	}
 	for i := range 260 { // most of what hangs on C1, one after the other
 		id := fmt.Sprintf("M%d", i+1)
 		w.wills(id)
@@ -546,6 +555,15 @@ func TestStormMode(t *testing.T) {
 	if s := w.e.Storm(); !s.Active || s.Shed["communication-cases"] != 100 || s.Since == nil {
 		t.Errorf("%+v", s)
 	}
+	// It outlives a restart of the centre: who went lately and is not back tells.
+	w.restart()
+	w.seconds(20)
+	if s := w.e.Storm(); !s.Active || s.Since == nil || s.Since.Unix() != int64(began) || s.Count != 1 {
+		t.Errorf("after a restart %+v", s)
+	}
+	if n := open(); n != 260 {
+		t.Errorf("%d cases of lost communication in the storm, want those from before it, 260", n)
+	}
 	for range 14 {
 		w.after(time.Minute)
 	}
@@ -554,14 +572,8 @@ func TestStormMode(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	w.tick() // what was shed and still has its reason is opened now
-	open := 0
-	for _, o := range w.outages() {
-		if o.End == nil && o.Kind == kindComm {
-			open++
-		}
-	}
-	if open != 360 {
-		t.Errorf("%d cases of lost communication, want 360", open)
+	if n := open(); n != 360 {
+		t.Errorf("%d cases of lost communication, want 360", n)
 	}
 	var begins, ends int
 	for _, ev := range w.events {
@@ -577,6 +589,44 @@ func TestStormMode(t *testing.T) {
 		t.Errorf("%d begins, %d ends told", begins, ends)
 	}
 	w.sound()
+}
+
+// A storm is found again by who went in its worst minute; not where they went too slowly, where it is over, or where they are back.
+func TestStormAfterARestart(t *testing.T) {
+	for _, tc := range []struct {
+		name        string
+		every, back int // alarms a second, and how many of them are back
+		down        time.Duration
+		on          bool
+	}{
+		{"at once", 0, 0, time.Minute, true},
+		{"four a second", 4, 0, time.Minute, true},
+		{"two a second", 2, 0, time.Minute, false},
+		{"long ago", 4, 0, 11 * time.Minute, false},
+		{"most are back", 4, 200, time.Minute, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newTown(t, 40, 10)
+			w.after(10 * time.Minute)
+			for i := range 300 {
+				w.wills(fmt.Sprintf("M%d", i+1))
+				if tc.every > 0 && i%tc.every == 0 {
+					w.seconds(1)
+				}
+			}
+			for i := range tc.back {
+				w.back(fmt.Sprintf("M%d", i+1))
+			}
+			w.keep()
+			w.at += uint32(tc.down / time.Second)
+			w.restart()
+			w.seconds(2)
+			if s := w.e.Storm(); s.Active != tc.on {
+				t.Errorf("%+v", s)
+			}
+			w.check()
+		})
+	}
 }
 
 // A concentrator on the transformer that says that its mains are gone tips the balance.

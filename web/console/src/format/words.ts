@@ -154,6 +154,7 @@ const evidence: Record<string, string> = {
   'concentrator-lost': 'concentrator lost',
   'concentrator-offline': 'concentrator switched off',
   'concentrator-online': 'concentrator is back',
+  'concentrator-empty': 'nothing hangs on the concentrator any more',
   restored: 'power restored',
   reading: 'reading arrived',
   registration: 'registered again',

@@ -615,6 +615,7 @@ export const ja: Record<string, string> = {
   'change groups, registry and values': 'グループ・台帳・値の変更',
   'communication-cases': '通信断の停電登録',
   'concentrator is back': 'コンセントレータ復旧',
+  'nothing hangs on the concentrator any more': 'コンセントレータの配下にメーターなし',
   'concentrator lost': 'コンセントレータ通信断',
   'concentrator lost its mains': 'コンセントレータ停電',
   'concentrator switched off': 'コンセントレータ停止',
