@@ -109,7 +109,7 @@ func TestWhatIsPutTogether(t *testing.T) {
 		"up/C7/" + strings.Repeat("C", 300) + "/meter/M1/reading=long q1",
 		"up/C7/meter/M1/reading=" + strings.Repeat("x", 40_000) + " q1",
 	}
-	for end := time.Now().Add(10 * time.Second); len(got()) < len(want) && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); len(got()) < len(want) && time.Now().Before(end); time.Sleep(time.Millisecond) {
 	}
 	if lines := unpacked(t, got()); !slices.Equal(lines, want) {
 		t.Errorf("upstream got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
@@ -233,7 +233,7 @@ func TestBatchTooLargeForTheUpstream(t *testing.T) {
 			if line != fmt.Sprintf("up/C7/meter/M1/%s %d", event, size) {
 				t.Errorf("%s, want %s %d", line, event, size)
 			}
-		case <-time.After(3 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatalf("%s of %d bytes did not go up: %+v", event, size, b.Stats())
 		}
 	}

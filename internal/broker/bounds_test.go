@@ -69,7 +69,7 @@ func bounded(t *testing.T, s *server, most int64, hostile func() (end func())) {
 
 // try writes what the broker may cut off.
 func (p *peer) try(b []byte) {
-	_ = p.nc.SetWriteDeadline(time.Now().Add(5 * time.Second))
+	_ = p.nc.SetWriteDeadline(time.Now().Add(patience))
 	_, _ = p.nc.Write(b)
 }
 
@@ -107,7 +107,7 @@ func TestTruncatedPackets(t *testing.T) {
 				}
 				p.try(append([]byte{head, byte(n)}, body[:n]...))
 				p.try([]byte{0xe0, 0})
-				_ = p.nc.SetReadDeadline(time.Now().Add(5 * time.Second))
+				_ = p.nc.SetReadDeadline(time.Now().Add(patience))
 				if _, err := io.Copy(io.Discard, p.nc); err != nil && strings.Contains(err.Error(), "timeout") {
 					t.Errorf("MQTT %v: %02x %x: not closed", v, head, body[:n])
 				}
@@ -240,7 +240,7 @@ func TestHalfOpen(t *testing.T) {
 		payload := string(make([]byte, 4096))
 		for i := range 3000 {
 			m := encode(t, mqtt.V311, pub(byte(i%2), uint16(i+1), "load", payload))
-			_ = from.SetWriteDeadline(time.Now().Add(20 * time.Second))
+			_ = from.SetWriteDeadline(time.Now().Add(patience))
 			if _, err := from.Write(m); err != nil {
 				t.Errorf("the publisher was ended: %v", err)
 				return nil

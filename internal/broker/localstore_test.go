@@ -21,7 +21,7 @@ func (s said) want(t *testing.T, want ...string) {
 			if got != w {
 				t.Fatalf("%s may be said, want %s", got, w)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s may not be said", w)
 		}
 	}
@@ -36,7 +36,7 @@ func awaitNext(t *testing.T, l *Local, ready <-chan struct{}) Delivery {
 		}
 		select {
 		case <-ready:
-		case <-time.After(30 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("nothing comes")
 		}
 	}

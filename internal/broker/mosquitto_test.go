@@ -74,7 +74,7 @@ func wait(t *testing.T, cmd *exec.Cmd) {
 		if err != nil {
 			t.Errorf("%v: %v", cmd.Args, err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		_ = cmd.Process.Kill()
 		<-done
 		t.Errorf("%v does not end", cmd.Args)
@@ -148,7 +148,7 @@ func TestMosquittoPersistentSession(t *testing.T) {
 	pub := s.tool(t, "mosquitto_pub", "-q", "2", "-t", "dn/meter/M1/cmd", "-l")
 	pub.Stdin = strings.NewReader(lines(0, 200))
 	run(t, pub)
-	back := s.tool(t, "mosquitto_sub", "-i", "M1", "-c", "-q", "2", "-t", "dn/#", "-C", "200", "-W", "10")
+	back := s.tool(t, "mosquitto_sub", "-i", "M1", "-c", "-q", "2", "-t", "dn/#", "-C", "200", "-W", "30")
 	if out := run(t, back); out != lines(0, 200) {
 		t.Errorf("got %q", out)
 	}
@@ -194,7 +194,7 @@ restart_timeout 1
 	eventually(t, "the subscriptions of the bridge", func() bool { return s.Stats().Subscriptions >= 3 })
 	up := make(chan string, 9)
 	s.Handle("up/C7/meter/#", func(m *Inbound) { up <- m.Topic + " " + string(m.Payload) })
-	device := below.tool(t, "mosquitto_sub", "-t", "dn/meter/M1/#", "-C", "1", "-W", "10", "-v")
+	device := below.tool(t, "mosquitto_sub", "-t", "dn/meter/M1/#", "-C", "1", "-W", "30", "-v")
 	answer := new(bytes.Buffer)
 	device.Stdout = answer
 	if err := device.Start(); err != nil {
@@ -206,7 +206,7 @@ restart_timeout 1
 		if got != "up/C7/meter/M1/reading 42" {
 			t.Errorf("upward %q", got)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nothing came up")
 	}
 	// Retained, which the bridge hands on as such: the device may subscribe a little later.

@@ -76,7 +76,7 @@ func serve(tb testing.TB, b *Broker) *server {
 			if err != nil {
 				tb.Errorf("Run: %v", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			tb.Error("Run does not return")
 		}
 	}
@@ -177,6 +177,9 @@ func (p *peer) send(packets ...any) {
 	}
 }
 
+// patience is how long anything may take; the machine may be busy.
+const patience = 30 * time.Second
+
 // next reads a packet, or the error.
 func (p *peer) next(wait time.Duration) (any, error) {
 	_ = p.nc.SetReadDeadline(time.Now().Add(wait))
@@ -229,7 +232,7 @@ func (p *peer) next(wait time.Duration) (any, error) {
 
 func (p *peer) read() any {
 	p.tb.Helper()
-	packet, err := p.next(5 * time.Second)
+	packet, err := p.next(patience)
 	if err != nil {
 		p.tb.Fatalf("read: %v", err)
 	}
@@ -249,7 +252,7 @@ func (p *peer) want(packets ...any) {
 // wantClosed wants the broker to close the connection without another packet.
 func (p *peer) wantClosed() {
 	p.tb.Helper()
-	packet, err := p.next(5 * time.Second)
+	packet, err := p.next(patience)
 	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		p.tb.Fatalf("not closed: %+v, %v", packet, err)
 	}
@@ -292,7 +295,7 @@ func again(p mqtt.Publish) mqtt.Publish {
 // eventually waits for a condition that another goroutine brings about.
 func eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if ok() {
 			return
 		}

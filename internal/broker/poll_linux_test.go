@@ -97,7 +97,7 @@ func TestBlockedIsTakenOver(t *testing.T) {
 	other.want(bare(mqtt.PINGRESP))
 	close(release)
 	<-done
-	_ = p.nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = p.nc.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.Copy(io.Discard, p.nc); errors.Is(err, os.ErrDeadlineExceeded) { // its acknowledgement may come first
 		t.Error("not closed")
 	}

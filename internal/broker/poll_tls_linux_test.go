@@ -288,7 +288,7 @@ func TestTLSEnds(t *testing.T) {
 		if _, err := w.Conn.Write([]byte("\x17\x03\x03\x00\x20garbage garbage garbage garbage ")); err != nil {
 			t.Fatal(err)
 		}
-		_ = p.nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = p.nc.SetReadDeadline(time.Now().Add(patience))
 		var alert tls.AlertError
 		if _, err := p.nc.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &alert) {
 			t.Errorf("after a broken record: %v", err)
@@ -328,7 +328,7 @@ func TestTLSKeyUpdate(t *testing.T) {
 		t.Skip("openssl is not here")
 	}
 	s, _ := startTLS(t, Options{})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "s_client", "-connect", s.addr, "-tls1_3", "-msg")
 	stdin, in, err := os.Pipe()

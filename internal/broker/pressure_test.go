@@ -157,7 +157,7 @@ func TestPublishToOneself(t *testing.T) {
 // TestFeedEachOther: two clients that publish to each other faster than they read
 // do not lock each other up.
 func TestFeedEachOther(t *testing.T) {
-	s := start(t, Options{MaxSessionQueueBytes: 20_000, MaxInflight: 10, StallTimeout: 5 * time.Second})
+	s := start(t, Options{MaxSessionQueueBytes: 20_000, MaxInflight: 10, StallTimeout: patience})
 	const count = 5000
 	var got [2]atomic.Int64
 	var wg sync.WaitGroup
@@ -203,7 +203,7 @@ func TestUnreadAnswers(t *testing.T) {
 	for i := 0; i < len(ping); i += 2 {
 		ping[i] = byte(mqtt.PINGREQ) << 4
 	}
-	_ = p.nc.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	_ = p.nc.SetWriteDeadline(time.Now().Add(patience))
 	for range 2000 { // 128 MB would be answered with as much
 		if _, err := p.nc.Write(ping); err != nil {
 			break

@@ -625,7 +625,7 @@ func TestKilledLocal(t *testing.T) {
 			}
 			select {
 			case <-ready:
-			case <-time.After(5 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("nothing comes")
 			}
 		}

@@ -42,6 +42,7 @@ func (m *memory) wantLeft(t *testing.T, id string) {
 //	client --CONNECT will--> broker --commit--> store; kill; start; grace
 //	watcher <--PUBLISH will-- broker
 func TestWillsSurvive(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	for _, ordered := range []bool{false, true} {
 		m := newMemory()
 		s := start(t, Options{Store: m})
@@ -57,7 +58,7 @@ func TestWillsSurvive(t *testing.T) {
 		m.wantLeft(t, "left") // CONNACK does not wait for the session to be stored
 		m.wantWills(t, "back", "clean", "cleanback", "kept")
 
-		o := Options{WillGrace: 500 * time.Millisecond}
+		o := Options{WillGrace: 3 * time.Second}
 		if ordered {
 			s.stop()
 			o.Store = m

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ func helperLimit() {
 
 func runLimited() error {
 	signal.Ignore(syscall.SIGXFSZ)
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	b, err := Open(ctx, Options{Dir: os.Getenv("WATTBUS_BUS_DIR"), Timeout: time.Second})
 	if err != nil {
@@ -62,12 +63,20 @@ func runLimited() error {
 		}
 		return err
 	}
-	full, stop := context.WithTimeout(ctx, 6*time.Second)
-	defer stop()
+	full, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		defer stop()
+		for b.Stalled() == nil && ctx.Err() == nil {
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+	defer watch.Wait()
+	defer cancel()
 	for err == nil {
 		err = put(full)
 	}
-	if !errors.Is(err, context.DeadlineExceeded) || b.Stalled() == nil {
+	if !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("after %d batches: %v, stalled: %v", len(pending), err, b.Stalled())
 	}
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {

@@ -54,7 +54,7 @@ func publish(t testing.TB, b *Bus, ids ...string) {
 
 func wait(t testing.TB, p *Pending) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	if err := p.Wait(ctx); err != nil {
 		t.Fatalf("wait: %v", err)
@@ -76,7 +76,7 @@ func batchOf(t testing.TB, ids ...string) []byte {
 // consumer collects ids of batches in the order of delivery.
 func consume(t testing.TB, b *Bus, want int, handler func([]Batch) error) []string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	var got []string
 	var wg sync.WaitGroup
@@ -109,9 +109,9 @@ func consume(t testing.TB, b *Bus, want int, handler func([]Batch) error) []stri
 	return got
 }
 
-// empty waits until nothing is left in the stream, for 10 s at most.
+// empty waits until nothing is left in the stream, for 30 s at most.
 func empty(b *Bus) bool {
-	for range 1000 {
+	for range 3000 {
 		s, err := b.js.Stream(context.Background(), StreamUp)
 		if err == nil && s.CachedInfo().State.Msgs == 0 {
 			return true

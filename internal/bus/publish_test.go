@@ -78,12 +78,10 @@ func TestOneThatFailsIsNotOvertaken(t *testing.T) {
 		put(batchOf(t, "4"))
 		put(batchOf(t, "5"))
 	})
+	eventually(t, "stalled", func() bool { return b.Stalled() != nil })
 	time.Sleep(300 * time.Millisecond)
 	if _, last, err := b.Position(t.Context()); err != nil || last != 2 {
 		t.Fatalf("the stream stands at %d, %v", last, err)
-	}
-	if b.Stalled() == nil {
-		t.Fatal("not stalled")
 	}
 	if got := consume(t, b, 5, nil); !slices.Equal(got, []string{"1", "2", "3", "4", "5"}) {
 		t.Fatalf("got %v", got)
@@ -105,10 +103,7 @@ func TestFullDiskIsWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(100 * time.Millisecond)
-	if err := b.Stalled(); !errors.Is(err, errDiskFull) {
-		t.Fatalf("stalled: %v", err)
-	}
+	eventually(t, "a full disk is told of", func() bool { return errors.Is(b.Stalled(), errDiskFull) })
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func TestOthersMayReadTheStream(t *testing.T) {
 		}
 		return c
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	var seen []uint64
 	err := b.ConsumeBatches(ctx, DurableMDMS, func(_ context.Context, bs []Batch) error {
@@ -104,7 +104,7 @@ func TestOthersMayReadTheStream(t *testing.T) {
 	if s := state(t, b); s.Msgs != 3 {
 		t.Fatalf("%+v", s)
 	}
-	batch, err := other().Fetch(3, jetstream.FetchMaxWait(10*time.Second))
+	batch, err := other().Fetch(3, jetstream.FetchMaxWait(30*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

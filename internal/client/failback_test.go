@@ -30,13 +30,13 @@ func (s *stage) url() string { return "mqtt://" + s.ln.Addr().String() }
 
 func (s *stage) accept() *peer {
 	s.t.Helper()
-	_ = s.ln.(*net.TCPListener).SetDeadline(time.Now().Add(20 * time.Second))
+	_ = s.ln.(*net.TCPListener).SetDeadline(time.Now().Add(30 * time.Second))
 	conn, err := s.ln.Accept()
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	return &peer{t: s.t, conn: conn, r: bufio.NewReader(conn)}
 }
 
@@ -99,7 +99,7 @@ func TestFailBackMakesBeforeItBreaks(t *testing.T) {
 	a.want(`PUBLISH q1 id65533 status "online"`)
 	a.puback(idBirth)
 	draining := func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.link != nil && c.link.draining }
-	for end := time.Now().Add(20 * time.Second); !draining() && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !draining() && time.Now().Before(end); time.Sleep(time.Millisecond) {
 	}
 	publish(t, c, "up", "4", 1)
 	publish(t, c, "up", "5", 0)

@@ -63,7 +63,7 @@ func subscribed(t *testing.T, o client.Options, box *inbox) *client.Client {
 	}
 	select {
 	case <-ready:
-	case <-time.After(20 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("not subscribed within 20 s")
 	}
 	return c

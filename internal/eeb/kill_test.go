@@ -104,7 +104,7 @@ func TestAcknowledgedSurvivesKill(t *testing.T) {
 		}
 		all := len(acked)
 		var before uint32
-		ctx, cancel = context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
 		err = b.ConsumeBatches(ctx, bus.DurableMDMS, func(_ context.Context, bs []bus.Batch) error {
 			for i := range bs {
 				for e := range bs[i].All() {

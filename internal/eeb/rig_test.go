@@ -190,7 +190,7 @@ func (r *rig) count() int {
 func (r *rig) want(entries ...string) {
 	r.t.Helper()
 	ok := func() bool { return r.count() >= len(entries) }
-	for end := time.Now().Add(10 * time.Second); !ok() && time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok() && time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 	}
 	if got := r.seen(); !slices.Equal(got, entries) {
 		r.t.Fatalf("on the bus:\n  %s\nwant:\n  %s", strings.Join(got, "\n  "), strings.Join(entries, "\n  "))
@@ -225,12 +225,12 @@ func (r *rig) metric(name string, labels ...string) float64 {
 
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if f() {
 			return
 		}
 	}
-	t.Fatalf("not within 10 s: %s", what)
+	t.Fatalf("not within 30 s: %s", what)
 }
 
 // peer is a concentrator's link, or a meter, at the broker.
@@ -268,8 +268,8 @@ func (r *rig) connect(id string, filters ...string) *peer {
 	r.t.Cleanup(p.stop)
 	select {
 	case <-up:
-	case <-time.After(10 * time.Second):
-		r.t.Fatal("not connected within 10 s")
+	case <-time.After(30 * time.Second):
+		r.t.Fatal("not connected within 30 s")
 	}
 	if len(filters) > 0 {
 		eventually(r.t, "subscribed", func() bool { return r.br.Stats().Subscriptions >= len(filters)+1 })
@@ -302,7 +302,7 @@ func (p *peer) put(topic string, payload []byte) {
 
 func (p *peer) flush() {
 	p.r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	if err := p.c.Flush(ctx); err != nil {
 		p.r.t.Fatalf("not acknowledged: %v", err)
@@ -321,8 +321,8 @@ func (p *peer) next() client.Message {
 	select {
 	case m := <-p.got:
 		return m
-	case <-time.After(10 * time.Second):
-		p.r.t.Fatal("no message within 10 s")
+	case <-time.After(30 * time.Second):
+		p.r.t.Fatal("no message within 30 s")
 		return client.Message{}
 	}
 }

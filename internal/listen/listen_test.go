@@ -123,7 +123,7 @@ func serve(t *testing.T, o Options) *echo {
 			conns = append(conns, nc)
 			wg.Go(func() {
 				defer nc.Close()
-				_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+				_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
 				c, ok := nc.(*Conn)
 				if ok {
 					err := c.Open()
@@ -151,7 +151,7 @@ func serve(t *testing.T, o Options) *echo {
 // opened waits for the outcome of opening the nth connection.
 func (e *echo) opened(t *testing.T, n int) (err error, from net.Addr) { //nolint:staticcheck // the error is what is looked at
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		e.mu.Lock()
 		if len(e.errs) > n {
 			defer e.mu.Unlock()
@@ -170,7 +170,7 @@ func (e *echo) dial(t *testing.T) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
 	return nc
 }
 
@@ -238,7 +238,7 @@ func TestClientCertificates(t *testing.T) {
 				return err
 			}
 			defer nc.Close()
-			_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
 			if _, err := nc.Write([]byte("x")); err != nil {
 				return err
 			}
@@ -260,7 +260,7 @@ func TestClientCertificates(t *testing.T) {
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &bad, nil }
 		nc, err := tls.Dial("tcp", e.addr, cfg)
 		if err == nil {
-			_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
 			_, err = nc.Read(make([]byte, 1))
 			_ = nc.Close()
 		}

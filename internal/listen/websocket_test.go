@@ -19,7 +19,7 @@ import (
 
 func dialWebSocket(t *testing.T, url string, header http.Header) *websocket.Conn {
 	t.Helper()
-	d := websocket.Dialer{Subprotocols: []string{"mqtt"}, HandshakeTimeout: 20 * time.Second}
+	d := websocket.Dialer{Subprotocols: []string{"mqtt"}, HandshakeTimeout: 30 * time.Second}
 	ws, r, err := d.Dial(url, header)
 	if err != nil {
 		t.Fatalf("%v, %v", err, r)
@@ -28,7 +28,7 @@ func dialWebSocket(t *testing.T, url string, header http.Header) *websocket.Conn
 		t.Errorf("sub-protocol %q", ws.Subprotocol())
 	}
 	t.Cleanup(func() { _ = ws.Close() })
-	_ = ws.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = ws.SetReadDeadline(time.Now().Add(30 * time.Second))
 	return ws
 }
 
@@ -76,7 +76,7 @@ func TestWebSocketSizes(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _ = w.Write(make([]byte, 10_000)) // more than the client's buffer: several frames
-	if err := ws.WriteControl(websocket.PingMessage, []byte("are you there"), time.Now().Add(time.Second)); err != nil {
+	if err := ws.WriteControl(websocket.PingMessage, []byte("are you there"), time.Now().Add(30*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	_ = w.Close()
@@ -104,7 +104,7 @@ func TestWebSocketText(t *testing.T) {
 func TestWebSocketClose(t *testing.T) {
 	e := serve(t, Options{WebSocket: true})
 	ws := dialWebSocket(t, "ws://"+e.addr, nil)
-	if err := ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, "bye"), time.Now().Add(time.Second)); err != nil {
+	if err := ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, "bye"), time.Now().Add(30*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	_, _, err := ws.ReadMessage()

@@ -98,6 +98,7 @@ func TestWaitCommandIsQuick(t *testing.T) {
 	s := serve(t, Options{Bus: c.bus})
 	cl := s.client("")
 	var sum time.Duration
+	late := 0 // than the server looks by itself at the latest; now and then a busy machine is the reason
 	const rounds = 20
 	for i := range rounds {
 		cmd, err := cl.CreateCommand(t.Context(), api.CommandRequest{Target: api.Target{Meter: "M1"}, Type: api.CommandRead})
@@ -111,13 +112,19 @@ func TestWaitCommandIsQuick(t *testing.T) {
 			ended <- at
 		})
 		got, err := cl.WaitCommand(t.Context(), cmd.ID)
-		late := time.Since(<-ended)
-		if err != nil || got.State != api.CommandDone || late > 500*time.Millisecond {
-			t.Fatalf("%+v, %v, %v after the end", got, err, late)
+		took := time.Since(<-ended)
+		if err != nil || got.State != api.CommandDone {
+			t.Fatalf("%+v, %v, %v after the end", got, err, took)
 		}
-		sum += late
+		if took > 100*time.Millisecond {
+			late++
+		}
+		sum += took
 	}
 	t.Logf("%v after the command's end on average", sum/rounds)
+	if late > rounds*3/4 {
+		t.Errorf("%d of %d ends were told late", late, rounds)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	cmd, err := cl.CreateCommand(t.Context(), api.CommandRequest{Target: api.Target{Meter: "M1"}, Type: api.CommandRead})

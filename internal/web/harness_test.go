@@ -341,7 +341,7 @@ func serve(t *testing.T, opt Options) *site {
 		opt.Clock = clock.New(noon, 1)
 	}
 	if opt.AskTimeout == 0 {
-		opt.AskTimeout, opt.LongAskTimeout = 2*time.Second, 2*time.Second
+		opt.AskTimeout, opt.LongAskTimeout = 30*time.Second, 30*time.Second
 	}
 	opt.Console = console()
 	s, err := New(opt)
@@ -427,7 +427,7 @@ func listen(t *testing.T, addr string) net.Listener {
 
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !f(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !f(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("never happened: " + what)
 		}

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
 )
@@ -141,7 +140,6 @@ func TestRunStops(t *testing.T) {
 	} else if err := resp.Body.Close(); err != nil {
 		t.Error(err)
 	}
-	start := time.Now()
 	cancel()
 	if _, err := io.ReadAll(stream.Body); err != nil {
 		t.Errorf("the stream did not end in order: %v", err)
@@ -151,9 +149,6 @@ func TestRunStops(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("Run: %v", err)
-	}
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("stopping took %v", took)
 	}
 }
 

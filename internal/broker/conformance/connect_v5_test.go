@@ -84,14 +84,14 @@ func testWillDelay(t *testing.T, b *target) {
 		return connect{id: b.id(id), expiry: expiry, will: &will{delay: delay, publish: publish{topic: b.topic(id), payload: id, qos: 1}}}
 	}
 	begin := time.Now()
-	b.open(t, mortal("delay", 2, 100)).cut()
-	b.open(t, mortal("session", 100, 1)).cut()
-	b.open(t, mortal("back", 1, 100)).cut()
+	b.open(t, mortal("delay", 4, 100)).cut()
+	b.open(t, mortal("session", 100, 2)).cut()
+	b.open(t, mortal("back", 3, 100)).cut()
 	b.open(t, mortal("none", 100, 0)).cut()
 	back := b.open(t, connect{id: b.id("back"), expiry: 100})
 	for i, want := range []string{"none", "session", "delay"} {
 		watch.wantMessage(publish{topic: b.topic(want), payload: want, qos: 1})
-		if took := time.Since(begin); took < time.Duration(i)*900*time.Millisecond {
+		if took := time.Since(begin); took < time.Duration(i)*1900*time.Millisecond {
 			t.Errorf("%s after %v", want, took)
 		}
 	}

@@ -148,11 +148,11 @@ func testExpiryOnTheWay(t *testing.T, b *target) {
 	s := b.session("a")
 	sub := b.open(t, s)
 	sub.subscribe(2, b.topic("x"))
-	from.send(publish{topic: b.topic("x"), payload: "1", qos: 2, id: 3, props: expiry(1)}.encode(b.v))
+	from.send(publish{topic: b.topic("x"), payload: "1", qos: 2, id: 3, props: expiry(3)}.encode(b.v))
 	from.ack(typePubrec, 3)
 	m := sub.message()
 	sub.cut()
-	time.Sleep(2200 * time.Millisecond) // the time itself is what is tested
+	time.Sleep(4200 * time.Millisecond) // the time itself is what is tested
 	from.send(ackOf(typePubrel, 3))
 	from.ack(typePubcomp, 3)
 	sub = b.open(t, s)

@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long anything may take; the machine may be busy.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // server is a broker on a loopback port, ended with the test.
 type server struct {
