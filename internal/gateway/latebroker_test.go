@@ -145,7 +145,7 @@ func storedFirst(t *testing.T, stored bool) {
 		release()
 		heard := map[mqttsn.MsgType]mqttsn.Message{}
 		for range 4 {
-			a, err := m.next(20 * time.Second)
+			a, err := m.next(30 * time.Second)
 			if err != nil {
 				t.Fatalf("heard %v, then %v", heard, err)
 			}

@@ -81,7 +81,7 @@ func (r *radio) says(m mqttsn.Message) {
 
 func (r *radio) hears(want mqttsn.MsgType) mqttsn.Message {
 	r.t.Helper()
-	m, err := r.next(20 * time.Second)
+	m, err := r.next(30 * time.Second)
 	if err != nil {
 		r.t.Fatalf("waiting for %s: %v", want, err)
 	}
@@ -172,7 +172,7 @@ func TestLastWords(t *testing.T) {
 				if want := fmt.Sprintf("%d %d", round, i); s != want {
 					t.Fatalf("at the server: %q, want %q", s, want)
 				}
-			case <-time.After(20 * time.Second):
+			case <-time.After(30 * time.Second):
 				t.Fatalf("message %d of round %d did not reach the server", i, round)
 			}
 		}

@@ -110,12 +110,13 @@ func TestStandAloneDies(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		all := b.Stats().QueuedBytes
 		s.Done(next(t, s, "1").PacketID)
 		s.Done(next(t, s, "2").PacketID)
 		next(t, s, "3")
 		eventually(t, "fetched", func() bool { return u.Stats().Waiting == 2 })
 		eventually(t, "acknowledged", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.withheld })
-		time.Sleep(20 * time.Millisecond) // the acknowledgements of 1 and 2 are on their way; if they are late, 1 and 2 come again
+		eventually(t, "the server has the acknowledgements of 1 and 2", func() bool { return b.Stats().QueuedBytes <= all/2 })
 		w.cut(true)
 		s.Shutdown()
 		u, _ = newUp(t, url, UpstreamOptions{Version: v})
@@ -245,12 +246,13 @@ func (denying) Subscribe(filter string) bool { return filter != "secret" }
 
 // TestStandAloneRefused: what the server refuses the device is told.
 func TestStandAloneRefused(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	for _, v := range []mqtt.Version{mqtt.V311, mqtt.V5} {
 		b, err := broker.New(broker.Options{Auth: denying{}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		u, w := newUp(t, listenBroker(t, b), UpstreamOptions{Version: v, Timeout: 100 * time.Millisecond})
+		u, w := newUp(t, listenBroker(t, b), UpstreamOptions{Version: v, Timeout: 2 * time.Second})
 		_, at, stop := runUDP(t, Options{Server: u})
 		m := dialRadio(t, at)
 		m.says(mqttsn.Connect{ClientID: "M1", Duration: 60})

@@ -94,7 +94,7 @@ func (c *centre) receive(m *broker.Inbound) {
 // behind it.
 func (c *centre) await(from int, suffix string, ok func([]byte) bool) (arrival, int) {
 	c.t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(30 * time.Second)
 	for i := from; ; {
 		c.mu.Lock()
 		for ; i < len(c.got); i++ {
