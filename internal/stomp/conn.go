@@ -174,24 +174,24 @@ const sayWhy = time.Second
 // broken notes that a write failed. The connection ends with what the reader finds: a server that closes it sends an ERROR before.
 func (c *Conn) broken(err error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.unsent == nil {
 		c.unsent = err
 	}
-	c.mu.Unlock()
 	_ = c.nc.SetReadDeadline(time.Now().Add(sayWhy)) // of a connection that is closed the reader knows
 }
 
-// patience is until when the server has to send something; zero for ever.
-func (c *Conn) patience() time.Time {
+// patience sets until when the server has to send something, under mu: one that is set meanwhile for a write that failed holds.
+func (c *Conn) patience() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.unsent != nil:
-		return time.Now().Add(sayWhy)
+		return c.nc.SetReadDeadline(time.Now().Add(sayWhy))
 	case c.await > 0:
-		return time.Now().Add(c.await)
+		return c.nc.SetReadDeadline(time.Now().Add(c.await))
 	}
-	return time.Time{}
+	return nil
 }
 
 // fail ends the connection, once.
@@ -284,11 +284,9 @@ func (c *Conn) flush() error {
 
 func (c *Conn) read(r *bufio.Reader) {
 	for {
-		if until := c.patience(); !until.IsZero() {
-			if err := c.nc.SetReadDeadline(until); err != nil {
-				c.fail(err)
-				return
-			}
+		if err := c.patience(); err != nil {
+			c.fail(err)
+			return
 		}
 		f, err := Read(r)
 		if err != nil {
