@@ -229,7 +229,7 @@ func TestBrokerDoors(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_ = ws.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = ws.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if kind, got, err := ws.ReadMessage(); err != nil || kind != websocket.BinaryMessage || string(got) != "\x20\x02\x00\x00" {
 			t.Errorf("%s: %d %q, %v", scheme, kind, got, err)
 		}
@@ -260,7 +260,7 @@ func connectBytes(t *testing.T, user, password string) []byte {
 
 func answer(t *testing.T, nc net.Conn, send []byte, want string) {
 	t.Helper()
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := nc.Write(send); err != nil {
 		t.Fatal(err)
 	}

@@ -57,12 +57,17 @@ func TestProgressDuring(t *testing.T) {
 	var b strings.Builder
 	p := newProgress(&b, "bench")
 	p.tty, p.width = true, 100
-	ticks := int64(0)
-	err := p.during("meters", 4, func() int64 { ticks++; return ticks }, func() error {
-		time.Sleep(600 * time.Millisecond)
+	ticks, looked := int64(0), make(chan struct{})
+	err := p.during("meters", 4, func() int64 {
+		if ticks++; ticks == 1 {
+			close(looked)
+		}
+		return ticks
+	}, func() error {
+		<-looked
 		return errReported
 	})
-	if err != errReported || ticks == 0 || !strings.Contains(b.String(), "1 of 4   25.0 %  meters") {
+	if err != errReported || !strings.Contains(b.String(), "1 of 4   25.0 %  meters") {
 		t.Errorf("%v after %d, %q", err, ticks, b.String())
 	}
 	b.Reset()
@@ -71,8 +76,9 @@ func TestProgressDuring(t *testing.T) {
 		t.Errorf("without a total: %q", b.String())
 	}
 	for rate, want := range map[int64]string{125: "12/s  1m", 12: "1.2/s", 1: "6.0/min"} {
-		q := &progress{part: "x", partBegan: time.Now().Add(-10 * time.Second), whole: true}
-		if got := q.pace(time.Now(), rate, 1600, "y"); !strings.HasPrefix(got, want) {
+		now := time.Now()
+		q := &progress{part: "x", partBegan: now.Add(-10 * time.Second), whole: true}
+		if got := q.pace(now, rate, 1600, "y"); !strings.HasPrefix(got, want) {
 			t.Errorf("%d in 10 s: %q, want %q", rate, got, want)
 		}
 	}

@@ -28,7 +28,7 @@ func TestHangup(t *testing.T) {
 		if err != nil || len(j.lines) != 2 || j.lines[0] != "meters" {
 			t.Errorf("%v, %v", err, j.lines)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("still running")
 	}
 }
