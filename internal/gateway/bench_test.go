@@ -76,7 +76,7 @@ func TestWakeUpStorm(t *testing.T) {
 	if perClient > 2048 {
 		t.Errorf("%d B for each sleeping client, want at most 2048", perClient)
 	}
-	if took > 10*time.Second {
+	if took > time.Minute { // a second or two on a machine that does nothing else
 		t.Errorf("the storm took %v", took)
 	}
 }
