@@ -97,8 +97,7 @@ func TestWaitCommandIsQuick(t *testing.T) {
 	c := newCentre(t)
 	s := serve(t, Options{Bus: c.bus})
 	cl := s.client("")
-	var sum time.Duration
-	late := 0 // than the server looks by itself at the latest; now and then a busy machine is the reason
+	sum, best := time.Duration(0), time.Hour
 	const rounds = 20
 	for i := range rounds {
 		cmd, err := cl.CreateCommand(t.Context(), api.CommandRequest{Target: api.Target{Meter: "M1"}, Type: api.CommandRead})
@@ -106,7 +105,7 @@ func TestWaitCommandIsQuick(t *testing.T) {
 			t.Fatal(err)
 		}
 		ended := make(chan time.Time, 1)
-		time.AfterFunc(time.Duration(30+7*i)*time.Millisecond, func() {
+		time.AfterFunc(time.Duration(10+5*i)*time.Millisecond, func() {
 			at := time.Now()
 			c.publish("meter", api.EventCommand, "C1", "M1", c.end(cmd.ID, api.CommandDone))
 			ended <- at
@@ -116,14 +115,11 @@ func TestWaitCommandIsQuick(t *testing.T) {
 		if err != nil || got.State != api.CommandDone {
 			t.Fatalf("%+v, %v, %v after the end", got, err, took)
 		}
-		if took > 100*time.Millisecond {
-			late++
-		}
-		sum += took
+		sum, best = sum+took, min(best, took)
 	}
 	t.Logf("%v after the command's end on average", sum/rounds)
-	if late > rounds*3/4 {
-		t.Errorf("%d of %d ends were told late", late, rounds)
+	if best > 90*time.Millisecond { // the server looks by itself 200 ms after it was asked
+		t.Errorf("%v after the command's end at best", best)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
