@@ -129,7 +129,7 @@ func (p *program) drain(re string, f func(groups []string)) {
 func (p *program) expect(t testing.TB, re string) []string {
 	t.Helper()
 	x := regexp.MustCompile(re)
-	end := time.After(2 * time.Minute)
+	end := time.After(4 * time.Minute)
 	for {
 		select {
 		case line, ok := <-p.lines:
@@ -140,7 +140,7 @@ func (p *program) expect(t testing.TB, re string) []string {
 				return m
 			}
 		case <-end:
-			t.Fatalf("not within two minutes: %s", re)
+			t.Fatalf("not within four minutes: %s", re)
 		}
 	}
 }

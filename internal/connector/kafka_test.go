@@ -213,11 +213,25 @@ func TestKafkaCommands(t *testing.T) {
 	r := newRig(t, fmt.Sprintf("targets:\n- {name: k, type: kafka, url: 'kafka://%s', commands: {address: wattbus.commands}}\n", k.addr()))
 	made := fakeCommands(t, r)
 	r.until("requests are taken", func() bool { return r.status("k").State == api.TargetConnected })
+	// answer waits for the next one. What was answered comes again where its place was not committed: then with the same answer.
+	var waiting []*kgo.Record
+	said := map[string]string{}
 	answer := func() *kgo.Record {
 		t.Helper()
 		for {
-			if all := poll(t, in); len(all) > 0 {
-				return all[0]
+			for len(waiting) == 0 {
+				waiting = poll(t, in)
+			}
+			a := waiting[0]
+			waiting = waiting[1:]
+			correlation := header(a, "correlation-id") + header(a, "kafka_correlationId")
+			old, again := said[correlation]
+			if !again {
+				said[correlation] = string(a.Value)
+				return a
+			}
+			if old != string(a.Value) {
+				t.Fatalf("%s again: %s, was %s", correlation, a.Value, old)
 			}
 		}
 	}
@@ -248,10 +262,8 @@ func TestKafkaCommands(t *testing.T) {
 	ask(body, "wattbus_token", "operator", "reply-topic", "answers", "correlation-id", "while away")
 	ask(body, "wattbus_token", "operator", "reply-topic", "nowhere") // nobody hears it; it is carried out all the same
 	r.run()
-	for a := answer(); header(a, "correlation-id") != "while away"; a = answer() {
-		if header(a, "kafka_correlationId") != "spring" || !strings.Contains(string(a.Value), `"id":"4"`) { // again, if its place was not committed at the stop
-			t.Fatalf("%v %s", a.Headers, a.Value)
-		}
+	if a := answer(); header(a, "correlation-id") != "while away" {
+		t.Errorf("%v %s", a.Headers, a.Value)
 	}
 	r.until("all are made, and none twice", func() bool { return made() == 6 })
 }
@@ -293,7 +305,7 @@ func TestKafkaOthers(t *testing.T) {
 	r := newRig(t, fmt.Sprintf("targets:\n- {name: k, type: kafka, url: 'kafka://%s', address: 'wattbus.{name}', events: [reading], encoding: binary, commands: {address: wattbus.commands}}\n", k.addr()))
 	made := fakeCommands(t, r)
 	r.publish(1000)
-	p := start(t, exec.Command("kcat", "-b", k.addr(), "-C", "-t", "wattbus.reading", "-c", "1000", "-f", "got %k %h %s\n", "-q"))
+	p := start(t, exec.Command("kcat", "-m", "60", "-b", k.addr(), "-C", "-t", "wattbus.reading", "-c", "1000", "-f", "got %k %h %s\n", "-q"))
 	var l ledger
 	for range 1000 {
 		got := p.expect(t, `^got (M\d) .*ce_id=(u\d+),.* (\{.*\})$`)
@@ -305,12 +317,12 @@ func TestKafkaOthers(t *testing.T) {
 	}
 	l.check(t, 1000)
 	r.until("requests are taken", func() bool { return r.status("k").State == api.TargetConnected })
-	ask := exec.Command("kcat", "-b", k.addr(), "-P", "-t", "wattbus.commands", "-H", "wattbus_token=operator", "-H", "reply-topic=answers", "-H", "correlation-id=order-1")
+	ask := exec.Command("kcat", "-m", "60", "-b", k.addr(), "-P", "-t", "wattbus.commands", "-H", "wattbus_token=operator", "-H", "reply-topic=answers", "-H", "correlation-id=order-1")
 	ask.Stdin = strings.NewReader(`{"target":{"meter":"M1"},"type":"disconnect","expiresIn":60}` + "\n")
 	if out, err := ask.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	a := start(t, exec.Command("kcat", "-b", k.addr(), "-C", "-t", "answers", "-c", "1", "-f", "answer %h %s\n", "-q"))
+	a := start(t, exec.Command("kcat", "-m", "60", "-b", k.addr(), "-C", "-t", "answers", "-c", "1", "-f", "answer %h %s\n", "-q"))
 	if got := a.expect(t, `^answer (\S+) (.*)$`); !strings.Contains(got[1], "correlation-id=order-1") || !strings.Contains(got[1], "wattbus_status=done") || !strings.Contains(got[2], `"breaker":"open"`) {
 		t.Errorf("%q", got[0])
 	}

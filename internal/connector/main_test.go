@@ -203,8 +203,12 @@ func (r *rig) waits(name, why string) {
 
 func (r *rig) until(what string, ok func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(60 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
+	left, last := 60*time.Second, time.Now()
+	for ; !ok(); time.Sleep(5 * time.Millisecond) {
+		now := time.Now()
+		left -= min(now.Sub(last), 10*time.Second) // all of it may have stood still meanwhile
+		last = now
+		if left < 0 {
 			all, err := bus.Request[struct{}, api.Page[api.TargetStatus]](context.Background(), r.bus, api.QueryTargets, struct{}{})
 			r.t.Fatalf("not within a minute: %s; targets %+v, %v", what, all.Items, err)
 		}
