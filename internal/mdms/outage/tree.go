@@ -245,8 +245,9 @@ func (e *Engine) spread(c *node, at uint32, what string, when uint32) {
 	})
 }
 
+// markNode has an event tell how a concentrator is now. The centre is none.
 func (e *Engine) markNode(n *node) {
-	if !n.dirty {
+	if !n.dirty && n.parent != nil {
 		n.dirty = true
 		e.changed.nodes = append(e.changed.nodes, n)
 	}

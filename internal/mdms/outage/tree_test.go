@@ -273,6 +273,15 @@ func TestReplacedConcentrator(t *testing.T) {
 	}
 }
 
+// A meter that was never heard hangs at the centre, which is no concentrator that an event could tell of.
+func TestRetiredWithoutEver(t *testing.T) {
+	w := newWorld(t)
+	w.e.Retire(w.m("M1"))
+	if ch := w.keep(); len(ch.Events) != 0 {
+		t.Errorf("%+v", ch.Events)
+	}
+}
+
 // A concentrator of the upper level is replaced: those below it come over, with their meters.
 func TestReplacedConcentratorAboveOthers(t *testing.T) {
 	w := newWorld(t)
