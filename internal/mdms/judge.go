@@ -341,7 +341,7 @@ func (m *MDMS) judgeNeighbours(k dayKey) {
 		return
 	}
 	for _, n := range []cim.Day{k.day - 1, k.day + 1} {
-		if n < cim.DayOf(s.from) || s.sealed(n) || !m.overdue(n) {
+		if n < cim.DayOf(s.from) || s.sealed(n) || !m.overdue(n) || s.until != 0 && n.Start() >= s.until {
 			continue
 		}
 		r := s.find(n)
@@ -369,6 +369,27 @@ func (m *MDMS) judgeForgotten(d *device, s *series, before uint32) {
 			m.judge.add(dayKey{day, d.Ordinal, channel}, nil, nil, true)
 		}
 	}
+}
+
+// judgeRemoval queues the days that are expected or not since the registry tells another end of a meter's time, before was the one told
+// so far: removals are often told when days behind them were estimated already. m.mu is held.
+func (m *MDMS) judgeRemoval(d *device, before uint32) {
+	until := d.span.Until
+	if m.o.VEE.Off || until == before {
+		return
+	}
+	from := min(before-1, until-1) + 1 // 0, for no end, is the greatest
+	d.each(func(s *series) {
+		if s.from == 0 {
+			return
+		}
+		today := cim.DayOf(m.now)
+		for day := max(cim.DayOf(from), cim.DayOf(s.from), today-min(today, giveUpDays)); day < today; day++ {
+			if r := s.find(day); m.overdue(day) || s.sealed(day) || r != nil && r.block {
+				m.judge.add(dayKey{day, d.Ordinal, s.channel}, nil, nil, true)
+			}
+		}
+	})
 }
 
 // seriesOf is the account of a day's channel. m.mu is held.
@@ -419,6 +440,9 @@ func (m *MDMS) closeSeries(s *series, limit, today cim.Day) {
 		return
 	}
 	first := max(s.base(), cim.DayOf(s.from))
+	if s.until != 0 {
+		limit = min(limit, cim.DayOf(s.until+dayLength-1))
+	}
 	for _, r := range s.rows {
 		if r.day >= today || r.block || r.whole() || r.day >= limit && !r.exhausted() {
 			continue
@@ -436,7 +460,7 @@ func (m *MDMS) closeSeries(s *series, limit, today cim.Day) {
 
 // exhausted reports whether the meter said of every missing interval that it holds no value, or no longer keeps it.
 func (r *dayRow) exhausted() bool {
-	for i := int(r.first) + 1; i < len(r.cells); i++ {
+	for i := int(r.first) + 1; i <= int(r.last); i++ {
 		if r.cells[i].wh == cim.NoValue && !r.joined(i) && !r.refused(i) && r.start(i) >= r.s.oldest {
 			return false
 		}

@@ -511,3 +511,58 @@ func TestNearestNames(t *testing.T) {
 		t.Errorf("distance %d", d)
 	}
 }
+
+// Behind its removal nothing is estimated of a meter, nor counted; what was, before the removal was told, is taken back.
+func TestNoEstimatesBehindRemoval(t *testing.T) {
+	t.Parallel()
+	const removed = 5*48 + 20
+	row := func(j *judgedCentre, until string) {
+		j.t.Helper()
+		text := "usage_point,feeder,meter,installed,removed\nUP1,F1,M1," + cim.Stamp(j.start) + "," + until + "\n"
+		if _, err := j.importFile("i"+until, text, true); err != nil {
+			j.t.Fatal(err)
+		}
+	}
+	// estimated are the slots with a value that did not come.
+	estimated := func(j *judgedCentre) (n int) {
+		j.t.Helper()
+		for _, r := range j.ask(api.ReadingQuery{From: unix(j.start), To: unix(j.start + 12*dayLength)}) {
+			if r.Import != nil && r.Raw == nil && r.Quality == "estimated" {
+				n++
+			}
+		}
+		return n
+	}
+	day := func(j *judgedCentre, n int) api.Sum {
+		j.t.Helper()
+		return ask[api.SumQuery, api.Sums](j.centre, api.QuerySums, api.SumQuery{Day: cim.DayOf(j.start + uint32(n)*dayLength).String()}).Total
+	}
+	for _, late := range []bool{false, true} {
+		j := newJudged(t, 12, 1000)
+		until := cim.Stamp(j.start + removed*1800 + 600) // within an interval
+		j.settle()
+		if row(j, ""); !late {
+			row(j, until)
+		}
+		j.readings(0, removed-4)
+		j.readings(removed-2, removed)
+		j.giveUpGaps()
+		if late {
+			if n, sum := estimated(j), day(j, 6); n < 48+2 || sum.Estimated != 48 || sum.Wh == 0 {
+				t.Fatalf("before it is told: %d estimated, %+v", n, sum)
+			}
+			row(j, until)
+			j.settle()
+		}
+		if n, sum := estimated(j), day(j, 6); n != 2 || sum.Estimated != 0 || sum.Wh != 0 || sum.Values != 0 || sum.Missing != 0 {
+			t.Errorf("late %v: %d slots are estimated, want 2: %+v", late, n, sum)
+		}
+		if sum := day(j, 5); sum.Values != 20 || sum.Missing != 0 || sum.Wh != int64(j.m.reg[removed]-j.m.reg[5*48]) {
+			t.Errorf("late %v: the day of the removal: %+v", late, sum)
+		}
+		found := ask[api.FindingQuery, api.Page[api.Finding]](j.centre, api.QueryFindings, api.FindingQuery{Meter: "M1"}).Items
+		if len(found) != 1 || found[0].Rule != "gap" || !found[0].From.Equal(unix(j.start+(removed-4)*1800)) {
+			t.Errorf("late %v: %+v", late, found)
+		}
+	}
+}

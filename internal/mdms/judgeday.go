@@ -39,6 +39,7 @@ type facts struct {
 	id     string
 	path   string
 	from   uint32 // first expected interval
+	until  uint32 // nothing from here on is expected; 0: it goes on
 	length uint16
 	master vee.Master
 	lost   []bool // slots of which a value cannot come any more, if it did not; nil: none
@@ -53,7 +54,7 @@ func (m *MDMS) factsOf(k dayKey) (facts, bool) {
 		return facts{}, false
 	}
 	d := m.devices[k.device]
-	f := facts{id: d.ID, path: d.EndDevice.Path, from: s.from, length: s.length}
+	f := facts{id: d.ID, path: d.EndDevice.Path, from: s.from, until: s.until, length: s.length}
 	if d.Breaker.State == cim.BreakerOpen {
 		f.off = max(d.Breaker.Since, 1)
 	}
@@ -112,12 +113,15 @@ func (m *MDMS) judgeDay(ctx context.Context, k dayKey, t *task, change map[int]s
 	if prev != nil && prev.Raw == version && prev.Rules == rules.ID() && !t.again && change == nil {
 		return nil, nil
 	}
-	h, err := m.history(ctx, k, f.from)
-	if err != nil {
-		return nil, err
-	}
 	x := &dayCase{k: k, b: b, f: f, rules: rules}
 	if err := x.prepare(prev, change, t.flags); err != nil {
+		return nil, err
+	}
+	if version == 0 && prev == nil && change == nil && x.p.Expected != nil && !slices.Contains(x.p.Expected, true) {
+		return nil, nil // the meter was not there
+	}
+	h, err := m.history(ctx, k, f.from)
+	if err != nil {
 		return nil, err
 	}
 	if f.off != 0 && f.off < k.day.Start()+dayLength {
@@ -219,10 +223,14 @@ func (x *dayCase) prepare(prev *store.Verdict, change map[int]store.Cell, flags 
 	if x.f.from > x.p.Start {
 		x.first = int(min((x.f.from-x.p.Start+x.p.Length-1)/x.p.Length, uint32(len(b.Wh))))
 	}
-	if x.first > 0 || slices.Contains(b.Quality, cim.Joined) {
+	last := len(b.Wh)
+	if until := x.f.until; until != 0 && until < x.p.Start+dayLength {
+		last = int((until - min(until, x.p.Start)) / x.p.Length)
+	}
+	if x.first > 0 || last < len(b.Wh) || slices.Contains(b.Quality, cim.Joined) {
 		x.p.Expected = make([]bool, len(b.Wh))
 		for i := range x.p.Expected {
-			x.p.Expected[i] = i >= x.first && b.Quality[i] != cim.Joined
+			x.p.Expected[i] = i >= x.first && i < last && b.Quality[i] != cim.Joined
 		}
 	}
 	if len(x.f.lost) == len(b.Wh) {
@@ -470,8 +478,14 @@ func (m *MDMS) stretch(ctx context.Context, x *dayCase) (*vee.Stretch, int, erro
 			s.Wh[at+i] = vee.None
 		}
 	}
-	for i := range int(max(x.f.from, s.Start)-s.Start) / int(s.Length) { // before the meter was there
-		if i < len(s.Wh) && s.Wh[i] == vee.None {
+	// Where the meter was not there nothing was used, which is no sample. One of the day's that is to be estimated all the same is.
+	begin, end := int(max(x.f.from, s.Start)-s.Start)/int(s.Length), len(s.Wh)
+	if until := x.f.until; until != 0 {
+		end = int((until - min(until, s.Start)) / s.Length)
+	}
+	for i := range s.Wh {
+		wanted := i >= at && i < at+per && x.fill[i-at]
+		if s.Wh[i] == vee.None && (i < begin || i >= end && !wanted) {
 			s.Wh[i] = 0
 			s.MarkDoubt(i)
 		}

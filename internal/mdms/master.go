@@ -343,7 +343,9 @@ func (m *MDMS) placesChanged() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, d := range m.devices {
+		before := d.span.Until
 		m.takePlace(d)
+		m.judgeRemoval(d, before)
 	}
 	m.lookForUnheard()
 }
