@@ -16,6 +16,7 @@ import (
 	"github.com/wattbus/wattbus/internal/bus"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/clock"
+	"github.com/wattbus/wattbus/internal/mdms/vee"
 	"github.com/wattbus/wattbus/internal/record"
 	"github.com/wattbus/wattbus/internal/store"
 	"github.com/wattbus/wattbus/internal/topic"
@@ -563,6 +564,33 @@ func TestNoEstimatesBehindRemoval(t *testing.T) {
 		found := ask[api.FindingQuery, api.Page[api.Finding]](j.centre, api.QueryFindings, api.FindingQuery{Meter: "M1"}).Items
 		if len(found) != 1 || found[0].Rule != "gap" || !found[0].From.Equal(unix(j.start+(removed-4)*1800)) {
 			t.Errorf("late %v: %+v", late, found)
+		}
+	}
+}
+
+// Samples of the same weekday lie as far back as the rule set says, also further than eight weeks.
+func TestSamplesOfManyWeeks(t *testing.T) {
+	t.Parallel()
+	const gap = 70 * 48 // ten weeks behind the only day of its weekday that has values
+	for weeks, want := range map[int]string{9: "profile", 12: "weekdays"} {
+		j := newJudged(t, 75, 1000)
+		rules, err := vee.Load("rules", fmt.Appendf(nil, "estimation:\n  weeks: %d\n", weeks))
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.halt()
+		j.opts.VEE.Rules = rules
+		j.run()
+		j.readings(0, 48)
+		j.settle()
+		if err := j.mdms.do(t.Context(), &work{call: func() { j.mdms.byID["M1"].imp.from = j.start }}); err != nil { // it has been there for long
+			t.Fatal(err)
+		}
+		j.readings(64*48, gap)
+		j.readings(gap+12, 72*48)
+		j.giveUpGaps()
+		if x := j.explain(gap + 3); len(x.Versions) < 2 || x.Versions[1].Method != want+", scaled to the registers" {
+			t.Errorf("%d weeks: %+v", weeks, x.Versions)
 		}
 	}
 }

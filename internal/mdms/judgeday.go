@@ -13,7 +13,6 @@ import (
 )
 
 const (
-	stretchBack  = 57 // days before a day with gaps that are looked at: eight weeks and a day
 	stretchAhead = 10 // days behind it, where the gap may end
 	historyBack  = 28 // days that make the usual day
 )
@@ -422,7 +421,8 @@ func (m *MDMS) estimate(ctx context.Context, x *dayCase, h *vee.History) error {
 
 // stretch makes what lies around the day, and says at which slot of it the day begins.
 func (m *MDMS) stretch(ctx context.Context, x *dayCase) (*vee.Stretch, int, error) {
-	from := max(x.k.day-min(x.k.day, stretchBack), cim.DayOf(x.f.from))
+	back := cim.Day(x.rules.Weeks)*7 + 1 // that samples may lie back, by a local day
+	from := max(x.k.day-min(x.k.day, back), cim.DayOf(x.f.from))
 	from = min(from, x.k.day)
 	per := len(x.p.Wh)
 	s := &vee.Stretch{Start: from.Start(), Length: x.p.Length}

@@ -23,6 +23,9 @@ func (m *MDMS) masterOf(id string, at uint32) vee.Master {
 	}
 	out := vee.Master{Generator: u.PV, Inactive: u.Contract == cim.ContractVacant || u.Contract == cim.ContractDisconnected,
 		Phases: bits.OnesCount8(uint8(u.Phases & (cim.PhaseA | cim.PhaseB | cim.PhaseC))), Factor: 1}
+	if u.TimeZone != "" { // else that of the rule set
+		out.Zone, _ = registry.Location(u.TimeZone) // it was looked up when it was imported; nil where this machine does not know it
+	}
 	if u.Fuse > 0 {
 		out.Fuse = float64(u.Fuse) / 10 * cim.FactorOne / float64(max(u.Factor, 1))
 	}

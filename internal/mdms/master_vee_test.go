@@ -13,10 +13,14 @@ func TestMasterOf(t *testing.T) {
 	if got := m.masterOf("M1", 9); got != (vee.Master{NoMaster: true}) {
 		t.Errorf("unknown meter: %+v", got)
 	}
-	m.registry.Add(registry.Change{UsagePoint: &cim.UsagePoint{MRID: "U1", Fuse: 400, Factor: 20_000, PV: true, Phases: cim.PhaseA | cim.PhaseB | cim.PhaseC | cim.PhaseN, Contract: cim.ContractVacant}},
+	m.registry.Add(registry.Change{UsagePoint: &cim.UsagePoint{MRID: "U1", TimeZone: "Asia/Tokyo", Fuse: 400, Factor: 20_000, PV: true, Phases: cim.PhaseA | cim.PhaseB | cim.PhaseC | cim.PhaseN, Contract: cim.ContractVacant}},
 		registry.Change{Meter: &cim.MeterAsset{MRID: "M1", Dials: 6}},
 		registry.Change{Installation: &cim.MeterInstallation{UsagePoint: "U1", Meter: "M1", Start: 5}})
-	want := vee.Master{Dials: 9, Fuse: 2, Phases: 3, Factor: 1, Generator: true, Inactive: true}
+	tokyo, err := registry.Location("Asia/Tokyo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := vee.Master{Zone: tokyo, Dials: 9, Fuse: 2, Phases: 3, Factor: 1, Generator: true, Inactive: true}
 	if got := m.masterOf("M1", 9); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}

@@ -124,7 +124,7 @@ func (r *Rules) Estimate(m Master, s *Stretch, from, to int) ([]Estimate, []Find
 			b++
 		}
 		if b > lo {
-			r.gap(s, cells, a, b)
+			r.gap(&m, s, cells, a, b)
 		}
 		a = b
 	}
@@ -133,7 +133,7 @@ func (r *Rules) Estimate(m Master, s *Stretch, from, to int) ([]Estimate, []Find
 }
 
 // gap gives the intervals [a, b) their shape.
-func (r *Rules) gap(s *Stretch, cells []shape, a, b int) {
+func (r *Rules) gap(m *Master, s *Stretch, cells []shape, a, b int) {
 	short := time.Duration(b-a)*time.Duration(s.Length)*time.Second <= r.LinearUpTo
 	for i := a; i < b; i++ {
 		switch {
@@ -141,9 +141,9 @@ func (r *Rules) gap(s *Stretch, cells []shape, a, b int) {
 			cells[i].set(Outage, 0)
 		case short && (s.good(a-1) || s.good(b)):
 			r.line(s, &cells[i], a, b, i)
-		case r.weekdays(s, &cells[i], i):
+		case r.weekdays(m.Zone, s, &cells[i], i):
 		case s.Days > 0 && s.Usual > 0:
-			share := r.share(s.at(i), s.Length)
+			share := r.share(m.Zone, s.at(i), s.Length)
 			cells[i].set(Profile, int64(share*s.Usual*1000), Number{"usual", s.Usual}, Number{"share", share})
 		}
 	}
@@ -173,8 +173,8 @@ func (r *Rules) line(s *Stretch, c *shape, a, b, i int) {
 }
 
 // weekdays averages the same local clock time on the most recent same weekdays; a holiday is a Sunday.
-func (r *Rules) weekdays(s *Stretch, c *shape, i int) bool {
-	local := time.Unix(int64(s.at(i)), 0).In(r.loc)
+func (r *Rules) weekdays(zone *time.Location, s *Stretch, c *shape, i int) bool {
+	local := time.Unix(int64(s.at(i)), 0).In(zone)
 	holiday := r.sunday(local)
 	sum, n := int64(0), int64(0)
 	back := 7
@@ -199,8 +199,8 @@ func (r *Rules) weekdays(s *Stretch, c *shape, i int) bool {
 }
 
 // share is the part of a day that the class profile gives to an interval.
-func (r *Rules) share(t, length uint32) float64 {
-	local := time.Unix(int64(t), 0).In(r.loc)
+func (r *Rules) share(zone *time.Location, t, length uint32) float64 {
+	local := time.Unix(int64(t), 0).In(zone)
 	p := r.Weekday
 	if local.Weekday() == time.Saturday || r.sunday(local) {
 		p = r.Weekend

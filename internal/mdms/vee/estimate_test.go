@@ -142,29 +142,39 @@ func TestCap(t *testing.T) {
 	}
 }
 
-// The clock time of the weekday before counts, not the distance of 7 days: summer time begins on 2026-03-29.
+// The clock time of the weekday before counts, not the distance of 7 days: summer time begins on 2026-03-29. The usage point's own zone
+// goes before that of the rule set.
 func TestSummerTime(t *testing.T) {
-	r := Default()
-	r.Zone = "Europe/Zurich"
-	if err := r.seal(); err != nil {
+	zurich, err := time.LoadLocation("Europe/Zurich")
+	if err != nil {
 		t.Fatal(err)
 	}
-	start := time.Date(2026, 3, 24, 0, 0, 0, 0, time.UTC)
-	s := &Stretch{Start: uint32(start.Unix()), Length: 1800, Wh: make([]int64, 8*48)}
-	for i := range s.Wh {
-		local := start.Add(time.Duration(i) * 30 * time.Minute).In(r.loc)
-		s.Wh[i] = int64(local.Hour()*100 + local.Minute())
-	}
-	s.hide(7*48+8, 7*48+20)
-	es, _ := r.Estimate(Master{}, s, 7*48, 8*48)
-	for _, e := range es {
-		local := time.Unix(int64(s.at(e.Index)), 0).In(r.loc)
-		if e.Wh != int64(local.Hour()*100+local.Minute()) {
-			t.Fatalf("%v: %d", local, e.Wh)
+	for _, tc := range []struct {
+		rules string
+		m     Master
+	}{{"Europe/Zurich", Master{}}, {"UTC", Master{Zone: zurich}}, {"Asia/Tokyo", Master{Zone: zurich}}} {
+		r := Default()
+		r.Zone = tc.rules
+		if err := r.seal(); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if len(es) != 12 {
-		t.Fatalf("%d estimates", len(es))
+		start := time.Date(2026, 3, 24, 0, 0, 0, 0, time.UTC)
+		s := &Stretch{Start: uint32(start.Unix()), Length: 1800, Wh: make([]int64, 8*48)}
+		for i := range s.Wh {
+			local := start.Add(time.Duration(i) * 30 * time.Minute).In(zurich)
+			s.Wh[i] = int64(local.Hour()*100 + local.Minute())
+		}
+		s.hide(7*48+8, 7*48+20)
+		es, _ := r.Estimate(tc.m, s, 7*48, 8*48)
+		for _, e := range es {
+			local := time.Unix(int64(s.at(e.Index)), 0).In(zurich)
+			if e.Wh != int64(local.Hour()*100+local.Minute()) {
+				t.Fatalf("%s: %v: %d", tc.rules, local, e.Wh)
+			}
+		}
+		if len(es) != 12 {
+			t.Fatalf("%s: %d estimates", tc.rules, len(es))
+		}
 	}
 }
 

@@ -31,14 +31,15 @@ type Master struct {
 	Fuse      float64 // A, per phase
 	Volts     float64 // phase to neutral
 	Phases    int
-	Factor    float64       // CT/VT factor between the register and the energy
-	Step      float64       // Wh, the register's smallest step
-	Generator bool          // it may feed in
-	NoMaster  bool          // nothing is known of it: rules that would accuse are silent
-	Inactive  bool          // disconnected or vacant
-	Off       bool          // the breaker is open or the supply was out: zeros are right
-	Interval  time.Duration // that is expected; 0: any
-	UnitPower int           // power of ten of Wh that data should come in
+	Factor    float64        // CT/VT factor between the register and the energy
+	Step      float64        // Wh, the register's smallest step
+	Generator bool           // it may feed in
+	NoMaster  bool           // nothing is known of it: rules that would accuse are silent
+	Inactive  bool           // disconnected or vacant
+	Off       bool           // the breaker is open or the supply was out: zeros are right
+	Interval  time.Duration  // that is expected; 0: any
+	UnitPower int            // power of ten of Wh that data should come in
+	Zone      *time.Location // of its local time
 }
 
 // RegisterAt is a register reading at a boundary of a period's intervals: 0 is the period's start.

@@ -15,7 +15,7 @@ import (
 type Rules struct {
 	Severity [NumRules]Severity
 
-	Zone     string   // IANA name of the local time of days, weekdays and nights
+	Zone     string   // IANA name of the local time of days, weekdays and nights, where the master data have none
 	Holidays []string // local dates that count as Sundays
 
 	ClockTolerance float64 // s
@@ -191,7 +191,7 @@ func (f field) text() string {
 // fields lists what a file may say, in the order in which String writes it.
 func fields(r *Rules) []field {
 	fs := []field{
-		{"zone", &r.Zone, 0, 0, "local time of days, weekdays and nights"},
+		{"zone", &r.Zone, 0, 0, "local time of days, weekdays and nights, where the registry has none"},
 		{"holidays", &r.Holidays, 0, 0, "local dates that count as Sundays"},
 	}
 	params := map[Rule][]field{
@@ -259,6 +259,9 @@ func (r *Rules) Defaults(m Master) Master {
 	}
 	if m.Dials == 0 {
 		m.Dials = int(r.Dials)
+	}
+	if m.Zone == nil {
+		m.Zone = r.loc
 	}
 	return m
 }

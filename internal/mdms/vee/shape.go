@@ -151,7 +151,7 @@ func (j *judge) nightly() {
 	p := j.p
 	first, sum := -1, int64(0)
 	for i := range len(p.Wh) + 1 {
-		if i < len(p.Wh) && p.Wh[i] != None && float64(p.Wh[i]) > j.r.ExportWh && j.r.night(p.At(i)) {
+		if i < len(p.Wh) && p.Wh[i] != None && float64(p.Wh[i]) > j.r.ExportWh && j.r.night(j.m.Zone, p.At(i)) {
 			if first < 0 {
 				first = i
 			}
@@ -165,8 +165,8 @@ func (j *judge) nightly() {
 	}
 }
 
-func (r *Rules) night(t uint32) bool {
-	l := time.Unix(int64(t), 0).In(r.loc)
+func (r *Rules) night(zone *time.Location, t uint32) bool {
+	l := time.Unix(int64(t), 0).In(zone)
 	hour := float64(l.Hour()) + float64(l.Minute())/60
 	if r.NightFrom > r.NightTo {
 		return hour >= r.NightFrom || hour < r.NightTo

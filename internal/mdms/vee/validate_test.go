@@ -84,6 +84,7 @@ func TestRules(t *testing.T) {
 		{name: "reactive", p: Period{Reactive: same(800)}, rule: Reactive, at: [2]int{0, 48}, text: "38400 varh beside"},
 		{name: "export without", p: Period{Channel: cim.Export, Wh: set(same(0), 24, 900)}, rule: Export, at: [2]int{0, 48}, text: "900 Wh fed in, and the usage point has no generator"},
 		{name: "export at night", m: Master{Generator: true}, p: Period{Channel: cim.Export, Wh: set(same(0), 2, 900, 24, 70)}, rule: Export, at: [2]int{2, 3}, text: "900 Wh fed in at night"},
+		{name: "export at the usage point's night", m: Master{Generator: true, Zone: time.FixedZone("", 9*3600)}, p: Period{Channel: cim.Export, Wh: set(same(0), 2, 900, 26, 70)}, rule: Export, at: [2]int{26, 27}, text: "70 Wh fed in at night"},
 		{name: "tamper", p: Period{Flags: flagged(1, FlagTamper)}, rule: Status, at: [2]int{1, 2}, text: "tampering"},
 		{name: "reverse", p: Period{Flags: flagged(1, FlagReverse)}, rule: Status, at: [2]int{1, 2}, text: "backwards"},
 		{name: "memory", p: Period{Flags: flagged(1, FlagMemory)}, rule: Status, at: [2]int{1, 2}, text: "memory"},
