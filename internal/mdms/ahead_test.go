@@ -53,7 +53,7 @@ func TestClockAhead(t *testing.T) {
 			}
 			wants := func(when string, m *simMeter, want int) {
 				t.Helper()
-				c.until(fmt.Sprintf("%s: %d intervals of %s", when, want, m.id), 10*time.Second, func() bool { return there(m) == want })
+				c.until(fmt.Sprintf("%s: %d intervals of %s", when, want, m.id), 120*time.Second, func() bool { return there(m) == want })
 			}
 			again := func(seconds int) {
 				c.halt()
@@ -74,7 +74,7 @@ func TestClockAhead(t *testing.T) {
 			wants("opened again after that", ahead, slots)
 			tell(right, slots-hours*2, slots)
 			wants("once the day is sealed", right, slots)
-			c.until("all is sealed", 10*time.Second, func() bool {
+			c.until("all is sealed", 120*time.Second, func() bool {
 				z, err := c.store.Size(t.Context())
 				return err == nil && z.BlockIntervals == 2*slots && z.ChunkIntervals <= 2 // the registers at midnight
 			})

@@ -57,7 +57,7 @@ func TestFirstRegistrationComesLate(t *testing.T) {
 		}
 		c.flush()
 		for _, when := range []string{"at once", "after a restart"} {
-			c.until(fmt.Sprintf("seed %d, %s: all there", seed, when), 60*time.Second, func() bool {
+			c.until(fmt.Sprintf("seed %d, %s: all there", seed, when), 120*time.Second, func() bool {
 				tot, ok := c.totals()
 				return ok && tot.Meters == len(lengths) && tot.Completeness.Missing == 0 && tot.Completeness.Expected > 0
 			})

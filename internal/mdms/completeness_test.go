@@ -32,9 +32,9 @@ func TestCompletenessOfSpans(t *testing.T) {
 	all := func() api.Completeness {
 		return ask[api.Span, api.Completeness](c, api.QueryCompleteness, api.Span{})
 	}
-	c.until("up", 60*time.Second, func() bool { _, ok := c.totals(); return ok })
-	c.until("all entered", 60*time.Second, func() bool { return all().Expected == 6*slots && all().Received > 5*slots })
-	c.until("days sealed", 60*time.Second, func() bool {
+	c.until("up", 120*time.Second, func() bool { _, ok := c.totals(); return ok })
+	c.until("all entered", 120*time.Second, func() bool { return all().Expected == 6*slots && all().Received > 5*slots })
+	c.until("days sealed", 120*time.Second, func() bool {
 		z, err := c.store.Size(t.Context())
 		return err == nil && z.BlockIntervals > 0
 	})

@@ -100,7 +100,7 @@ func TestWholeHistory(t *testing.T) {
 	w.stop()
 	c.halt()
 	c.run()
-	c.until("opened again", 60*time.Second, func() bool {
+	c.until("opened again", 120*time.Second, func() bool {
 		tot, ok := c.totals()
 		return ok && tot.Completeness.Missing == 0 && tot.Completeness.Expected == want
 	})

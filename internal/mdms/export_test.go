@@ -38,8 +38,8 @@ func TestExport(t *testing.T) {
 		}
 	}
 	c.flush()
-	c.until("up", 60*time.Second, func() bool { _, ok := c.totals(); return ok })
-	c.until("all entered", 60*time.Second, func() bool {
+	c.until("up", 120*time.Second, func() bool { _, ok := c.totals(); return ok })
+	c.until("all entered", 120*time.Second, func() bool {
 		return ask[api.Span, api.Completeness](c, api.QueryCompleteness, api.Span{}).Received == 9*slots // two of them count what they feed in, too
 	})
 	from, to := unix(t0+1800), unix(t0+(slots-1)*1800)
@@ -179,8 +179,8 @@ func TestExportOfUsagePoints(t *testing.T) {
 		}
 	}
 	c.flush()
-	c.until("up", 60*time.Second, func() bool { _, ok := c.totals(); return ok })
-	c.until("all entered", 60*time.Second, func() bool {
+	c.until("up", 120*time.Second, func() bool { _, ok := c.totals(); return ok })
+	c.until("all entered", 120*time.Second, func() bool {
 		return ask[api.Span, api.Completeness](c, api.QueryCompleteness, api.Span{}).Received == 3*slots
 	})
 	swap := t0 + 50*1800 + 600

@@ -31,7 +31,7 @@ func TestFeedingAlone(t *testing.T) {
 	holds := func(when string, expected, missing int64) {
 		t.Helper()
 		var k api.KeyCounts
-		c.until(when, 20*time.Second, func() bool {
+		c.until(when, 120*time.Second, func() bool {
 			by := ask[api.CompleteByQuery, api.CompleteBy](c, api.QueryCompleteBy, api.CompleteByQuery{By: "concentrator"})
 			if len(by.Items) != 1 {
 				return false

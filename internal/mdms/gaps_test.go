@@ -20,7 +20,7 @@ func TestLastHoursAreFetchedFirst(t *testing.T) {
 		w.register(w.meters[id])
 	}
 	c.flush()
-	c.until("all collected", 60*time.Second, func() bool {
+	c.until("all collected", 120*time.Second, func() bool {
 		tot, ok := c.totals()
 		return ok && tot.Completeness.Expected == meters*slots && tot.Completeness.Missing == 0
 	})

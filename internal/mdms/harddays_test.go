@@ -182,7 +182,7 @@ func (h *hardDays) enter(t *testing.T, open func(context.Context) (store.Store, 
 		}
 	}
 	c.flush()
-	c.until("all entered", 60*time.Second, func() bool {
+	c.until("all entered", 120*time.Second, func() bool {
 		stream, last, err := c.bus.Position(t.Context())
 		if err != nil {
 			return false
@@ -196,7 +196,7 @@ func (h *hardDays) enter(t *testing.T, open func(context.Context) (store.Store, 
 		t.Fatal(err)
 	}
 	clk.Pause()
-	c.until("the books closed", 60*time.Second, func() bool {
+	c.until("the books closed", 120*time.Second, func() bool {
 		if c.mdms.do(t.Context(), &work{call: func() {}}) != nil {
 			return false
 		}

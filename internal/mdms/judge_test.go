@@ -90,7 +90,7 @@ func (j *judgedCentre) profile(from, n int) {
 // settle waits until all that was sent is committed and judged.
 func (j *judgedCentre) settle() {
 	j.t.Helper()
-	j.until("everything to be committed", 30*time.Second, func() bool {
+	j.until("everything to be committed", 120*time.Second, func() bool {
 		j.mdms.mu.RLock()
 		defer j.mdms.mu.RUnlock()
 		for _, at := range j.mdms.position {
@@ -104,7 +104,7 @@ func (j *judgedCentre) settle() {
 		if err := j.mdms.do(context.Background(), &work{call: func() {}}); err != nil {
 			j.t.Fatal(err)
 		}
-		j.until("everything to be judged", 30*time.Second, func() bool { return j.mdms.judge.waiting() == 0 })
+		j.until("everything to be judged", 120*time.Second, func() bool { return j.mdms.judge.waiting() == 0 })
 	}
 }
 
@@ -207,7 +207,7 @@ func TestLifeOfAGap(t *testing.T) {
 func (j *judgedCentre) closedNow() time.Time {
 	j.t.Helper()
 	now := j.opts.Clock.Unix() + 1
-	j.until("the books to be closed", 30*time.Second, func() bool {
+	j.until("the books to be closed", 120*time.Second, func() bool {
 		if err := j.mdms.do(context.Background(), &work{call: func() {}}); err != nil {
 			return false
 		}
@@ -368,8 +368,8 @@ func TestJudgedAfterRestart(t *testing.T) {
 		j.halt()
 		j.opts.VEE.Off = false
 		j.run()
-		j.until("the centre to be up", 30*time.Second, func() bool { _, ok := j.totals(); return ok })
-		j.until("all days to be judged", 30*time.Second, func() bool { return j.slot(5).Quality == "validated" && j.slot(191).Quality == "validated" })
+		j.until("the centre to be up", 120*time.Second, func() bool { _, ok := j.totals(); return ok })
+		j.until("all days to be judged", 120*time.Second, func() bool { return j.slot(5).Quality == "validated" && j.slot(191).Quality == "validated" })
 		j.settle()
 		if x := j.explain(5); len(x.Versions) != 2 {
 			t.Fatalf("%+v", x.Versions)

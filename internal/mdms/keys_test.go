@@ -24,7 +24,7 @@ func TestKeysOutliveARestart(t *testing.T) {
 		all, ok := try[api.MeterQuery, api.Page[api.Meter]](c, api.QueryMeters, api.MeterQuery{})
 		return ok && len(all.Items) == len(w.ids)
 	}
-	c.until("known", 30*time.Second, known)
+	c.until("known", 120*time.Second, known)
 	request := func(key string, meter int) api.Command {
 		return ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, api.CommandRequest{Target: api.Target{Meter: w.ids[meter]}, Type: api.CommandPing, By: "erp", Key: key})
 	}
@@ -46,7 +46,7 @@ func TestKeysOutliveARestart(t *testing.T) {
 	wg.Wait()
 	c.halt()
 	c.run()
-	c.until("known", 30*time.Second, known)
+	c.until("known", 120*time.Second, known)
 	if again := request("erp/order-1", 0); again.ID != first.ID {
 		t.Errorf("command %s, after the restart %s", first.ID, again.ID)
 	}

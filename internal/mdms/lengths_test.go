@@ -106,7 +106,7 @@ func lengths(t *testing.T, c *centre) (meters []*changer) {
 			tot.Completeness.Received >= int64(2*len(meters)*12)
 	}
 	for _, when := range []string{"at once", "after a restart"} {
-		c.until(when+": all there", 60*time.Second, func() bool {
+		c.until(when+": all there", 120*time.Second, func() bool {
 			if !complete() {
 				return false
 			}

@@ -172,21 +172,25 @@ func try[Req, Resp any](c *centre, name string, req Req) (Resp, bool) {
 	return resp, err == nil
 }
 
+// until waits for what has to come about while everything runs: of the time from one look to the next no more than 10 s
+// count, since all of it may have stood still meanwhile.
 func (c *centre) until(what string, within time.Duration, ok func() bool) {
 	c.t.Helper()
-	for end := time.Now().Add(within); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
+	left, last := within, time.Now()
+	for ; !ok(); time.Sleep(5 * time.Millisecond) {
+		now := time.Now()
+		if left -= min(now.Sub(last), 10*time.Second); left < 0 {
 			c.t.Fatalf("%s: not within %v", what, within)
 		}
+		last = now
 	}
 }
 
-// asked is until for a centre that may not be up yet.
 // closed waits until all that is known now is committed and closed, and returns a time at which it is known.
 func (c *centre) closed() time.Time {
 	c.t.Helper()
 	now := c.opts.Clock.Unix()
-	c.until("the books to be closed", 60*time.Second, func() bool {
+	c.until("the books to be closed", 120*time.Second, func() bool {
 		if c.mdms.do(context.Background(), &work{call: func() {}}) != nil {
 			return false
 		}

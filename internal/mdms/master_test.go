@@ -32,7 +32,7 @@ func (c *centre) importFile(session, file string, last bool) (api.RegistryImport
 // answers waits until every question is answered: those about the registry are served last.
 func (c *centre) answers() {
 	c.t.Helper()
-	c.until("answers", 60*time.Second, func() bool {
+	c.until("answers", 120*time.Second, func() bool {
 		_, err := bus.Request[api.RegistryPart, api.RegistryImport](context.Background(), c.bus, api.QueryRegistryImport, api.RegistryPart{})
 		var p *api.Problem
 		return errors.As(err, &p) && p.Status == 409
@@ -123,7 +123,7 @@ func TestExchangeAndRetire(t *testing.T) {
 	}
 	c.flush()
 	before, after := int64(5*48+10), int64(5*48-10)
-	c.until("all that is expected", 60*time.Second, func() bool {
+	c.until("all that is expected", 120*time.Second, func() bool {
 		tot, ok := c.totals()
 		return ok && tot.Completeness.Expected == before+after+slots && tot.Completeness.Missing == 0
 	})
@@ -139,7 +139,7 @@ func TestExchangeAndRetire(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	for range 2 {
-		c.until("the retired one left out", 60*time.Second, func() bool {
+		c.until("the retired one left out", 120*time.Second, func() bool {
 			tot, ok := c.totals()
 			if !ok {
 				return false

@@ -34,18 +34,18 @@ func TestHistoryIsCollected(t *testing.T) {
 		tot, ok := c.totals()
 		return ok && tot.Completeness.Expected == (12+3)*slots && tot.Completeness.Missing == 0
 	}
-	c.until("all collected", 60*time.Second, complete)
+	c.until("all collected", 120*time.Second, complete)
 	w.check()
 	comp := ask[api.Span, api.Completeness](c, api.QueryCompleteness, api.Span{})
 	if comp.Percent != 100 || comp.Recovered != (12+3)*slots || len(comp.Meters) != 0 || len(comp.Days) != 11 || comp.Days[0].Expected != 2*15 {
 		t.Fatalf("%+v", comp)
 	}
 	// A question may see what is about to be committed.
-	c.until("days that are over to have left the chunks", 60*time.Second, func() bool {
+	c.until("days that are over to have left the chunks", 120*time.Second, func() bool {
 		z, err := c.store.Size(t.Context())
 		return err == nil && z.ChunkIntervals <= 15*48
 	})
-	c.until("totals that tell what is stored", 60*time.Second, func() bool {
+	c.until("totals that tell what is stored", 120*time.Second, func() bool {
 		tot, ok := c.totals()
 		return ok && tot.Store.BlockIntervals > 9*48 && tot.Store.BlockBytes > 0 && tot.Store.Bytes > tot.Store.BlockBytes
 	})
@@ -54,7 +54,7 @@ func TestHistoryIsCollected(t *testing.T) {
 	c.stop()
 	c.start()
 	w.listen()
-	c.until("all there after a restart", 60*time.Second, complete)
+	c.until("all there after a restart", 120*time.Second, complete)
 	w.check()
 	if w.asked != asked {
 		t.Fatalf("%d requests after a restart that missed nothing", w.asked-asked)
@@ -89,7 +89,7 @@ func TestLossAndRestarts(t *testing.T) {
 		c.halt()
 		c.run()
 	}
-	c.until("all collected", 60*time.Second, func() bool {
+	c.until("all collected", 120*time.Second, func() bool {
 		tot, ok := c.totals()
 		return ok && tot.Completeness.Expected == int64(9*slots) && tot.Completeness.Missing == 0
 	})
@@ -141,7 +141,7 @@ func TestStopWhileCommitsFail(t *testing.T) {
 			c.ended <- err // for halt
 			c.halt()
 			c.run()
-			c.until("all there", 60*time.Second, func() bool {
+			c.until("all there", 120*time.Second, func() bool {
 				tot, ok := c.totals()
 				return ok && tot.Completeness.Expected == slots && tot.Completeness.Missing == 0
 			})
@@ -186,7 +186,7 @@ func TestBlockCannotBeRead(t *testing.T) {
 				tot, ok := c.totals()
 				return ok && tot.Completeness.Expected == slots && tot.Completeness.Missing == 0
 			}
-			c.until("history", 60*time.Second, all)
+			c.until("history", 120*time.Second, all)
 			c.halt()
 			deaf := &deafStore{}
 			c.run(func(s store.Store, cancel func()) store.Store {
@@ -196,7 +196,7 @@ func TestBlockCannotBeRead(t *testing.T) {
 				}
 				return deaf
 			})
-			c.until("up again", 60*time.Second, all)
+			c.until("up again", 120*time.Second, all)
 			p := m.part(4, 12, 0)
 			for i := range p.Values {
 				p.Values[i] += 5
@@ -214,7 +214,7 @@ func TestBlockCannotBeRead(t *testing.T) {
 				c.halt()
 				c.run()
 			}
-			c.until("the late value", 60*time.Second, func() bool {
+			c.until("the late value", 120*time.Second, func() bool {
 				q := api.ReadingQuery{ID: m.id, From: unix(p.Time), To: unix(p.Time + 1800)}
 				r, ok := try[api.ReadingQuery, api.Page[api.Reading]](c, api.QueryReadings, q)
 				return ok && len(r.Items) == 1 && r.Items[0].Import != nil && *r.Items[0].Import == int64(p.Values[0])
@@ -257,7 +257,7 @@ func TestLiveReadings(t *testing.T) {
 		w.register(w.meters[id])
 	}
 	c.flush()
-	c.until("registered", 60*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == 4 })
+	c.until("registered", 120*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == 4 })
 	for i := range 60 {
 		clk.Pause()
 		c.opts.Clock.SetSpeed(1)
@@ -267,12 +267,12 @@ func TestLiveReadings(t *testing.T) {
 		c.flush()
 	}
 	// Business time stood still at the beginning: readings more than a day ahead are not kept.
-	c.until("a day of intervals", 60*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Completeness.Received >= 4*47 })
+	c.until("a day of intervals", 120*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Completeness.Received >= 4*47 })
 	m := ask[api.ByID, api.Meter](c, api.QueryMeter, api.ByID{ID: "M0001"})
 	if m.State != api.StateOnline || m.Path != "C1/C7" || m.Register == nil || m.Interval != 30 || m.Capabilities[0] != "breaker" {
 		t.Fatalf("%+v", m)
 	}
-	c.until("events", 60*time.Second, func() bool {
+	c.until("events", 120*time.Second, func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return got["meter.reading"] == 240 && got["meter.state"] >= 4 && got["centre.totals"] >= 1 && got["with interval"] >= 47
@@ -286,17 +286,17 @@ func TestCommandRoundTrip(t *testing.T) {
 	defer func() { w.stop() }()
 	w.register(w.meters["M0000"])
 	c.flush()
-	c.until("registered", 30*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == 1 })
+	c.until("registered", 120*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == 1 })
 	for _, typ := range []string{api.CommandRead, api.CommandDisconnect, api.CommandPing} {
 		cmd := ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, api.CommandRequest{Target: api.Target{Meter: "M0000"}, Type: typ})
-		c.until(typ, 30*time.Second, func() bool {
+		c.until(typ, 120*time.Second, func() bool {
 			return ask[api.ByID, api.Command](c, api.QueryCommand, api.ByID{ID: cmd.ID}).State == api.CommandDone
 		})
 	}
-	c.until("breaker", 30*time.Second, func() bool {
+	c.until("breaker", 120*time.Second, func() bool {
 		return ask[api.ByID, api.Meter](c, api.QueryMeter, api.ByID{ID: "M0000"}).State == api.StateDisconnected
 	})
-	c.until("the breaker was read", 30*time.Second, func() bool {
+	c.until("the breaker was read", 120*time.Second, func() bool {
 		return len(ask[api.CommandQuery, api.Page[api.Command]](c, api.QueryCommands, api.CommandQuery{Open: true}).Items) == 0
 	})
 	before := ask[api.CommandQuery, api.Page[api.Command]](c, api.QueryCommands, api.CommandQuery{})
@@ -326,11 +326,11 @@ func TestConcentratorsAndOutages(t *testing.T) {
 	}
 	c.send("", topic.Concentrator, "C1", "status", []byte("online"))
 	c.flush()
-	c.until("registered", 60*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == 6 && tot.Concentrators == 3 })
+	c.until("registered", 120*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == 6 && tot.Concentrators == 3 })
 	c.send("", topic.Concentrator, "C1", "status", []byte("0"))
 	c.send("C2", topic.Meter, "M0002", "power", record.Power{Header: record.Header{Time: t0 + 100}, Kind: record.PowerLost, Sequence: 1}.Append(nil))
 	c.flush()
-	c.until("states", 60*time.Second, func() bool {
+	c.until("states", 120*time.Second, func() bool {
 		tot, _ := c.totals()
 		return tot.States[api.StateUnreachable] == 4 && tot.States[api.StatePowerLost] == 1 && tot.OutagesOpen == 2
 	})
@@ -338,7 +338,7 @@ func TestConcentratorsAndOutages(t *testing.T) {
 	if len(cs.Items) != 3 || cs.Items[0].State != "lost" || cs.Items[0].Below != 4 || cs.Items[1].Path != "C1/C7" {
 		t.Fatalf("%+v", cs)
 	}
-	c.until("outages kept", time.Second, func() bool {
+	c.until("outages kept", 120*time.Second, func() bool {
 		return len(ask[api.OutageQuery, api.Page[api.Outage]](c, api.QueryOutages, api.OutageQuery{Open: true}).Items) == 2
 	})
 	os := ask[api.OutageQuery, api.Page[api.Outage]](c, api.QueryOutages, api.OutageQuery{Open: true, Paging: api.Paging{Limit: 1}})
@@ -370,11 +370,11 @@ func TestPathHistory(t *testing.T) {
 	}
 	for i, path := range []string{"C1/C7", "C2", ""} {
 		if got := paths(api.Paging{}); i > 0 { // moves within one second are one
-			c.until("another second", 60*time.Second, func() bool { return clk.Now().Unix() > got.Items[0].From.Unix() })
+			c.until("another second", 120*time.Second, func() bool { return clk.Now().Unix() > got.Items[0].From.Unix() })
 		}
 		c.send(path, topic.Meter, "M1", "location", record.Location{Sequence: uint32(i + 1), Interval: 30}.Append(nil))
 		c.flush()
-		c.until("moved", 60*time.Second, func() bool { return len(paths(api.Paging{}).Items) == i+1 })
+		c.until("moved", 120*time.Second, func() bool { return len(paths(api.Paging{}).Items) == i+1 })
 	}
 	got := paths(api.Paging{}).Items
 	if got[0].Path != "" || got[1].Path != "C2" || got[2].Path != "C1/C7" || got[0].To != nil || !got[1].To.Equal(got[0].From) || !got[2].To.Equal(got[1].From) {
@@ -395,7 +395,7 @@ func TestPathHistory(t *testing.T) {
 func TestBadQuestions(t *testing.T) {
 	t.Parallel()
 	c := newCentre(t, clock.New(at(0), 1))
-	c.until("up", 60*time.Second, func() bool { _, ok := c.totals(); return ok })
+	c.until("up", 120*time.Second, func() bool { _, ok := c.totals(); return ok })
 	refuse := func(field string, status int, err error) {
 		t.Helper()
 		var p *api.Problem
@@ -422,7 +422,7 @@ func TestBadQuestions(t *testing.T) {
 	refuse("", 404, readings(api.ReadingQuery{ID: "M1"}))
 	c.send("", topic.Meter, "M1", "location", record.Location{Sequence: 1, Interval: 30}.Append(nil))
 	c.flush()
-	c.until("known", 60*time.Second, func() bool { tot, _ := c.totals(); return tot.Meters == 1 })
+	c.until("known", 120*time.Second, func() bool { tot, _ := c.totals(); return tot.Meters == 1 })
 	refuse("cursor", 400, readings(api.ReadingQuery{ID: "M1", Paging: api.Paging{Cursor: "x"}}))
 	refuse("to", 400, readings(api.ReadingQuery{ID: "M1", From: at(5), To: at(4)}))
 	refuse("from", 400, readings(api.ReadingQuery{ID: "M1", From: time.Unix(-5, 0)}))

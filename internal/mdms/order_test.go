@@ -163,7 +163,7 @@ func enterAll(t *testing.T, open func(context.Context) (store.Store, error), met
 		return out.String()
 	}
 	// The bus is empty, and all of it is committed, once the store stands where the bus does.
-	c.until("all entered", 60*time.Second, func() bool {
+	c.until("all entered", 120*time.Second, func() bool {
 		stream, last, err := c.bus.Position(t.Context())
 		if err != nil {
 			return false
@@ -174,7 +174,7 @@ func enterAll(t *testing.T, open func(context.Context) (store.Store, error), met
 	before := known()
 	c.halt()
 	c.run()
-	c.until("up again", 60*time.Second, func() bool { return known() != "" })
+	c.until("up again", 120*time.Second, func() bool { return known() != "" })
 	if after := known(); after != before {
 		t.Fatalf("after a restart: %s", firstDifference(after, before))
 	}

@@ -87,7 +87,7 @@ func TestOutLosesNothing(t *testing.T) {
 		})
 		// Fewer commits than that may be enough for all of it: then nothing is cut.
 		last := w.ids[meters-1]
-		c.until("cut or done", 30*time.Second, func() bool {
+		c.until("cut or done", 120*time.Second, func() bool {
 			m, ok := try[api.ByID, api.Meter](c, api.QueryMeter, api.ByID{ID: last})
 			return cut.left.Load() <= 0 || ok && m.Register != nil && m.Register.Time.Equal(unix(t0+uint32(round*slots/5+slots/5-1)*1800))
 		})
@@ -123,7 +123,7 @@ func TestOutLosesNothing(t *testing.T) {
 		next[e.ID]++
 		return len(seen) == meters*slots
 	})
-	c.until("the outbox is empty", 30*time.Second, func() bool {
+	c.until("the outbox is empty", 120*time.Second, func() bool {
 		n := 0
 		if err := c.store.Outbox(t.Context(), func(store.Out) error { n++; return nil }); err != nil {
 			t.Fatal(err)
@@ -143,7 +143,7 @@ func TestOutTellsWhatIsWanted(t *testing.T) {
 	w.register(m)
 	c.send(m.path, topic.Meter, id, "reading", w.reading(m, 1))
 	c.flush()
-	c.until("known", 30*time.Second, func() bool {
+	c.until("known", 120*time.Second, func() bool {
 		m, ok := try[api.ByID, api.Meter](c, api.QueryMeter, api.ByID{ID: id})
 		return ok && m.Register != nil
 	})

@@ -42,7 +42,7 @@ func outageOfATransformer(t *testing.T, open func(context.Context) (store.Store,
 		w.register(w.meters[id])
 	}
 	c.flush()
-	c.until("registered", 30*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == n })
+	c.until("registered", 120*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == n })
 	// From now on nobody but the last one answers: what those who are out said of a load profile would show that they have power.
 	w.stop()
 	all := w.meters
@@ -63,7 +63,7 @@ func outageOfATransformer(t *testing.T, open func(context.Context) (store.Store,
 		p, _ := try[api.OutageQuery, api.Page[api.Outage]](c, api.QueryOutages, power)
 		return p.Items
 	}
-	c.until("a case", 30*time.Second, func() bool { l := list(); return len(l) == 1 && l[0].Affected >= n-1 && l[0].End == nil })
+	c.until("a case", 120*time.Second, func() bool { l := list(); return len(l) == 1 && l[0].Affected >= n-1 && l[0].End == nil })
 	o := list()[0]
 	if o.Scope != "transformer" || o.Element != "T1" || o.Grid == nil || o.Grid.Feeder != "F1" || o.Confidence < 0.9 || o.Signs == nil || o.Signs.LastGasps != 3 {
 		t.Fatalf("%+v", o)
@@ -76,7 +76,7 @@ func outageOfATransformer(t *testing.T, open func(context.Context) (store.Store,
 		t.Errorf("%+v", got)
 	}
 	// M0005, of which nothing is known, is asked, and answers over its bus: it is there.
-	c.until("asked", 30*time.Second, func() bool {
+	c.until("asked", 120*time.Second, func() bool {
 		for _, k := range ask[api.CommandQuery, api.Page[api.Command]](c, api.QueryCommands, api.CommandQuery{}).Items {
 			if k.Type == "ping" && k.Target.Meter == "M0005" && k.By == api.ByVerification && k.State == api.CommandDone {
 				return true
@@ -91,7 +91,7 @@ func outageOfATransformer(t *testing.T, open func(context.Context) (store.Store,
 	c.answers()
 	w.listen()
 	defer w.stop()
-	c.until("the case again", 30*time.Second, func() bool { l := list(); return len(l) == 1 && l[0].ID == o.ID })
+	c.until("the case again", 120*time.Second, func() bool { l := list(); return len(l) == 1 && l[0].ID == o.ID })
 	v = ask[api.ByID, api.Meter](c, api.QueryMeter, api.ByID{ID: "M0004"}).Verdict
 	if v == nil || v.State != api.VerdictPowerLost || v.Case != o.ID {
 		t.Fatalf("after a restart: %+v", v)
@@ -123,7 +123,7 @@ func outageOfATransformer(t *testing.T, open func(context.Context) (store.Store,
 		c.send(m.path, topic.Meter, m.id, "location", l.Append(nil))
 	}
 	c.flush()
-	c.until("restored", 30*time.Second, func() bool {
+	c.until("restored", 120*time.Second, func() bool {
 		cuts, ok := try[api.InterruptionQuery, api.Page[api.Interruption]](c, api.QueryInterruptions, api.InterruptionQuery{Case: o.ID})
 		for _, k := range cuts.Items {
 			if k.End == nil {

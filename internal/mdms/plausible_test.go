@@ -40,7 +40,7 @@ func TestJumps(t *testing.T) {
 	}
 	want := []int64{500, -1, -1, 500, -1, -1, 400, -1, 10}
 	var page api.Page[api.Reading]
-	c.until("all entered", 60*time.Second, func() bool {
+	c.until("all entered", 120*time.Second, func() bool {
 		if tot, ok := c.totals(); !ok || tot.Meters == 0 {
 			return false
 		}
@@ -57,7 +57,7 @@ func TestJumps(t *testing.T) {
 		}
 	}
 	var dead []bus.DeadLetter
-	c.until("dead letters", 60*time.Second, func() bool {
+	c.until("dead letters", 120*time.Second, func() bool {
 		var err error
 		dead, err = c.bus.DeadLetters(t.Context(), 10, 0)
 		return err == nil && len(dead) == 2

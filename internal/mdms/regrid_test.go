@@ -328,7 +328,7 @@ func TestCommandInterval(t *testing.T) {
 		c.send(m.path, topic.Meter, m.id, "reading", w.reading(m, s))
 	}
 	c.flush()
-	c.until("registered", 60*time.Second, func() bool {
+	c.until("registered", 120*time.Second, func() bool {
 		tot, ok := c.totals()
 		return ok && tot.Meters == 1 && tot.Completeness.Received == slots-2
 	})
@@ -349,18 +349,18 @@ func TestCommandInterval(t *testing.T) {
 	}
 	defer stop()
 	cmd := ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, api.CommandRequest{Target: api.Target{Meter: m.id}, Type: api.CommandInterval, Params: api.Params{Minutes: 15}})
-	c.until("interval", 60*time.Second, func() bool {
+	c.until("interval", 120*time.Second, func() bool {
 		return ask[api.ByID, api.Command](c, api.QueryCommand, api.ByID{ID: cmd.ID}).State == api.CommandDone
 	})
 	if !c.bus.EventInterest(topic.Meter, api.EventReading) {
-		c.until("interest", 60*time.Second, func() bool { return c.bus.EventInterest(topic.Meter, api.EventReading) })
+		c.until("interest", 120*time.Second, func() bool { return c.bus.EventInterest(topic.Meter, api.EventReading) })
 	}
 	reg, last := m.reg[slots-2], t0+slots*1800
 	for i := uint32(1); i <= 4; i++ {
 		c.send(m.path, topic.Meter, m.id, "reading", record.Reading{Header: record.Header{Time: last + i*900}, Import: reg + uint64(i)*50, Sequence: uint16(100 + i)}.Append(nil))
 	}
 	c.flush()
-	c.until("events", 60*time.Second, func() bool { mu.Lock(); defer mu.Unlock(); return len(events) == 4 })
+	c.until("events", 120*time.Second, func() bool { mu.Lock(); defer mu.Unlock(); return len(events) == 4 })
 	for i, ev := range events {
 		if v := ev.Interval; v == nil || v.Import == nil || *v.Import != 50 || v.End.Sub(v.Start) != 15*time.Minute || v.End.Unix() != int64(last)+int64(i+1)*900 {
 			t.Errorf("event %d: %+v, interval %+v", i, ev, ev.Interval)
@@ -388,7 +388,7 @@ func TestCommandInterval(t *testing.T) {
 		}
 		c.halt()
 		c.run()
-		c.until("up again", 60*time.Second, func() bool { _, ok := c.totals(); return ok })
+		c.until("up again", 120*time.Second, func() bool { _, ok := c.totals(); return ok })
 	}
 	w.stop()
 }

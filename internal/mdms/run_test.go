@@ -44,11 +44,11 @@ func TestBillingRunsStayAsTheyWere(t *testing.T) {
 		}
 	}
 	c.flush()
-	c.until("up", 60*time.Second, func() bool { _, ok := c.totals(); return ok })
+	c.until("up", 120*time.Second, func() bool { _, ok := c.totals(); return ok })
 	counts := func() api.Counts {
 		return ask[api.Span, api.Completeness](c, api.QueryCompleteness, api.Span{}).Counts
 	}
-	c.until("all entered", 60*time.Second, func() bool {
+	c.until("all entered", 120*time.Second, func() bool {
 		n := counts()
 		return n.Received > 0 && n.Expected == 3*slots && n.Missing == int64(missing)
 	})
@@ -93,14 +93,14 @@ func TestBillingRunsStayAsTheyWere(t *testing.T) {
 		c.flush()
 	}
 	send(0)
-	c.until("half is there", 60*time.Second, func() bool { return counts().Recovered >= int64(missing/2)-1 })
+	c.until("half is there", 120*time.Second, func() bool { return counts().Recovered >= int64(missing/2)-1 })
 	same("with half of it there")
 	c.halt()
 	c.run()
-	c.until("up again", 60*time.Second, func() bool { _, ok := c.totals(); return ok })
+	c.until("up again", 120*time.Second, func() bool { _, ok := c.totals(); return ok })
 	same("after a restart")
 	send(1)
-	c.until("all is there", 60*time.Second, func() bool { return counts().Missing == 0 })
+	c.until("all is there", 120*time.Second, func() bool { return counts().Missing == 0 })
 	same("with all there")
 
 	q.Known, q.Before = c.closed(), kept.Known

@@ -200,7 +200,7 @@ func serviceLevel(t *testing.T, open func(context.Context) (store.Store, error))
 			t.Fatalf("%s: %+v", what, got)
 		}
 	}
-	c.until("entered", 60*time.Second, there(slots))
+	c.until("entered", 120*time.Second, there(slots))
 	half := []api.DeadlineCounts{{Deadline: "30m", InTime: 1, Late: 199, Missing: 199, Pending: 1}, {Deadline: "06:00@UTC", InTime: 54, Late: 146, Missing: 146, Pending: 54},
 		{Deadline: "1d", InTime: 48, Late: 152, Missing: 152, Pending: 48}, {Deadline: "3d", InTime: 144, Late: 56, Missing: 56, Pending: 144}}
 	check("one meter", half)
@@ -208,7 +208,7 @@ func serviceLevel(t *testing.T, open func(context.Context) (store.Store, error))
 	c.halt()
 	c.opts.Deadlines = append(DefaultDeadlines(), Deadline{After: 2 * time.Hour})
 	c.run()
-	c.until("up", 60*time.Second, there(slots))
+	c.until("up", 120*time.Second, there(slots))
 	half = append(half, api.DeadlineCounts{Deadline: "2h", Missing: 196, Pending: 4, Unknown: 200})
 	check("after a restart, with a new deadline", half)
 	age := ask[api.CompleteByQuery, api.CompleteBy](c, api.QueryCompleteBy, api.CompleteByQuery{By: "age"})
@@ -218,7 +218,7 @@ func serviceLevel(t *testing.T, open func(context.Context) (store.Store, error))
 		}
 	}
 	send(w.ids[1], slots)
-	c.until("all entered", 60*time.Second, there(2*slots))
+	c.until("all entered", 120*time.Second, there(2*slots))
 	check("both", []api.DeadlineCounts{{Deadline: "30m", InTime: 2, Late: 398}, {Deadline: "06:00@UTC", InTime: 108, Late: 292},
 		{Deadline: "1d", InTime: 96, Late: 304}, {Deadline: "3d", InTime: 288, Late: 112}, {Deadline: "2h", InTime: 4, Late: 196, Unknown: 200}})
 	if _, err := c.mdms.queryServiceLevel(t.Context(), api.Span{From: at(9), To: at(2)}); err == nil {

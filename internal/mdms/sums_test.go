@@ -39,7 +39,7 @@ func TestSums(t *testing.T) {
 		w.register(w.meters[id])
 	}
 	c.flush()
-	c.until("all collected", 60*time.Second, func() bool {
+	c.until("all collected", 120*time.Second, func() bool {
 		tot, ok := c.totals()
 		return ok && tot.Completeness.Expected == 6*slots && tot.Completeness.Missing == slots // all of the one
 	})

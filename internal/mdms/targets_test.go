@@ -27,7 +27,7 @@ func TestTargetsFromRegistry(t *testing.T) {
 		c.send("C1", topic.Meter, id, "location", record.Location{Header: record.Header{Time: t0}, Sequence: 1, Interval: 30, Capabilities: record.CapBreaker, Oldest: t0}.Append(nil))
 	}
 	c.flush()
-	c.until("the meters are known", 30*time.Second, func() bool {
+	c.until("the meters are known", 120*time.Second, func() bool {
 		return len(ask[api.MeterQuery, api.Page[api.Meter]](c, api.QueryMeters, api.MeterQuery{State: api.StateOnline}).Items) == 3
 	})
 	create := func(typ string, to api.Target) (api.Command, error) {

@@ -212,7 +212,7 @@ func (j *judgedCentre) happen(rnd *rand.Rand, step int) string {
 		j.settle()
 		j.halt()
 		j.run()
-		j.until("up", 30*time.Second, func() bool { _, ok := j.totals(); return ok })
+		j.until("up", 120*time.Second, func() bool { _, ok := j.totals(); return ok })
 		return "a restart"
 	case op == 10: // chunks of days that are over are rewritten, then all is read from them
 		j.settle()
@@ -222,7 +222,7 @@ func (j *judgedCentre) happen(rnd *rand.Rand, step int) string {
 		j.settle()
 		j.halt()
 		j.run()
-		j.until("up", 30*time.Second, func() bool { _, ok := j.totals(); return ok })
+		j.until("up", 120*time.Second, func() bool { _, ok := j.totals(); return ok })
 		return "rewritten chunks"
 	default:
 		at := unix(j.start + uint32(rnd.IntN(j.days-1))*dayLength + uint32(rnd.IntN(40))*1800)

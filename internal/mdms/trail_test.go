@@ -55,7 +55,7 @@ func TestTrail(t *testing.T) {
 			}
 			c := newCentreOn(t, clock.Real(), open)
 			ready := func() {
-				c.until("the centre answers", 30*time.Second, func() bool { // by the last of its answers that the test needs
+				c.until("the centre answers", 120*time.Second, func() bool { // by the last of its answers that the test needs
 					_, ok := try[struct{}, api.AuditHead](c, api.QueryAuditHead, struct{}{})
 					return ok
 				})
@@ -67,11 +67,11 @@ func TestTrail(t *testing.T) {
 				w.register(w.meters[id])
 			}
 			c.flush()
-			c.until("meters are known", 30*time.Second, func() bool {
+			c.until("meters are known", 120*time.Second, func() bool {
 				return len(ask[api.MeterQuery, api.Page[api.Meter]](c, api.QueryMeters, api.MeterQuery{}).Items) == 3
 			})
 			cmd := ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, api.CommandRequest{Target: api.Target{Meter: "M0000"}, Type: api.CommandDisconnect, By: "alice"})
-			c.until("the command is done", 30*time.Second, func() bool {
+			c.until("the command is done", 120*time.Second, func() bool {
 				return ask[api.ByID, api.Command](c, api.QueryCommand, api.ByID{ID: cmd.ID}).State == api.CommandDone
 			})
 			ask[api.GroupPut, api.Group](c, api.QueryGroupPut, api.GroupPut{Group: 5, Members: []string{"M0001"}, By: "bob"})
@@ -105,7 +105,7 @@ func TestTrail(t *testing.T) {
 			c.run()
 			ready()
 			var after audit.Head
-			c.until("the start is told", 30*time.Second, func() bool {
+			c.until("the start is told", 120*time.Second, func() bool {
 				if actions, after, err = chainOf(c, head); err != nil {
 					t.Fatal(err)
 				}
