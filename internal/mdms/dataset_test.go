@@ -1,6 +1,8 @@
 package mdms
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,42 +31,76 @@ func households(t testing.TB, w *world, slots int) {
 	}
 }
 
-// TestRealBlocks packs 45 days of every household and tells how many bytes an interval takes.
+// TestRealBlocks packs days of every household, as they were measured and in quarters of an hour, and tells how many bytes an interval takes:
+// in its block, and once more by slot.
 func TestRealBlocks(t *testing.T) {
 	d, err := dataset.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var bytes, intervals int
-	var buf []byte
-	for i := range d.Len() {
-		h := d.Household(i)
-		for day := range 45 {
-			at := int64(cim.DayOf(uint32(d.Start())).Start()) + int64(day+1)*dayLength
-			b := store.Block{Length: 30, Register: h.Register(at), HasReg: true, Wh: make([]uint32, 48), Quality: make([]cim.Quality, 48)}
-			for k := range b.Wh {
-				b.Wh[k], b.Quality[k] = h.Wh(at+int64(k)*1800), cim.Recovered
-			}
-			if buf, err = store.AppendBlock(buf[:0], &b); err != nil {
-				t.Fatal(err)
-			}
-			got := store.Block{Length: 30}
-			if err := store.UnpackBlock(&got, buf); err != nil {
-				t.Fatal(err)
-			}
-			for k := range b.Wh {
-				if got.Wh[k] != b.Wh[k] {
-					t.Fatalf("household %s day %d slot %d: %d, want %d", h.ID(), day, k, got.Wh[k], b.Wh[k])
+	for _, length := range []uint16{30, 15} {
+		t.Run(fmt.Sprintf("%d minutes", length), func(t *testing.T) {
+			n, step := 1440/int(length), int64(length)*60
+			var blocks, slots, intervals int
+			var buf []byte
+			for day := range 45 / 3 {
+				var all []*store.Block
+				for i := range d.Len() {
+					h := d.Household(i)
+					at := int64(cim.DayOf(uint32(d.Start())).Start()) + int64(3*day+1)*dayLength
+					b := &store.Block{Device: uint32(i), Version: 1, Length: length, Register: h.Register(at), HasReg: true, Wh: make([]uint32, n), Quality: make([]cim.Quality, n)}
+					for k := range b.Wh {
+						b.Wh[k], b.Quality[k] = uint32(h.Energy(at+int64(k)*step, at+int64(k+1)*step)), cim.Recovered
+					}
+					if buf, err = store.AppendBlock(buf[:0], b); err != nil {
+						t.Fatal(err)
+					}
+					got := store.Block{Length: length}
+					if err := store.UnpackBlock(&got, buf); err != nil || !slices.Equal(got.Wh, b.Wh) {
+						t.Fatalf("household %s day %d: %v, want %v; %v", h.ID(), day, got.Wh, b.Wh, err)
+					}
+					all = append(all, b)
+					blocks += len(buf)
+					intervals += n
 				}
+				parts, err := store.PackSlots(all, true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range parts {
+					slots += len(p)
+				}
+				sameSlots(t, parts, all)
 			}
-			bytes += len(buf)
-			intervals += 48
-		}
+			block, slot := float64(blocks)/float64(intervals), float64(slots)/float64(intervals)
+			t.Logf("%d intervals: %.3f bytes an interval and %.3f once more by slot", intervals, block, slot)
+			if block > 1.3 || slot > 1.15 {
+				t.Errorf("%.3f bytes an interval and %.3f by slot, want at most 1.3 and 1.15", block, slot)
+			}
+		})
 	}
-	per := float64(bytes) / float64(intervals)
-	t.Logf("%d intervals in %d bytes: %.3f bytes an interval", intervals, bytes, per)
-	if per > 2 {
-		t.Errorf("%.3f bytes an interval, want at most 2", per)
+}
+
+// sameSlots compares what was packed by slot with the blocks.
+func sameSlots(t *testing.T, parts [][]byte, all []*store.Block) {
+	t.Helper()
+	h, err := store.UnpackSlotHead(parts[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	take := make([]bool, h.Devices)
+	for i := range take {
+		take[i] = true
+	}
+	n := 0
+	if err := h.Blocks(store.Within{To: dayLength}, parts[1:], &store.Block{}, take, func(b *store.Block) error {
+		if w := all[b.Device]; !slices.Equal(b.Wh, w.Wh) || !slices.Equal(b.Quality, w.Quality) || b.Version != w.Version {
+			t.Fatalf("%+v, want %+v", b, w)
+		}
+		n++
+		return nil
+	}); err != nil || n != len(all) {
+		t.Fatalf("%d blocks by slot, want %d; %v", n, len(all), err)
 	}
 }
 

@@ -19,21 +19,19 @@ type Retention struct {
 	Outages   time.Duration // after they ended; at least a day
 }
 
-// keepSlots is for how long sealed days are kept turned round (store.PackSlots), after their end: as long as late values are fetched.
-const keepSlots = keepDays * dayLength * time.Second
-
 const (
 	expireEvery = time.Minute // wall time between two looks
 	expireRows  = 2000        // at once, so that a commit waits for some 20 ms
+	expireSlots = 100         // of those that are larger: up to 32 KB each
 )
 
 func (r *Retention) of(kind store.Expiry) time.Duration {
-	return [...]time.Duration{store.ExpireVersions: r.Versions, store.ExpireIntervals: r.Intervals, store.ExpireCommands: r.Commands, store.ExpireOutages: r.Outages, store.ExpireSlots: keepSlots}[kind]
+	return [...]time.Duration{store.ExpireVersions: r.Versions, store.ExpireIntervals: r.Intervals, store.ExpireCommands: r.Commands, store.ExpireOutages: r.Outages, store.ExpireSlots: r.Intervals}[kind]
 }
 
 func (r *Retention) check() error {
 	const day = dayLength * time.Second
-	least := [...]time.Duration{store.ExpireVersions: giveUpDays * day, store.ExpireIntervals: pastLimit*time.Second + day, store.ExpireCommands: day, store.ExpireOutages: day, store.ExpireSlots: day}
+	least := [...]time.Duration{store.ExpireVersions: giveUpDays * day, store.ExpireIntervals: pastLimit*time.Second + day, store.ExpireCommands: day, store.ExpireOutages: day, store.ExpireSlots: pastLimit*time.Second + day}
 	for _, k := range store.Expiries() {
 		if d := r.of(k); d != 0 && d < least[k] {
 			return fmt.Errorf("mdms: Retention of %v is %v, want 0 for ever, or at least %v", k, d, least[k])
@@ -103,10 +101,13 @@ func (m *MDMS) expire(ctx context.Context) error {
 		if keep == 0 || time.Duration(now) <= keep {
 			continue
 		}
-		before, total := now-uint32(keep), 0
+		before, total, rows := now-uint32(keep), 0, expireRows
+		if kind == store.ExpireSlots {
+			rows = expireSlots
+		}
 		for more := true; more; {
 			start := time.Now()
-			n, err := m.o.Store.Expire(ctx, kind, before, expireRows)
+			n, err := m.o.Store.Expire(ctx, kind, before, rows)
 			if (n > 0 || err != nil) && kind != store.ExpireSlots {
 				m.sums.forget()
 			}
@@ -115,7 +116,7 @@ func (m *MDMS) expire(ctx context.Context) error {
 			}
 			total += n
 			m.met.expired.WithLabelValues(kind.String()).Add(float64(n))
-			if more = n >= expireRows; !more {
+			if more = n >= rows; !more {
 				break
 			}
 			select {

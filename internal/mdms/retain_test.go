@@ -68,6 +68,26 @@ func TestRetention(t *testing.T) {
 	if got["commands"] != 2*expireRows+7 || got["versions"] != 1 || got["outages"]+got["intervals"] != 0 {
 		t.Errorf("counted %v", got)
 	}
+
+	// What is kept by slot stays as long as the blocks do, and no longer.
+	bySlot := func() bool {
+		t.Helper()
+		all, err := c.store.DaySlots(t.Context(), block.Day, block.Channel, store.Within{To: dayLength}, func([]byte, [][]byte) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	if !bySlot() {
+		t.Error("nothing is kept by slot of a day whose blocks are kept")
+	}
+	c.halt()
+	c.opts.Registerer = prometheus.NewRegistry()
+	c.opts.Retention.Intervals = 402 * day
+	c.run()
+	if err := c.mdms.expire(t.Context()); err != nil || bySlot() {
+		t.Errorf("slots stay without the blocks, %v", err)
+	}
 }
 
 // TestRemovedIsNotMissing asks for what was removed, long after there was a retention: it is told so, and not as if it had never come.

@@ -11,7 +11,7 @@ const (
 	ExpireIntervals               // all versions of blocks, by the end of their day; values of sub-meters, by their time
 	ExpireCommands                // that are not open, by when they were created
 	ExpireOutages                 // and interruptions and maintenance that have ended, by when they did
-	ExpireSlots                   // blocks turned round, by the end of their day; the blocks stay
+	ExpireSlots                   // what blocks told once more by slot, by the end of their day; the blocks stay
 )
 
 // Expiries are all kinds.

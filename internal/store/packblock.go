@@ -283,7 +283,7 @@ func gcd(a, b uint32) uint32 {
 func zig(v int64) uint64   { return uint64(v<<1) ^ uint64(v>>63) }
 func unzig(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
 
-// appendBits packs up to 8 integers of at most 34 bits, all in the width of the widest.
+// appendBits packs a group of integers of at most 34 bits, all in the width of the widest.
 func appendBits(dst []byte, vs []uint64) []byte {
 	var all uint64
 	for _, v := range vs {

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/bits"
 )
 
@@ -15,18 +16,21 @@ type Came struct {
 
 // Packed arrivals, behind all else in a packed block:
 //
-//	u8      0: runs, 1: delays
+//	u8      0: runs, 1: delays, 2: delays in large groups
 //	runs    of Value until every boundary has one: uvarint n, zigzag varint, the difference to the run before, the first to the
 //	        day's start
 //	delays  runs of uvarint n<<1 | has a value, until every boundary has one; zigzag varint, the smallest delay behind the boundary,
-//	        in seconds; then groups of up to 8 delays above that, as those of values in a block
+//	        in seconds; of large groups u8 how many delays one has at most; then groups of up to 8 or so many delays above the smallest,
+//	        as those of values in a block
 //	runs    of Register: uvarint n<<2 | 0: none, 1: with the value, 2: n zigzag varints follow, each the difference to the day's start
 //
 // Meters that tell each interval when it ends have delays of some seconds, which take a few bits; a load profile brings all at
 // once, which makes one run.
 const (
-	cameRuns   = 0
-	cameDelays = 1
+	cameRuns        = 0
+	cameDelays      = 1
+	cameLargeGroups = 2
+	cameGroupMost   = 128
 
 	registerNone     = 0
 	registerSame     = 1
@@ -37,7 +41,7 @@ const (
 func PackCame(c *Came, start, step uint32) []byte {
 	out := appendRuns([]byte{cameRuns}, c.Value, start)
 	if len(out) > len(c.Value)/2 {
-		if delays := appendDelays([]byte{cameDelays}, c.Value, start, step); len(delays) > 0 && len(delays) < len(out) {
+		if delays := packDelays(c.Value, start, step); len(delays) > 0 && len(delays) < len(out) {
 			out = delays
 		}
 	}
@@ -77,24 +81,31 @@ func appendRuns(out []byte, at []uint32, start uint32) []byte {
 	return out
 }
 
-// appendDelays returns nil where the delays lie too far apart.
-func appendDelays(out []byte, at []uint32, start, step uint32) []byte {
-	low, high, any := int64(0), int64(0), false
+// packDelays returns nil where the delays lie too far apart.
+func packDelays(at []uint32, start, step uint32) []byte {
+	var buf [256]uint64
+	above := buf[:0] // delays, and then what they are more than the smallest
+	low, high := int64(math.MaxInt64), int64(math.MinInt64)
 	for i, t := range at {
-		if t == 0 {
-			continue
+		if t != 0 {
+			d := int64(t) - int64(start) - int64(i)*int64(step)
+			low, high = min(low, d), max(high, d)
+			above = append(above, uint64(d))
 		}
-		d := int64(t) - int64(start) - int64(i)*int64(step)
-		if !any || d < low {
-			low = d
-		}
-		if !any || d > high {
-			high = d
-		}
-		any = true
+	}
+	if len(above) == 0 {
+		low, high = 0, 0
 	}
 	if bits.Len64(uint64(high-low)) > 32 {
 		return nil
+	}
+	for i := range above {
+		above[i] -= uint64(low)
+	}
+	size := delayGroup(above)
+	out := []byte{cameDelays}
+	if size != group {
+		out[0] = cameLargeGroups
 	}
 	for i := 0; i < len(at); {
 		j := i
@@ -108,22 +119,48 @@ func appendDelays(out []byte, at []uint32, start, step uint32) []byte {
 		i = j
 	}
 	out = binary.AppendUvarint(out, zig(low))
-	var buf [group]uint64
-	n := 0
-	for i, t := range at {
-		if t == 0 {
-			continue
-		}
-		buf[n] = uint64(int64(t) - int64(start) - int64(i)*int64(step) - low)
-		if n++; n == group {
-			out = appendBits(out, buf[:])
-			n = 0
-		}
+	if size != group {
+		out = append(out, byte(size))
 	}
-	if n > 0 {
-		out = appendBits(out, buf[:n])
+	for len(above) > 0 {
+		n := min(size, len(above))
+		out = appendBits(out, above[:n])
+		above = above[n:]
 	}
 	return out
+}
+
+// delayGroup is how large groups are best. Where all delays vary alike each group's width is a byte too much.
+func delayGroup(above []uint64) int {
+	var buf [256 / group]uint64
+	of := buf[:0] // the bits of all in a group
+	for i := 0; i < len(above); i += group {
+		var all uint64
+		for _, v := range above[i:min(i+group, len(above))] {
+			all |= v
+		}
+		of = append(of, all)
+	}
+	best, least := group, math.MaxInt
+	for size := group; ; size *= 2 {
+		bytes := 0
+		for i, all := range of {
+			bytes += 1 + (bits.Len64(all)*min(size, len(above)-i*size)+7)/8
+		}
+		if bytes < least {
+			best, least = size, bytes
+		}
+		if len(of) < 2 || size == cameGroupMost {
+			return best
+		}
+		for i := range (len(of) + 1) / 2 { // two groups become one
+			of[i] = of[2*i]
+			if 2*i+1 < len(of) {
+				of[i] |= of[2*i+1]
+			}
+		}
+		of = of[:(len(of)+1)/2]
+	}
 }
 
 // UnpackCame reads what PackCame wrote. It returns nil for a block that has no arrivals.
@@ -138,11 +175,11 @@ func (b *Block) UnpackCame() (*Came, error) {
 	start, step := b.Day.Start(), uint32(b.Length)*60
 	c := &Came{Value: make([]uint32, n+1), Register: make([]uint32, n+1)}
 	r := reader{p: b.Came}
-	switch r.byte() {
+	switch format := r.byte(); format {
 	case cameRuns:
 		r.runs(c.Value, start)
-	case cameDelays:
-		r.delays(c.Value, start, step)
+	case cameDelays, cameLargeGroups:
+		r.delays(c.Value, start, step, format == cameLargeGroups)
 	default:
 		r.bad = true
 	}
@@ -194,7 +231,7 @@ func (r *reader) runs(at []uint32, start uint32) {
 	}
 }
 
-func (r *reader) delays(at []uint32, start, step uint32) {
+func (r *reader) delays(at []uint32, start, step uint32, large bool) {
 	count := 0
 	for i := 0; i < len(at) && !r.bad; {
 		k := r.uvarint()
@@ -210,15 +247,21 @@ func (r *reader) delays(at []uint32, start, step uint32) {
 			i++
 		}
 	}
-	low := r.varint()
-	var buf [group]uint64
+	low, size := r.varint(), group
+	if large {
+		if size = int(r.byte()); size == 0 || size > cameGroupMost {
+			r.bad = true
+			return
+		}
+	}
+	var buf [cameGroupMost]uint64
 	var left []uint64
 	for i := range at {
 		if at[i] == 0 {
 			continue
 		}
 		if len(left) == 0 {
-			if left = r.bits(buf[:min(group, count)]); r.bad {
+			if left = r.bits(buf[:min(size, count)]); r.bad {
 				return
 			}
 			count -= len(left)

@@ -76,14 +76,24 @@ func TestCame(t *testing.T) {
 // TestCameSize is what arrivals of meters that tell each interval when it ends, and of a load profile, take.
 func TestCameSize(t *testing.T) {
 	start := cim.Day(18000).Start()
-	live, profile := &Came{}, &Came{}
+	live, profile, one := &Came{}, &Came{}, &Came{}
 	for i := range uint32(97) {
+		one.Value = append(one.Value, start+i*900+20+i%3+i/90*3600) // few far behind
 		live.Value = append(live.Value, start+i*900+20+i%3)
 		profile.Value = append(profile.Value, start+90000)
 	}
-	live.Register, profile.Register = live.Value, profile.Value
-	if a, b := len(cameBlock(live, 15).Came), len(cameBlock(profile, 15).Came); a > 50 || b > 10 {
+	live.Register, profile.Register, one.Register = live.Value, profile.Value, one.Value
+	if a, b := len(cameBlock(live, 15).Came), len(cameBlock(profile, 15).Came); a > 33 || b > 10 {
 		t.Errorf("live %d bytes, profile %d", a, b)
+	}
+	if n := len(cameBlock(one, 15).Came); n > 65 {
+		t.Errorf("%d bytes, a few of them late", n)
+	}
+	// Delays as programs before packed them, of eight in a group.
+	old := []byte{cameDelays, 2<<1 | 1, 40, 3, 0b101_010, 2<<2 | registerSame}
+	b := &Block{Day: 18000, Length: 1440, Came: old}
+	if c, err := b.UnpackCame(); err != nil || !reflect.DeepEqual(c, &Came{Value: []uint32{start + 22, start + 86400 + 25}, Register: []uint32{start + 22, start + 86400 + 25}}) {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 
@@ -94,6 +104,7 @@ func FuzzCame(f *testing.F) {
 	}
 	f.Add(cameBlock(c, 60).Came)
 	f.Add([]byte{0, 25, 0, 100})
+	f.Add(append([]byte{1, 25<<1 | 1, 40}, bytes.Repeat([]byte{3, 1, 2, 3}, 4)...))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		b := &Block{Day: 18000, Length: 60, Came: p}
 		c, err := b.UnpackCame()

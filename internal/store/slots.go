@@ -12,23 +12,26 @@ import (
 )
 
 // Blocks that one commit brings of one day and channel are kept once more, turned round: what all devices measured in a slot lies close
-// together, so that a question about a slot need not look into each block. It takes about as much as the values in the blocks; it goes
-// after some time (ExpireSlots), and then the blocks are read.
+// together, so that a question about a slot need not look into each block. It takes about as much as the values in the blocks, and goes with
+// them.
 //
 // There is a head and a span for each two hours of the day. An interval belongs to the span in which it ends.
 //
 // Head:
 //
-//	u8      format: 1
+//	u8      format: 4
 //	uvarint number of classes, then for each:
-//	  uvarint length of its intervals, minutes; uvarint factor of all of their values: 1, 10, 100 or 1000
-//	  uvarint number of devices, then for each: zigzag varint device, the difference to the one before, the first to 0; uvarint version
+//	  uvarint length of its intervals, minutes; uvarint factor of all of their values, one of slotFactors
+//	  uvarint number of devices, then for each: zigzag varint device, the difference to the one before, the first to 0
+//	  runs    of versions until all devices have one: uvarint n; uvarint version
 //
 // Span, for each class and each of its intervals that ends in it:
 //
 //	uvarint bytes that follow
 //	runs    of quality until all devices are told of: uvarint n<<4 | has value<<3 | quality
-//	groups  of up to 8 values: u8 bit width w, then the w-bit integers, in factors, lowest bit first, filled up to a whole byte
+//	bits    the values in factors, in groups of up to 32, as riceWriter packs them
+//
+// The devices of a class are in the order of about how much they measured that day, so that the values of a group are alike.
 //
 // Few devices are not turned round; the head has their blocks, and there are no spans:
 //
@@ -40,11 +43,19 @@ import (
 //
 //	u8      format: 3
 //	then for each: zigzag varint device, the difference to the one before, the first to 0
+//
+// Format 1 is that of before, which is still read: as 4, but each device has its uvarint version behind it in place of the runs, and the values
+// are in groups of up to 8: u8 bit width w, then the w-bit integers, in factors, lowest bit first, filled up to a whole byte.
 const (
-	slotFormat = 0x01
+	slotWidths = 0x01
 	slotFew    = 0x02
 	slotNames  = 0x03
+	slotRice   = 0x04
 )
+
+// slotFactors are what the values of a class may be multiples of. Meters count in steps of 1, 10 or more Wh; where they count over longer
+// intervals than are kept, also in halves of these.
+var slotFactors = [...]uint32{1000, 500, 100, 50, 10, 5}
 
 const (
 	// SlotSpans is the number of spans of a day.
@@ -65,6 +76,7 @@ type slotClass struct {
 type SlotHead struct {
 	Devices int
 	Named   []uint32 // devices of whose blocks no more is told
+	widths  bool     // the spans are of format 1
 	classes []slotClass
 	few     []fewSlots
 }
@@ -79,14 +91,16 @@ type fewSlots struct {
 	data            []byte
 }
 
+// keyedBlock is a block with what decides where it goes.
+type keyedBlock struct {
+	b      *Block
+	length uint16
+	factor uint32
+	size   int // about, of its values: those of a group are to be alike
+}
+
 // PackSlots packs blocks, of each device the newest; turned says that some of the day are turned round already. part 0 is the head, the others are the spans from 1 to SlotSpans, none where they are in the head.
 func PackSlots(bs []*Block, turned bool) (parts [][]byte, err error) {
-	type keyed struct {
-		b      *Block
-		length uint16
-		factor uint32
-		size   int // about, of its values: those of a group are to need the same number of bits
-	}
 	switch bs = newest(bs); {
 	case len(bs) > fewSlotBlock:
 	case !turned:
@@ -100,30 +114,28 @@ func PackSlots(bs []*Block, turned bool) (parts [][]byte, err error) {
 		head, err := packFewSlots(bs)
 		return [][]byte{head}, err
 	}
-	all := make([]keyed, len(bs))
+	all := make([]keyedBlock, len(bs))
 	for i, b := range bs {
 		if n, err := slots(b.Length); err != nil || len(b.Wh) != n || len(b.Quality) != n {
 			return nil, fmt.Errorf("block of device %d on %v with %d values of %d minutes", b.Device, b.Day, len(b.Wh), b.Length)
 		}
-		k := keyed{b: b, length: b.Length, factor: 1000}
+		k := keyedBlock{b: b, length: b.Length, factor: slotFactor(b.Wh)}
 		sum := uint64(0)
 		for _, wh := range b.Wh {
-			if wh == cim.NoValue {
-				continue
-			}
-			for sum += uint64(wh); wh%k.factor != 0; {
-				k.factor /= 10
+			if wh != cim.NoValue {
+				sum += uint64(wh)
 			}
 		}
 		k.size = bits.Len64(sum)
 		k.size = k.size<<2 | int(sum>>max(k.size-3, 0)&3)
 		all[i] = k
 	}
-	slices.SortFunc(all, func(a, b keyed) int {
+	joinClasses(all)
+	slices.SortFunc(all, func(a, b keyedBlock) int {
 		return cmp.Or(cmp.Compare(a.length, b.length), cmp.Compare(a.factor, b.factor), cmp.Compare(a.size, b.size), cmp.Compare(a.b.Device, b.b.Device))
 	})
-	same := func(a, b keyed) bool { return a.length == b.length && a.factor == b.factor }
-	var classes [][]keyed
+	same := func(a, b keyedBlock) bool { return a.length == b.length && a.factor == b.factor }
+	var classes [][]keyedBlock
 	for from := 0; from < len(all); {
 		to := from + 1
 		for to < len(all) && same(all[from], all[to]) {
@@ -132,7 +144,7 @@ func PackSlots(bs []*Block, turned bool) (parts [][]byte, err error) {
 		classes = append(classes, all[from:to])
 		from = to
 	}
-	head := binary.AppendUvarint([]byte{slotFormat}, uint64(len(classes)))
+	head := binary.AppendUvarint([]byte{slotRice}, uint64(len(classes)))
 	for _, c := range classes {
 		head = binary.AppendUvarint(head, uint64(c[0].length))
 		head = binary.AppendUvarint(head, uint64(c[0].factor))
@@ -140,21 +152,30 @@ func PackSlots(bs []*Block, turned bool) (parts [][]byte, err error) {
 		last := uint32(0)
 		for _, k := range c {
 			head = binary.AppendVarint(head, int64(k.b.Device)-int64(last))
-			head = binary.AppendUvarint(head, uint64(k.b.Version))
 			last = k.b.Device
+		}
+		for from := 0; from < len(c); {
+			to := from + 1
+			for to < len(c) && c[to].b.Version == c[from].b.Version {
+				to++
+			}
+			head = binary.AppendUvarint(head, uint64(to-from))
+			head = binary.AppendUvarint(head, uint64(c[from].b.Version))
+			from = to
 		}
 	}
 	parts = append(parts, head)
-	var section, values []byte
+	var section []byte
+	var values riceWriter
 	for span := range SlotSpans {
 		p := []byte{} // also if nothing ends in it
 		for _, c := range classes {
 			from, to := slotsOfSpan(c[0].length, span)
 			for i := from; i < to; i++ {
-				section, values = section[:0], values[:0]
-				var buf [group]uint64
+				section = section[:0]
+				var buf [riceGroup]uint32
 				var run uint64
-				key, vs, factor := uint8(0), buf[:0], c[0].factor
+				key, n, factor := uint8(0), 0, c[0].factor
 				for _, k := range c {
 					wh, now := k.b.Wh[i], uint8(k.b.Quality[i])
 					if now > 7 {
@@ -165,9 +186,10 @@ func PackSlots(bs []*Block, turned bool) (parts [][]byte, err error) {
 						if factor != 1 {
 							wh /= factor
 						}
-						if vs = append(vs, uint64(wh)); len(vs) == group {
-							values = appendBits(values, vs)
-							vs = buf[:0]
+						buf[n] = wh
+						if n++; n == riceGroup {
+							values.group(buf[:])
+							n = 0
 						}
 					}
 					if run > 0 && now != key {
@@ -178,10 +200,10 @@ func PackSlots(bs []*Block, turned bool) (parts [][]byte, err error) {
 					run++
 				}
 				section = binary.AppendUvarint(section, run<<4|uint64(key))
-				if len(vs) > 0 {
-					values = appendBits(values, vs)
+				if n > 0 {
+					values.group(buf[:n])
 				}
-				section = append(section, values...)
+				section = values.flush(section)
 				p = binary.AppendUvarint(p, uint64(len(section)))
 				p = append(p, section...)
 			}
@@ -189,6 +211,54 @@ func PackSlots(bs []*Block, turned bool) (parts [][]byte, err error) {
 		parts = append(parts, p)
 	}
 	return parts, nil
+}
+
+// slotFactor is the greatest of slotFactors that divides all values, 1 if none does.
+func slotFactor(all []uint32) uint32 {
+	var g uint32
+	for _, wh := range all {
+		if wh != cim.NoValue {
+			if g = gcd(wh, g); g == 1 {
+				return 1
+			}
+		}
+	}
+	for _, f := range slotFactors {
+		if g%f == 0 {
+			return f
+		}
+	}
+	return 1
+}
+
+// joinClasses gives the blocks of classes that are too small the factor of the next larger one, which divides theirs: each class has some
+// bytes of its own in every slot.
+func joinClasses(all []keyedBlock) {
+	type class struct {
+		length uint16
+		factor uint32
+	}
+	number := map[class]int{}
+	for i := range all {
+		number[class{all[i].length, all[i].factor}]++
+	}
+	for f, factor := range slotFactors {
+		next := uint32(1)
+		if f+1 < len(slotFactors) {
+			next = slotFactors[f+1]
+		}
+		for c, n := range number {
+			if c.factor != factor || n >= riceGroup {
+				continue
+			}
+			for i := range all {
+				if k := &all[i]; k.length == c.length && k.factor == factor {
+					k.factor = next
+				}
+			}
+			number[class{c.length, next}] += n
+		}
+	}
 }
 
 func packFewSlots(bs []*Block) ([]byte, error) {
@@ -243,7 +313,9 @@ func UnpackSlotHead(p []byte) (*SlotHead, error) {
 	r := reader{p: p}
 	h := &SlotHead{}
 	switch r.byte() {
-	case slotFormat:
+	case slotRice:
+	case slotWidths:
+		h.widths = true
 	case slotFew:
 		return h, h.unpackFew(&r)
 	case slotNames:
@@ -261,11 +333,25 @@ func UnpackSlotHead(p []byte) (*SlotHead, error) {
 		last := int64(0)
 		for i := range c.devices {
 			last += r.varint()
-			version := r.uvarint()
+			version := uint64(0)
+			if h.widths {
+				version = r.uvarint()
+			}
 			if last < 0 || last > math.MaxUint32 || version > math.MaxUint32 {
 				r.bad = true
 			}
 			c.devices[i], c.version[i] = uint32(last), uint32(version)
+		}
+		for i := 0; i < len(c.version) && !h.widths && !r.bad; {
+			run, version := r.uvarint(), r.uvarint()
+			if run == 0 || run > uint64(len(c.version)-i) || version > math.MaxUint32 {
+				r.bad = true
+				break
+			}
+			for range run {
+				c.version[i] = uint32(version)
+				i++
+			}
 		}
 		h.Devices += int(devices)
 		h.classes = append(h.classes, c)
@@ -369,7 +455,7 @@ func (h *SlotHead) Blocks(w Within, spans [][]byte, b *Block, take []bool, f fun
 					continue
 				}
 				wh, quality := make([]uint32, n), make([]cim.Quality, n)
-				if !section.slot(&c, wh, quality) {
+				if !section.slot(&c, h.widths, wh, quality) {
 					return fmt.Errorf("slot of %d devices: %w", n, ErrCorrupt)
 				}
 				columns, qualities = append(columns, wh), append(qualities, quality)
@@ -401,7 +487,7 @@ func (h *SlotHead) Blocks(w Within, spans [][]byte, b *Block, take []bool, f fun
 }
 
 // slot reads one slot of a class.
-func (r *reader) slot(c *slotClass, wh []uint32, quality []cim.Quality) bool {
+func (r *reader) slot(c *slotClass, widths bool, wh []uint32, quality []cim.Quality) bool {
 	n, left := len(wh), 0
 	for at := 0; at < n && !r.bad; {
 		k := r.uvarint()
@@ -420,14 +506,12 @@ func (r *reader) slot(c *slotClass, wh []uint32, quality []cim.Quality) bool {
 		}
 		at += int(run)
 	}
-	limit := (noValue - 1) / uint64(c.factor)
-	var buf [group]uint64
-	for at := 0; left > 0; {
-		vs := r.bits(buf[:min(group, left)])
-		if r.bad {
-			return false
-		}
-		left -= len(vs)
+	values := r.slotWidths
+	if !widths {
+		values = r.slotRice
+	}
+	at, limit := 0, uint32((noValue-1)/uint64(c.factor))
+	return !r.bad && values(left, func(vs []uint32) bool {
 		for _, v := range vs {
 			if v > limit {
 				return false
@@ -435,9 +519,43 @@ func (r *reader) slot(c *slotClass, wh []uint32, quality []cim.Quality) bool {
 			for wh[at] == cim.NoValue {
 				at++
 			}
-			wh[at] = uint32(v) * c.factor
+			wh[at] = v * c.factor
 			at++
 		}
+		return true
+	}) && len(r.p) == 0
+}
+
+// slotWidths calls f with groups of n values in all as they are in format 1.
+func (r *reader) slotWidths(n int, f func([]uint32) bool) bool {
+	var buf [group]uint64
+	var out [group]uint32
+	for n > 0 {
+		vs := r.bits(buf[:min(group, n)])
+		if r.bad {
+			return false
+		}
+		n -= len(vs)
+		for i, v := range vs {
+			out[i] = uint32(min(v, noValue))
+		}
+		if !f(out[:len(vs)]) {
+			return false
+		}
 	}
-	return !r.bad && len(r.p) == 0
+	return true
+}
+
+// slotRice is slotWidths for format 4.
+func (r *reader) slotRice(n int, f func([]uint32) bool) bool {
+	in := riceReader{p: r.p}
+	var buf [riceGroup]uint32
+	for n > 0 {
+		vs := buf[:min(riceGroup, n)]
+		if n -= len(vs); !in.group(vs) || !f(vs) {
+			return false
+		}
+	}
+	r.p = r.p[in.bytes():]
+	return true
 }

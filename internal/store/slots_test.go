@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/wattbus/wattbus/internal/cim"
@@ -15,7 +17,7 @@ func slotBlocks(r *rand.Rand, n int) (bs []*Block) {
 	lengths := []uint16{15, 15, 15, 30, 60, 5, 1, 240, 1440}
 	for i := range n {
 		b := &Block{Device: uint32(i)*3 + r.Uint32N(3), Day: 17, Length: lengths[r.IntN(min(len(lengths), 1+n/3))], Version: 1 + r.Uint32N(3)*r.Uint32N(2)}
-		factor := []uint32{1, 10, 100, 1000, 5}[r.IntN(5)]
+		factor := []uint32{1, 10, 100, 1000, 5, 500, 7}[r.IntN(7)]
 		for range 1440 / int(b.Length) {
 			wh, q := r.Uint32N(1000)*factor, cim.Raw
 			switch r.IntN(30) {
@@ -62,6 +64,24 @@ func unpackSlots(parts [][]byte, w Within) (map[uint32]Block, error) {
 	return out, err
 }
 
+// blocksWithin are the parts of blocks, by device, out of packed blocks.
+func blocksWithin(t *testing.T, bs []*Block, w Within) map[uint32]Block {
+	t.Helper()
+	out := map[uint32]Block{}
+	for _, b := range bs {
+		p, err := AppendBlock(nil, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := Block{Device: b.Device, Day: b.Day, Length: b.Length, Version: b.Version}
+		if err := w.Unpack(&k, p); err != nil {
+			t.Fatal(err)
+		}
+		out[b.Device] = k
+	}
+	return out
+}
+
 // TestSlots: what is told of a part of the day is what the blocks tell.
 func TestSlots(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
@@ -79,19 +99,7 @@ func TestSlots(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := map[uint32]Block{}
-			for _, b := range bs {
-				p, err := AppendBlock(nil, b)
-				if err != nil {
-					t.Fatal(err)
-				}
-				k := Block{Device: b.Device, Day: b.Day, Length: b.Length, Version: b.Version}
-				if err := w.Unpack(&k, p); err != nil {
-					t.Fatal(err)
-				}
-				want[b.Device] = k
-			}
-			if !reflect.DeepEqual(got, want) {
+			if want := blocksWithin(t, bs, w); !reflect.DeepEqual(got, want) {
 				t.Fatalf("%d devices, %+v:\n got %+v\nwant %+v", n, w, got, want)
 			}
 		}
@@ -143,20 +151,23 @@ func TestSlotBytes(t *testing.T) {
 		0x01, 1<<4 | 8 | raw, 1<<4 | raw, 50, 1, 0, // in fifties, from 1 on, no bits
 	}
 	head := []byte{
-		0x01,               // format
+		0x04,               // format
 		1,                  // class
 		0xd0, 0x05, 10, 65, // of 720 minutes, values in tens, 65 devices
-		0xc8, 0x01, 1, // device 100, version 1
+		0xc8, 0x01, // device 100
 	}
 	for range 64 {
-		head = append(head, 2, 1) // the next device
+		head = append(head, 2) // the next device
 	}
+	head = append(head, 65, 1) // 65 of version 1
 	if len(few) != 1 || !bytes.Equal(few[0], wantFew) {
 		t.Errorf("few are %x, want %x", few, wantFew)
 	}
-	if len(many) != 1+SlotSpans || !bytes.Equal(many[0], head) || len(many[1]) != 0 || !bytes.HasPrefix(many[6], []byte{28, 0x98 | raw, 0x08, 2, 0xff, 0xff, 2}) ||
+	threes := func(n int) string { return "10000" + strings.Repeat("101", n) } // one bit of each by itself: a one and a zero for the rest
+	noon := append([]byte{29, 0x98 | raw, 0x08}, bitText(threes(32)+threes(32)+threes(1))...)
+	if len(many) != 1+SlotSpans || !bytes.Equal(many[0], head) || len(many[1]) != 0 || !bytes.Equal(many[6], noon) ||
 		!bytes.Equal(many[12], []byte{2, 0x90 | raw, 0x08}) {
-		t.Errorf("many are %x, their head %x, want %x", many, many[0], head)
+		t.Errorf("many are %x, want %x at noon; their head %x, want %x", many, noon, many[0], head)
 	}
 	for n := range head {
 		if _, err := unpackSlots(append([][]byte{head[:n]}, many[1:]...), Within{0, 86400}); !errors.Is(err, ErrCorrupt) {
@@ -178,6 +189,17 @@ func TestSlotBytes(t *testing.T) {
 	}
 }
 
+// bitText are bits, the first one the lowest, filled up to a whole byte.
+func bitText(s string) (out []byte) {
+	for i, c := range s {
+		if i%8 == 0 {
+			out = append(out, 0)
+		}
+		out[i/8] |= byte(c-'0') << (i % 8)
+	}
+	return out
+}
+
 func FuzzPackedSlots(f *testing.F) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for _, n := range []int{1, 5, 100} {
@@ -187,6 +209,8 @@ func FuzzPackedSlots(f *testing.F) {
 		}
 		f.Add(parts[0], parts[len(parts)-1], uint32(79_200), uint32(86_400))
 		f.Add([]byte{3, 18, 3}, []byte{}, uint32(0), uint32(900))
+		parts = packSlotWidths(slotBlocks(r, n))
+		f.Add(parts[0], parts[3], uint32(14_400), uint32(21_600))
 	}
 	f.Fuzz(func(t *testing.T, head, span []byte, from, to uint32) {
 		w := Within{from % 86400, to % 86401}
@@ -217,4 +241,39 @@ func BenchmarkPackSlots(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/4000, "ns/block")
+}
+
+// BenchmarkSlotOfMany reads one slot of many devices.
+func BenchmarkSlotOfMany(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var bs []*Block
+	for i := range uint32(4000) {
+		k := &Block{Device: i, Length: 15, Version: 1}
+		for range 96 {
+			k.Wh, k.Quality = append(k.Wh, r.Uint32N(400)), append(k.Quality, cim.Raw)
+		}
+		bs = append(bs, k)
+	}
+	for name, parts := range map[string]func() ([][]byte, error){
+		"rice":   func() ([][]byte, error) { return PackSlots(bs, true) },
+		"widths": func() ([][]byte, error) { return packSlotWidths(bs), nil },
+	} {
+		b.Run(name, func(b *testing.B) {
+			p, err := parts()
+			if err != nil {
+				b.Fatal(err)
+			}
+			for range b.N {
+				h, err := UnpackSlotHead(p[0])
+				if err != nil {
+					b.Fatal(err)
+				}
+				take := slices.Repeat([]bool{true}, h.Devices)
+				if err := h.Blocks(Within{39_600, 40_500}, p[6:7], &Block{}, take, func(*Block) error { return nil }); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/4000, "ns/device")
+		})
+	}
 }

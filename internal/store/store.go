@@ -410,7 +410,7 @@ type Store interface {
 type Size struct {
 	Bytes          int64 // all of it on disk
 	BlockBytes     int64 // packed blocks
-	SlotBytes      int64 // the same once more by slot, of some days
+	SlotBytes      int64 // the same once more by slot
 	BlockIntervals int64
 	ChunkBytes     int64
 	ChunkIntervals int64

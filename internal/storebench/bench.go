@@ -144,6 +144,7 @@ func (b *bench) seal(ctx context.Context) error {
 	}
 	b.add("sealed interval", float64(z.BlockBytes)/float64(z.BlockIntervals), "bytes")
 	b.add("sealed interval, once more by slot", float64(z.SlotBytes)/float64(z.BlockIntervals), "bytes")
+	b.add("sealed interval, both", float64(z.BlockBytes+z.SlotBytes)/float64(z.BlockIntervals), "bytes")
 	return b.arrivals()
 }
 

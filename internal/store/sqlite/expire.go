@@ -68,7 +68,7 @@ func (s *Store) Expire(ctx context.Context, kind store.Expiry, before uint32, li
 		if kind != store.ExpireIntervals || n == 0 {
 			return nil
 		}
-		for _, table := range []string{"day_tally", "day_part", "day_slot"} {
+		for _, table := range []string{"day_tally", "day_part"} {
 			if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE day < ? / 86400`, before); err != nil {
 				return err
 			}

@@ -1,0 +1,2 @@
+-- Nothing to do. What blocks told once more by slot stays as long as they do, in another format than before, and so do arrivals: a program that
+-- would not know them does not open the database.
