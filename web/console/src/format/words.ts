@@ -299,8 +299,12 @@ const reasons: Record<string, string> = {
 };
 export const editReason = (reason: string): string => t(reasons[reason] ?? reason);
 
+/** What a storm is too much for. */
+const shed: Record<string, string> = { 'communication-cases': 'cases of lost communication' };
+export const shedWord = (what: string): string => t(shed[what] ?? what);
+
 /** Words of the API that are said as they come where the language is English. */
 export const spoken = [
   'lost for good', 'up to 30 min', 'up to 6 h', 'up to 1 d', 'up to 3 d', 'older', 'path', 'substation', 'feeder', 'transformer', 'tag', 'contract', 'state',
-  'normal', 'communication-cases', 'pings', 'refused', 'failed', 'expired', 'not supported',
+  'normal', 'pings', 'refused', 'failed', 'expired', 'not supported',
 ];
