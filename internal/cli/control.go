@@ -46,7 +46,11 @@ func newControls(a *app) []*cobra.Command {
 		c.server.flags(f)
 		c.output.flag(f)
 		c.output.timesFlag(f)
-		f.BoolVar(&c.wait, "wait", wait, "wait for the result; without it print the command's id and return")
+		told := "wait for the result; without it print the command's id and return"
+		if wait {
+			told = "wait for the result; --wait=false prints the command's id and returns"
+		}
+		f.BoolVar(&c.wait, "wait", wait, told)
 		f.StringVar(&c.at, "at", "", "when it is to go out, RFC 3339 by the wall clock, or after a while, such as +90m (default at once); --timeout begins then")
 		f.StringVar(&c.priority, "priority", "", "low, normal or high (default high for reconnect, else normal)")
 		f.DurationVar(&c.timeout, "timeout", 0, "how long the command may take: it expires then, also at the meter (default 1m, and what a meter still sleeps)")

@@ -46,8 +46,12 @@ func Main(ctx context.Context, args []string, stdio Stdio) int {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
+		err = a.helps.err
+	}
+	if err == nil {
 		return ExitDone
 	}
+	nameFlags(cmd, err)
 	if !errors.Is(err, errReported) {
 		text := render(err)
 		first, more, several := strings.Cut(text, "\n")
@@ -70,6 +74,47 @@ func Main(ctx context.Context, args []string, stdio Stdio) int {
 		return ExitUsage
 	}
 	return ExitFailed
+}
+
+// written keeps why something could not be written: the library that writes helps does not ask.
+type written struct {
+	io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (w *written) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
+}
+
+// nameFlags has a refusal of the centre name the flags by which somebody gave what is refused, in place of the fields of the API.
+func nameFlags(cmd *cobra.Command, err error) {
+	var p *api.Problem
+	if cmd == nil || !errors.As(err, &p) {
+		return
+	}
+	flag := func(field string) string {
+		var name strings.Builder
+		for _, r := range field { // oldImport: old-import
+			if r >= 'A' && r <= 'Z' {
+				name.WriteByte('-')
+				r += 'a' - 'A'
+			}
+			name.WriteRune(r)
+		}
+		if f := cmd.Flags().Lookup(name.String()); f != nil && f.Changed {
+			return "--" + f.Name
+		}
+		return field
+	}
+	p.Field = flag(p.Field)
+	for i, e := range p.Errors {
+		p.Errors[i].Field = flag(e.Field)
+	}
 }
 
 // errTimeout ends a command whose wait was in vain; errReported one that said itself what is wrong.
@@ -116,10 +161,11 @@ type app struct {
 	configFile string
 	logLevel   string
 	logFormat  string
+	helps      *written // where helps and completions are written to
 }
 
 func newRoot(stdio Stdio) (*cobra.Command, *app) {
-	a := &app{Stdio: stdio}
+	a := &app{Stdio: stdio, helps: &written{Writer: stdio.Out}}
 	root := &cobra.Command{
 		Use:   "wattbus",
 		Short: "A smart-meter system on an event bus",
@@ -147,7 +193,7 @@ Exit status: 0 done, 1 failed or refused, 2 wrong use, such as of a file that is
 			return a.applyConfig(cmd)
 		},
 	}
-	root.SetOut(stdio.Out)
+	root.SetOut(a.helps)
 	root.SetErr(stdio.Err)
 	p := root.PersistentFlags()
 	p.StringVar(&a.configFile, "config", "", "YAML file whose keys are flags (also WATTBUS_CONFIG)")

@@ -3,13 +3,17 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wattbus/wattbus/internal/api"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -200,6 +204,39 @@ func TestCompletion(t *testing.T) {
 		if out, _, status := call(t, nil, "completion", shell); status != ExitDone || !strings.Contains(out, "wattbus") {
 			t.Errorf("%s: status %d", shell, status)
 		}
+	}
+}
+
+// full is a device on which there is no room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// A help, a completion or a manual page that could not be written is told.
+func TestFullOutput(t *testing.T) {
+	for _, args := range [][]string{{}, {"--help"}, {"help", "read"}, {"registry", "--help"}, {"completion", "bash"}, {"completion", "zsh"}, {"man"}, {"version"}} {
+		var errs strings.Builder
+		status := Main(t.Context(), args, Stdio{Out: full{}, Err: &errs, Env: func(string) (string, bool) { return "", false }})
+		if status != ExitFailed || errs.String() != "wattbus: no space left on device\n" {
+			t.Errorf("%v: status %d: %s", args, status, &errs)
+		}
+	}
+}
+
+// A refusal of the centre names the flag that is wrong, and what was no flag by its field.
+func TestRefusalsNameFlags(t *testing.T) {
+	root, _ := newRoot(Stdio{Out: io.Discard, Err: io.Discard})
+	cmd, _, err := root.Find([]string{"registry", "exchange"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.ParseFlags([]string{"--old-import", "5"}); err != nil {
+		t.Fatal(err)
+	}
+	p := &api.Problem{Title: "Bad request", Field: "oldImport", Detail: "too low", Errors: []api.FieldError{{Field: "oldImport", Detail: "too low"}, {Field: "firstImport", Detail: "is missing"}, {Field: "id", Detail: "is not known"}}}
+	nameFlags(cmd, fmt.Errorf("told: %w", p))
+	if got, want := render(p), "Bad request: --old-import: too low\n  firstImport: is missing\n  id: is not known"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
