@@ -18,10 +18,10 @@ func TestBackup(t *testing.T) {
 	c := startCentre(t, "--clock", text, "--data", data) // the last --data counts
 	_, a1 := startConcentrator(t, "C1", c.mqtt)
 	fleet := start(t, "fleet", "fleet", "--meters", fmt.Sprint(meters), "--concentrator", "mqtt://"+a1, "--data", t.TempDir(), "--history", "72h", "--clock", text)
-	c.completeUpTo(t, from, meters*100, 60*time.Second)
+	c.completeUpTo(t, from, meters*100, 180*time.Second)
 	time.Sleep(2 * time.Second) // readings come in
 	to := clk.Now().Truncate(slot)
-	c.completeUpTo(t, to, meters*100, 60*time.Second)
+	c.completeUpTo(t, to, meters*100, 180*time.Second)
 
 	if out, status := wattbusRun(t, c, "backup", "--data", data, copied); status != 0 || !strings.Contains(out, copied) {
 		t.Fatalf("backup: status %d, %s", status, out)
@@ -42,7 +42,7 @@ func TestBackup(t *testing.T) {
 		t.Errorf("restored over a centre's data: status %d", status)
 	}
 	r := startCentre(t, "--clock", text, "--data", fresh, "--no-backfill")
-	all := r.completeUpTo(t, to, meters*100, 60*time.Second)
+	all := r.completeUpTo(t, to, meters*100, 180*time.Second)
 	if n := r.sameAsData(t, r.meterIDs(t, meters), to); int64(n) != all.Expected {
 		t.Fatalf("%d intervals read, %d expected", n, all.Expected)
 	}

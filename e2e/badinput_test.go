@@ -24,8 +24,8 @@ func TestBadInput(t *testing.T) {
 	text, clk := simClock(from, 900)
 	c := startCentre(t, "--clock", text)
 	_, a1 := startConcentrator(t, "C1", c.mqtt)
-	start(t, "fleet", "fleet", "--meters", fmt.Sprint(meters), "--concentrator", "mqtt://"+a1, "--data", t.TempDir(), "--history", "4h", "--clock", text)
-	c.completeUpTo(t, from, meters*7, 30*time.Second)
+	start(t, "fleet", "fleet", "--meters", fmt.Sprint(meters), "--concentrator", "mqtt://"+a1, "--data", t.TempDir(), "--history", "24h", "--clock", text)
+	c.completeUpTo(t, from, meters*7, 180*time.Second)
 
 	location := record.Location{Sequence: 1}.Append(nil)
 	change := func(at int, v byte) []byte {
@@ -87,7 +87,7 @@ func TestBadInput(t *testing.T) {
 			conn.Close()
 		}
 	}
-	eventually(t, 30*time.Second, func() string {
+	eventually(t, 60*time.Second, func() string {
 		text := metrics(t, c)
 		for _, reason := range []string{"length", "version", "type", "event", "topic"} {
 			if !strings.Contains(text, fmt.Sprintf("wattbus_dead_letters_total{reason=%q}", reason)) {
@@ -107,7 +107,7 @@ func TestBadInput(t *testing.T) {
 
 	time.Sleep(5 * time.Second) // two more intervals, after the flood
 	to := clk.Now().Truncate(slot)
-	c.completeUpTo(t, to, meters*int64(to.Sub(from)/slot), 60*time.Second)
+	c.completeUpTo(t, to, meters*int64(to.Sub(from)/slot), 180*time.Second)
 	c.sameAsData(t, c.meterIDs(t, meters), to)
 	if out, status := wattbusRun(t, c, "read", "M1000317"); status != 0 {
 		t.Fatalf("read after the flood: status %d %s", status, out)

@@ -30,7 +30,7 @@ func TestBatchesAndUpstreams(t *testing.T) {
 	start(t, "C7", append([]string{"concentrator", "--id", "C7", "--upstream", "mqtt://" + a2, "--upstream", "mqtt://" + a1, "--mqtt", a7,
 		"--metrics", metrics7, "--fail-back", "300ms"}, batching...)...)
 	for _, addr := range []string{a1, a7} {
-		eventually(t, 10*time.Second, func() string {
+		eventually(t, 60*time.Second, func() string {
 			conn, err := net.Dial("tcp", addr)
 			if err != nil {
 				return err.Error()
@@ -65,8 +65,8 @@ func TestBatchesAndUpstreams(t *testing.T) {
 		}
 	}
 	upTo := func() time.Time { return clk.Now().Add(-5 * time.Minute).Truncate(30 * time.Minute) }
-	eventually(t, 30*time.Second, at("C1/C7"))
-	c.completeUpTo(t, upTo(), meters*47, 60*time.Second)
+	eventually(t, 60*time.Second, at("C1/C7"))
+	c.completeUpTo(t, upTo(), meters*47, 180*time.Second)
 
 	start(t, "C2", append([]string{"concentrator", "--id", "C2", "--upstream", "mqtt://" + c.mqtt, "--mqtt", a2}, batching...)...)
 	eventually(t, 120*time.Second, at("C2/C7")) // those that have not spoken since C7 moved count as unreachable until they have settled
@@ -77,7 +77,7 @@ func TestBatchesAndUpstreams(t *testing.T) {
 		}
 		return ""
 	})
-	c.completeUpTo(t, to, meters*48, 60*time.Second)
+	c.completeUpTo(t, to, meters*48, 180*time.Second)
 	n := c.sameAsData(t, c.meterIDs(t, meters), to)
 	if got := metric(t, metrics7, "wattbus_concentrator_up_batched_messages_total"); got < meters {
 		t.Errorf("%v messages in batches", got)

@@ -23,7 +23,7 @@ func startBrowser(t *testing.T, chromium string) *browser {
 	t.Helper()
 	dir := t.TempDir()
 	launch(t, "chromium", chromium, devtools.Args(dir)...)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	b, err := devtools.Dial(ctx, dir)
 	if err != nil {
@@ -75,9 +75,8 @@ func (b *browser) waitFor(what, expression string) {
 // shows is waitFor for a test that can go on without it.
 func (b *browser) shows(what, expression string) bool {
 	b.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for b.eval(expression) != "true" {
-		if time.Now().After(deadline) {
+	for p := newPatience(time.Minute); b.eval(expression) != "true"; {
+		if p.over() {
 			b.t.Errorf("the page does not show %s; picture in %s; text:\n%s", what, b.picture(), b.eval("document.body.innerText"))
 			return false
 		}

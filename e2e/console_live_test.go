@@ -186,7 +186,7 @@ func TestConsoleLive(t *testing.T) {
 	}
 	b.call("Page.navigate", map[string]any{"url": there + "/#/outages?open=1"})
 	b.waitFor("the case", `[...document.querySelectorAll('[role=row]')].some(r => /Unreachable/.test(r.innerText) && /C1/.test(r.innerText))`)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if cases, err := c.api.OutagesOf(ctx, api.OutageQuery{Kinds: []string{"power-lost"}}, 0); err != nil || len(cases) > 0 {
 		t.Errorf("outages of supply: %+v, %v", cases, err)

@@ -181,7 +181,7 @@ func (b *browser) early(url string, ids *strings.Replacer) {
 func (c *centre) faulty(t *testing.T, image, file string) *strings.Replacer {
 	t.Helper()
 	const meters = 494
-	c.completeUpTo(t, t0.Add(8*24*time.Hour), meters*8*48, 120*time.Second)
+	c.completeUpTo(t, t0.Add(8*24*time.Hour), meters*8*48, 180*time.Second)
 	ids := c.meterIDs(t, meters)
 	ask := func(r api.CommandRequest) api.Command {
 		t.Helper()
@@ -204,7 +204,7 @@ func (c *centre) faulty(t *testing.T, image, file string) *strings.Replacer {
 	}
 	var worst api.Outage
 	eventually(t, 120*time.Second, func() string {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		cases, err := c.api.OutagesOf(ctx, api.OutageQuery{Kinds: []string{"power-lost"}}, 0)
 		if err != nil {

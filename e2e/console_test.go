@@ -38,7 +38,7 @@ func TestConsole(t *testing.T) {
 	if c.api, err = apiclient.New(apiclient.Options{Server: "http://" + c.http, Token: alice}); err != nil {
 		t.Fatal(err)
 	}
-	c.completeUpTo(t, t0.Add(45*24*time.Hour), meters*45*48, 90*time.Second)
+	c.completeUpTo(t, t0.Add(45*24*time.Hour), meters*45*48, 180*time.Second)
 	ids := c.meterIDs(t, meters)
 
 	lap("collected")

@@ -142,7 +142,7 @@ func TestFirmware(t *testing.T) {
 		}
 		return m.Firmware
 	}
-	eventually(t, 30*time.Second, func() string {
+	eventually(t, 60*time.Second, func() string {
 		for _, id := range ids {
 			if v := version(id); v != "0.1.0" {
 				return id + " runs " + v
@@ -159,7 +159,7 @@ func TestFirmware(t *testing.T) {
 		t.Errorf("an image that is not signed: status %d, %s", status, out)
 	}
 
-	at := time.Now().Add(5 * time.Second).Truncate(time.Second)
+	at := time.Now().Add(15 * time.Second).Truncate(time.Second) // a busy machine deletes and kills below it before that
 	r, err := c.api.CreateRollOut(t.Context(), api.RollOutRequest{Image: ours, Target: api.Target{Path: "C1"}, BlockSize: 256, Rate: 40_000, ActivateAt: &at})
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestFirmware(t *testing.T) {
 		}
 		return now
 	}
-	eventually(t, 30*time.Second, func() string {
+	eventually(t, 60*time.Second, func() string {
 		if p := progress().Progress; p.Blocks < 40 {
 			return fmt.Sprintf("%+v", p)
 		}
@@ -225,7 +225,7 @@ func TestFirmware(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.ID = bad.ID
-	eventually(t, 30*time.Second, func() string {
+	eventually(t, 60*time.Second, func() string {
 		if now := progress(); now.State != api.RollOutDone || now.Progress.Reasons["signature"] != 2 {
 			return fmt.Sprintf("%s, %+v", now.State, now.Progress)
 		}

@@ -23,7 +23,7 @@ func TestShellMeter(t *testing.T) {
 		t.Fatal(err)
 	}
 	launch(t, "shell meter", need(t, "bash"), "testdata/meter.sh", host, port, "SH1", "123456")
-	eventually(t, 15*time.Second, func() string {
+	eventually(t, 60*time.Second, func() string {
 		m, err := c.api.Meter(t.Context(), "SH1")
 		switch {
 		case err != nil:
@@ -83,7 +83,7 @@ func TestMosquittoConcentrator(t *testing.T) {
 	_, a71 := startConcentrator(t, "C71", a7)
 	const id = "M1000317"
 	start(t, "meter", "meter", "--id", id, "--concentrator", "mqtt://"+a71, "--data", t.TempDir(), "--history", "24h", "--clock", text)
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, 60*time.Second, func() string {
 		m, err := c.api.Meter(t.Context(), id)
 		if err != nil {
 			return err.Error()
@@ -99,7 +99,7 @@ func TestMosquittoConcentrator(t *testing.T) {
 		}
 	}
 	time.Sleep(3 * time.Second) // some live readings
-	c.completeUpTo(t, clk.Now().Truncate(slot), 48, 30*time.Second)
+	c.completeUpTo(t, clk.Now().Truncate(slot), 48, 180*time.Second)
 	tree, err := c.api.Concentrators(t.Context())
 	if err != nil {
 		t.Fatal(err)

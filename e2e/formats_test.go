@@ -68,7 +68,7 @@ func TestOtherFormats(t *testing.T) {
 		link.publish(t, "up/meter/NG1/x-northgrid", binary.LittleEndian.AppendUint16(own, x25(own)))
 	}
 	for id, register := range map[string]uint64{"EL1": 1_000_700, "P1": 1_706, "NG1": 1_000_700, "J1": 1_000_700} {
-		eventually(t, 30*time.Second, func() string {
+		eventually(t, 60*time.Second, func() string {
 			m, err := c.api.Meter(t.Context(), id)
 			switch {
 			case err != nil:
@@ -94,7 +94,7 @@ func TestOtherFormats(t *testing.T) {
 		t.Errorf("%+v, %v", all.Counts, err)
 	}
 	link.publish(t, "up/meter/EL1/el", []byte{0x10, 0x81, 0, 1, 2, 0x88, 1, 5, 0xFF, 1, 0x72, 1, 0xE1, 1, 9})
-	eventually(t, 30*time.Second, func() string {
+	eventually(t, 60*time.Second, func() string {
 		ls, err := c.api.DeadLetters(t.Context(), 10)
 		if err != nil || len(ls) != 1 || ls[0].Detail != "property E1 (unit) at offset 14: 0x09, want 00 to 04 or 0A to 0D: value outside its range" {
 			return fmt.Sprintf("%+v, %v", ls, err)

@@ -61,7 +61,7 @@ func TestHomeNetwork(t *testing.T) {
 		if out, status := wattbusRun(t, c, "read", id, "--wait"); status != 0 {
 			t.Fatalf("read %s: %s", id, out)
 		}
-		eventually(t, 30*time.Second, func() string {
+		eventually(t, 60*time.Second, func() string {
 			if m, err := c.api.Meter(t.Context(), id); err != nil || !want(m) {
 				return fmt.Sprintf("%s: %+v, %v", id, m.Register, err)
 			}

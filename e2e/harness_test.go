@@ -160,8 +160,8 @@ func (p *process) stop() error {
 	case err := <-p.done:
 		p.done <- err
 		return err
-	case <-time.After(30 * time.Second):
-		return fmt.Errorf("%s did not end within 30 s of SIGTERM", p.name)
+	case <-time.After(60 * time.Second):
+		return fmt.Errorf("%s did not end within 60 s of SIGTERM", p.name)
 	}
 }
 
@@ -232,8 +232,8 @@ func startCentre(t *testing.T, extra ...string) *centre {
 
 func (c *centre) ready(t *testing.T) {
 	t.Helper()
-	eventually(t, 30*time.Second, func() string {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	eventually(t, 60*time.Second, func() string {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if _, err := c.api.Completeness(ctx, time.Time{}, time.Time{}); err != nil {
 			return err.Error()
@@ -247,7 +247,7 @@ func startConcentrator(t *testing.T, id, upstream string) (*process, string) {
 	t.Helper()
 	addr := freeAddr(t)
 	p := start(t, id, "concentrator", "--id", id, "--upstream", "mqtt://"+upstream, "--mqtt", addr)
-	eventually(t, 10*time.Second, func() string {
+	eventually(t, 60*time.Second, func() string {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			return err.Error()
@@ -291,7 +291,7 @@ func (c *centre) completeUpTo(t *testing.T, to time.Time, want int64, within tim
 	t.Helper()
 	var last api.Completeness
 	eventually(t, within, func() string {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		all, err := c.api.Completeness(ctx, time.Time{}, to)
 		if err != nil {

@@ -21,7 +21,7 @@ func TestKills(t *testing.T) {
 	_, a12 := startConcentrator(t, "C12", a1)
 	fleet := start(t, "fleet", "fleet", "--meters", fmt.Sprint(meters), "--concentrator", "mqtt://"+a11, "--concentrator", "mqtt://"+a12,
 		"--data", t.TempDir(), "--history", "48h", "--clock", text)
-	c.completeUpTo(t, from, meters*90, 60*time.Second)
+	c.completeUpTo(t, from, meters*90, 180*time.Second)
 
 	under := func(d time.Duration) { time.Sleep(d) } // readings go on meanwhile
 	for _, victim := range []*process{c11, c1, c.process, fleet} {
@@ -42,7 +42,7 @@ func TestKills(t *testing.T) {
 	under(2 * time.Second)
 
 	to := clk.Now().Truncate(slot)
-	all := c.completeUpTo(t, to, meters*int64(to.Sub(from)/slot), 90*time.Second)
+	all := c.completeUpTo(t, to, meters*int64(to.Sub(from)/slot), 180*time.Second)
 	ids := c.meterIDs(t, meters)
 	n := c.sameAsData(t, ids, to)
 	if int64(n) != all.Expected {

@@ -33,7 +33,7 @@ func TestMove(t *testing.T) {
 		}
 	}
 	meter := start(t, "meter at C1", args(a1)...)
-	eventually(t, 10*time.Second, at("C1"))
+	eventually(t, 60*time.Second, at("C1"))
 
 	// C1 --"M1000317 is lost"--> centre     held up
 	if err := c1.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -41,7 +41,7 @@ func TestMove(t *testing.T) {
 	}
 	meter.kill()
 	start(t, "meter at C2", args(a2)...)
-	eventually(t, 10*time.Second, at("C2"))
+	eventually(t, 60*time.Second, at("C2"))
 	if err := c1.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

@@ -170,7 +170,7 @@ func tryWire(addr, id string, clean bool) (*wire, bool, error) {
 	if err == nil {
 		err = w.flush()
 	}
-	_ = nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetReadDeadline(time.Now().Add(60 * time.Second))
 	h, body, err2 := w.read()
 	_ = nc.SetReadDeadline(time.Time{})
 	if err = errors.Join(err, err2); err != nil || h.Type != mqtt.CONNACK {
@@ -324,7 +324,7 @@ func (l *ledger) retained(t *testing.T) int {
 		t.Fatal(err)
 	}
 	defer w.nc.Close()
-	_ = w.nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = w.nc.SetReadDeadline(time.Now().Add(60 * time.Second))
 	w.w, _ = mqtt.AppendSubscribe(w.w, mqtt.V311, &mqtt.Subscribe{PacketID: 1, Subscriptions: []mqtt.Subscription{{Filter: "kept"}}})
 	if err := w.flush(); err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ func TestPostgres(t *testing.T) {
 	c := startCentre(t, "--clock", text, "--store", pg.URL(""))
 	_, a1 := startConcentrator(t, "C1", c.mqtt)
 	start(t, "fleet", "fleet", "--meters", fmt.Sprint(meters), "--concentrator", "mqtt://"+a1, "--data", t.TempDir(), "--history", "72h", "--clock", text)
-	c.completeUpTo(t, from, meters*100, 60*time.Second)
+	c.completeUpTo(t, from, meters*100, 180*time.Second)
 
 	under := func(d time.Duration) { time.Sleep(d) } // readings go on meanwhile
 	under(2 * time.Second)
@@ -56,7 +56,7 @@ func TestPostgres(t *testing.T) {
 	c.ready(t)
 
 	to := clk.Now().Truncate(slot)
-	all := c.completeUpTo(t, to, meters*int64(to.Sub(from)/slot), 90*time.Second)
+	all := c.completeUpTo(t, to, meters*int64(to.Sub(from)/slot), 180*time.Second)
 	n := c.sameAsData(t, c.meterIDs(t, meters), to)
 	if int64(n) != all.Expected {
 		t.Fatalf("%d intervals read, %d expected", n, all.Expected)

@@ -102,7 +102,7 @@ func TestSNKills(t *testing.T) {
 	meters[killed].restart()
 	ids = append(ids, killed)
 	to := clk.Now().Truncate(slot)
-	all := c.completeUpTo(t, to, int64(len(ids))*48, 120*time.Second)
+	all := c.completeUpTo(t, to, int64(len(ids))*48, 180*time.Second)
 	c.sameAsData(t, ids, to)
 	t.Logf("%d commands; %d intervals: %d as readings, %d recovered", len(commands), all.Expected, all.Received, all.Recovered)
 	for _, p := range []*process{c1, c2} {

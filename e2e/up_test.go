@@ -19,7 +19,7 @@ func startUp(t *testing.T, dir string, extra ...string) *centre {
 	p := start(t, "up", append([]string{"up", "--data", dir, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"}, extra...)...)
 	c := &centre{process: p}
 	at := regexp.MustCompile(`http://(127\.0\.0\.1:\d+)`)
-	eventually(t, 30*time.Second, func() string {
+	eventually(t, 60*time.Second, func() string {
 		m := at.FindStringSubmatch(p.out.String())
 		if m == nil {
 			return "no address of the page in the output"
@@ -43,7 +43,7 @@ func TestUp(t *testing.T) {
 	begin := time.Now()
 	const meters, days = 494, 45
 	to := t0.Add(days * 24 * time.Hour)
-	all := c.completeUpTo(t, to, meters*days*48, 120*time.Second)
+	all := c.completeUpTo(t, to, meters*days*48, 180*time.Second)
 	t.Logf("%d intervals in %.1f s after the page was there", all.Expected, time.Since(begin).Seconds())
 	ids := c.meterIDs(t, meters)
 	if n := c.sameAsData(t, ids, to); n != meters*days*48 {
@@ -62,7 +62,7 @@ func TestUp(t *testing.T) {
 		t.Fatalf("reconnect: status %d %s", status, out)
 	}
 	// Time runs on: the next intervals come as readings.
-	eventually(t, 70*time.Second, func() string {
+	eventually(t, 120*time.Second, func() string {
 		now, err := c.api.Completeness(t.Context(), to, time.Time{})
 		if err != nil {
 			return err.Error()
@@ -107,7 +107,7 @@ func TestPage(t *testing.T) {
 	chromium := need(t, "chromium")
 	c := startUp(t, t.TempDir(), "--meters", "12", "--sealed")
 	to := t0.Add(45 * 24 * time.Hour)
-	c.completeUpTo(t, to, 12*45*48, 60*time.Second)
+	c.completeUpTo(t, to, 12*45*48, 180*time.Second)
 	id := c.meterIDs(t, 12)[0]
 
 	b := startBrowser(t, chromium)
@@ -156,7 +156,7 @@ func TestEventStream(t *testing.T) {
 		if !ok {
 			t.Fatal("the stream ended without a reading")
 		}
-	case <-time.After(30 * time.Second):
-		t.Fatal("no reading within 30 s")
+	case <-time.After(60 * time.Second):
+		t.Fatal("no reading within 60 s")
 	}
 }

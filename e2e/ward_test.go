@@ -95,7 +95,7 @@ func TestWard(t *testing.T) {
 	if err := script.Wait(); err == nil {
 		t.Error("the script ended by itself")
 	}
-	eventually(t, 5*time.Second, func() string {
+	eventually(t, 60*time.Second, func() string {
 		if err := syscall.Kill(child, 0); err == nil && !zombie(child) {
 			return "the child of the script goes on"
 		}

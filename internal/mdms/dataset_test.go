@@ -125,7 +125,7 @@ func TestWholeHistory(t *testing.T) {
 	start := time.Now()
 	c.flush()
 	want := int64(len(w.ids) * slots)
-	c.until("all collected", 120*time.Second, func() bool {
+	c.until("all collected", 300*time.Second, func() bool {
 		tot, ok := c.totals()
 		return ok && tot.Completeness.Expected == want && tot.Completeness.Missing == 0
 	})
