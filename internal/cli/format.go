@@ -331,10 +331,13 @@ and check sums may be left out. The message is printed in hexadecimal digits, or
 				return err
 			}
 			doc := []byte(args[0])
-			if args[0] == "-" || strings.HasPrefix(args[0], "@") {
+			switch {
+			case args[0] == "-" || strings.HasPrefix(args[0], "@"):
 				if doc, err = a.input(args[0], false); err != nil {
 					return err
 				}
+			case strings.TrimSpace(args[0]) != "" && strings.IndexAny(strings.TrimSpace(args[0]), "{[") != 0:
+				return usagef("%.40q: want JSON, @FILE or - for standard input", args[0])
 			}
 			b, err := c.encode(doc)
 			if err != nil {

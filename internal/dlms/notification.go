@@ -61,6 +61,7 @@ const (
 	dateTimeSize = 12
 	noDeviation  = 0x8000
 	clockInvalid = 0x03 // bits of the clock status: invalid, doubtful
+	summerTime   = 0x80 // the same: daylight saving is active
 	noStatus     = 0xFF
 )
 
@@ -87,11 +88,15 @@ func moment(field string, b []byte, at int, zone *time.Location) (uint32, bool, 
 		}
 		zone = time.FixedZone("", -60*minutes)
 	}
-	t := time.Date(year, time.Month(month), day, hour, minute, second, 0, zone)
-	if t.Day() != day {
-		return 0, false, format.At(field, at+3, format.ErrValue, "%04d-%02d has no day %d", year, month, day)
+	t, again, ok := format.Local(year, month, day, hour, minute, second, zone)
+	if !ok {
+		return 0, false, format.At(field, at, format.ErrValue, "clocks there never show %04d-%02d-%02d %02d:%02d", year, month, day, hour, minute)
 	}
-	return uint32(t.Unix()), b[11] == noStatus || b[11]&clockInvalid == 0, nil
+	status := b[11]
+	if deviation == noDeviation && status != noStatus && status&summerTime == 0 {
+		t = again
+	}
+	return uint32(t), status == noStatus || status&clockInvalid == 0, nil
 }
 
 // DateTime gives the 12 octets of an instant, in UTC and without hundredths.

@@ -97,6 +97,29 @@ func TestScalersDeclared(t *testing.T) {
 	}
 }
 
+// TestPasses: without deviation the hour that comes twice is told apart by the summer-time bit of the clock's status, and is the first where there is none.
+func TestPasses(t *testing.T) {
+	l := declare(t, "  - [{obis: 1-0:1.7.0, unit: W}]\n")
+	for _, tc := range []struct {
+		clock, want string
+	}{
+		{"07EA0A19 07 021E00 FF 8000 80", "2026-10-25T00:30:00Z"}, {"07EA0A19 07 021E00 FF 8000 00", "2026-10-25T01:30:00Z"},
+		{"07EA0A19 07 021E00 FF 8000 FF", "2026-10-25T00:30:00Z"}, {"07EA0A19 07 021E00 FF FFC4 00", "2026-10-25T01:30:00Z"},
+		{"07EA0A19 07 031E00 FF 8000 00", "2026-10-25T02:30:00Z"}, {"07EA031D 07 021E00 FF 8000 00", "clocks there never show 2026-03-29 02:30"},
+	} {
+		r, err := read(t, l, "0F 00000000 0C "+tc.clock+" 0201 06 0000033A")
+		got := ""
+		if err == nil && len(r.Measurements) == 1 {
+			got = time.Unix(int64(r.Measurements[0].Time), 0).UTC().Format(time.RFC3339)
+		} else if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, tc.want) {
+			t.Errorf("%s: %s, want %s", tc.clock, got, tc.want)
+		}
+	}
+}
+
 // TestListsDeclared: bodies of bare values, told apart by their number; the date-time comes as a Data.
 func TestListsDeclared(t *testing.T) {
 	l := declare(t, "  - [{obis: 1-0:1.7.0, unit: W}]\n  - [{obis: 1-0:0.2.129}, {obis: 1-0:1.8.0, unit: kWh, scale: '0.001'}, {obis: 1-0:16.7.0, unit: W}, {obis: 0-0:96.3.10, attribute: 3}, {obis: 0-0:96.11.0}]\n")
@@ -218,7 +241,7 @@ func TestRefused(t *testing.T) {
 		{"0F 00000001 00 0203" + import1 + "17 7FC00000 0202 0F00 161E", "no measured value", format.ErrValue},
 		{"0F 00000001 00 0203" + power1 + "14 0000000100000000 0202 0F00 161B", "4294967296 W", format.ErrValue},
 		{"0F 00000001 00 0202" + clock + "0901 00", "date-time of 12", format.ErrLength},
-		{"0F 00000001 00 0202" + clock + "090C 07EA021E07 0C0000 00 8000 00", "2026-02 has no day 30", format.ErrValue},
+		{"0F 00000001 00 0202" + clock + "090C 07EA021E07 0C0000 00 8000 00", "clocks there never show 2026-02-30", format.ErrValue},
 		{"0F 00000001 00 0202" + clock + "090C FFFF0B1D07 0C0000 00 8000 00", "want a whole date-time", format.ErrValue},
 		{"0F 00000001 00 0202" + clock + "090C 07EA0B1D07 0C0000 00 7FFF 00", "deviation of 32767", format.ErrValue},
 		{"0F 00000001 00 0201 14 7FFFFFFFFFFFFFFF", "beyond 63 bits", format.ErrValue},

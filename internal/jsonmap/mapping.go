@@ -52,6 +52,7 @@ type compiled struct {
 	path     []step
 	factor   *big.Rat // to what the centre keeps
 	num, den uint64   // the same, where it is small; else 0
+	local    bool     // the time's layout tells no zone
 }
 
 var units = map[string]map[string]int64{
@@ -61,9 +62,10 @@ var units = map[string]map[string]int64{
 }
 
 var (
-	breakers = map[string]cim.Breaker{"open": cim.BreakerOpen, "closed": cim.BreakerClosed, "ready": cim.BreakerReady}
-	flags    = map[string]uint16{"clock": cim.FlagClock, "battery": cim.FlagBattery, "breaker-open": cim.FlagBreakerOpen, "tamper": cim.FlagTamper, "estimated": cim.FlagEstimated}
-	supplies = map[string]cim.SupplyEvent{"power-lost": cim.SupplyLost, "power-restored": cim.SupplyRestored, "battery-low": cim.BatteryLow}
+	breakers  = map[string]cim.Breaker{"open": cim.BreakerOpen, "closed": cim.BreakerClosed, "ready": cim.BreakerReady}
+	flags     = map[string]uint16{"clock": cim.FlagClock, "battery": cim.FlagBattery, "breaker-open": cim.FlagBreakerOpen, "tamper": cim.FlagTamper, "estimated": cim.FlagEstimated}
+	registers = map[string]cim.Values{"import": cim.HasImport, "export": cim.HasExport}
+	supplies  = map[string]cim.SupplyEvent{"power-lost": cim.SupplyLost, "power-restored": cim.SupplyRestored, "battery-low": cim.BatteryLow}
 )
 
 // Declares reports whether a file is one of this package: it has the key paths.
@@ -93,6 +95,7 @@ func Parse(b []byte) (*Mapping, error) {
 	m := &Mapping{Name: f.Name, interval: uint16(f.Interval), zone: zone}
 	m.each = split(f.Each)
 	m.docs.New = func() any { return &document{} }
+	once := map[string]string{} // the paths of what a meter has one of
 	for _, v := range f.Paths {
 		c := compiled{value: v, path: split(v.Path), factor: big.NewRat(1, 1)}
 		us, known := units[v.Is]
@@ -109,6 +112,22 @@ func Parse(b []byte) (*Mapping, error) {
 			if _, ok := map[string]bool{"rfc3339": true, "epoch": true, "epoch-ms": true, "layout": true}[v.Form]; !ok || (v.Form == "layout") != (v.Layout != "") {
 				return nil, bad("path %s: form %q, want rfc3339, epoch, epoch-ms, or layout with a layout of Go such as 2006-01-02 15:04:05", v.Path, v.Form)
 			}
+			if v.Form == "rfc3339" {
+				c.Layout = time.RFC3339
+			}
+			if c.Layout != "" {
+				var ok bool
+				if c.local, ok = checkLayout(c.Layout); !ok {
+					return nil, bad("path %s: layout %q, want the moment 2006-01-02 15:04:05 as the meter writes it, with its date, hour and minute", v.Path, v.Layout)
+				}
+			}
+		}
+		switch v.Is {
+		case "time", "voltage", "breaker":
+			if first, twice := once[v.Is]; twice {
+				return nil, bad("path %s: is: %s, which %s is, too, and the centre keeps one", v.Path, v.Is, first)
+			}
+			once[v.Is] = v.Path
 		}
 		if v.Scale != "" {
 			s, ok := rational(v.Scale)
@@ -180,22 +199,30 @@ func (m *Mapping) Read(b []byte, r *cim.MeterReading) error {
 func (m *Mapping) one(d *document, item int, r *cim.MeterReading) error {
 	out := cim.Measurement{Interval: m.interval}
 	told, supply := len(r.Events), len(r.Supply)
+	var lacks cim.Values // registers of which a part is not there
+	there := false
 	for i := range m.values {
 		v := &m.values[i]
 		n := d.find(item, v.path)
 		if n < 0 && item > 0 {
 			n = d.find(0, v.path)
 		}
+		there = there || n >= 0
 		if n < 0 || d.nodes[n].kind == null {
 			if v.Required {
 				return format.At(v.Path, d.nodes[item].at, format.ErrMissing, "a value")
 			}
+			lacks |= registers[v.Is]
 			continue
 		}
 		if err := v.read(&d.nodes[n], m.zone, &out, r); err != nil {
 			return err
 		}
 	}
+	if !there {
+		return format.At("message", d.nodes[item].at, format.ErrMissing, "all that the mapping looks for")
+	}
+	out.Has &^= lacks
 	for i := told; i < len(r.Events); i++ {
 		r.Events[i].Time = out.Time
 	}
@@ -240,14 +267,14 @@ func (v *compiled) read(n *node, zone *time.Location, out *cim.Measurement, r *c
 		return err
 	}
 	switch {
-	case v.Is == "power" && x >= -math.MaxInt32 && x <= math.MaxInt32:
-		out.Power = int32(x)
+	case v.Is == "power" && within32(x) && within32(int64(out.Power)+x):
+		out.Power += int32(x)
 		out.Set(cim.HasPower)
-	case v.Is == "import" && x >= 0:
-		out.Import = uint64(x)
+	case v.Is == "import" && x >= 0 && out.Import+uint64(x) <= math.MaxInt64:
+		out.Import += uint64(x)
 		out.Set(cim.HasImport)
-	case v.Is == "export" && x >= 0:
-		out.Export = uint64(x)
+	case v.Is == "export" && x >= 0 && out.Export+uint64(x) <= math.MaxInt64:
+		out.Export += uint64(x)
 		out.Set(cim.HasExport)
 	case v.Is == "voltage" && x >= 0 && x <= math.MaxUint16:
 		out.Voltage = uint16(x)
@@ -260,6 +287,8 @@ func (v *compiled) read(n *node, zone *time.Location, out *cim.Measurement, r *c
 	}
 	return nil
 }
+
+func within32(x int64) bool { return x >= -math.MaxInt32 && x <= math.MaxInt32 }
 
 // number reads a number, also one in a string, and scales it. A fraction of what the centre keeps is cut off.
 func (v *compiled) number(n *node) (int64, error) {
@@ -324,15 +353,10 @@ func (v *compiled) time(n *node, zone *time.Location, out *cim.Measurement) erro
 	var unix int64
 	switch v.Form {
 	case "rfc3339", "layout":
-		layout := time.RFC3339
-		if v.Form == "layout" {
-			layout = v.Layout
+		var ok bool
+		if unix, ok = v.moment(n.s, zone); !ok || n.kind != text {
+			return v.bad(n, "want a time such as %s", v.Layout)
 		}
-		t, err := time.ParseInLocation(layout, n.s, zone)
-		if err != nil || n.kind != text {
-			return v.bad(n, "want a time such as %s", layout)
-		}
-		unix = t.Unix()
 	default:
 		x, err := v.number(n)
 		if err != nil {
@@ -347,4 +371,29 @@ func (v *compiled) time(n *node, zone *time.Location, out *cim.Measurement) erro
 	}
 	out.Time = uint32(unix)
 	return nil
+}
+
+// moment reads a time of the layout; false where the text is none, or of a local time that never comes.
+func (v *compiled) moment(s string, zone *time.Location) (unix int64, ok bool) {
+	if !v.local {
+		t, err := time.ParseInLocation(v.Layout, s, zone)
+		return t.Unix(), err == nil
+	}
+	t, err := time.Parse(v.Layout, s)
+	if err != nil {
+		return 0, false
+	}
+	unix, _, ok = format.Local(t.Year(), int(t.Month()), t.Day(), t.Hour(), t.Minute(), t.Second(), zone)
+	return unix, ok
+}
+
+// checkLayout finds out whether a layout tells a moment, and whether it leaves the zone to the declaration.
+func checkLayout(layout string) (local, ok bool) {
+	const minute = "200601021504"
+	some := time.Date(2026, 11, 23, 14, 35, 0, 0, time.FixedZone("CEST", 2*3600))
+	t, err := time.Parse(layout, some.Format(layout))
+	if err != nil || t.Format(minute) != some.Format(minute) {
+		return false, false
+	}
+	return !t.Equal(some) && !strings.Contains(layout, "MST"), true
 }

@@ -68,6 +68,7 @@ func TestRefused(t *testing.T) {
 		`{"energy": {"in": 1}, "ts": "noon"}`:             "ts at offset 28: want a time such as 2006-01-02T15:04:05Z07:00: value outside its range",
 		`{"energy": {"in": 1}, "switch": 1}`:              `switch at offset 32: want "open", "closed" or "ready": value outside its range`,
 		`{"energy": {"in": 1}, "lid": 1}`:                 "lid at offset 29: want true or false: value outside its range",
+		`{"energy": {"in": 1}, "power": 21474836470}`:     "power at offset 31: 21474836470 is out of range: value outside its range",
 		`{"energy": {}}`:                                  "energy.in at offset 0: a value: is missing",
 		`{"energy": {"in": 1`:                             "message at offset 19: it ends within a value: not well-formed",
 		`{"energy": {"in": 1}} 2`:                         "message at offset 22: something behind the value: not well-formed",
@@ -81,6 +82,8 @@ func TestRefused(t *testing.T) {
 	}
 	for _, bad := range []string{"", "name: X\npaths: [{path: a, is: tamper}]", "name: json\npaths: []", "name: json\npaths: [{path: a, is: what}]",
 		"name: json\npaths: [{path: a, is: import}]", "name: json\npaths: [{path: a, is: time}]", "name: json\npaths: [{path: a, is: import, unit: Wh, scale: '-1'}]",
+		"name: json\npaths: [{path: a, is: time, form: layout, layout: YYYY-MM-DD hh:mm}]", "name: json\npaths: [{path: a, is: time, form: layout, layout: 2006-01-02}]",
+		"name: json\npaths: [{path: a, is: voltage, unit: V}, {path: b, is: voltage, unit: V}]",
 		"name: json\ninterval: 7\npaths: [{path: a, is: tamper}]", "name: json\nzone: No\npaths: [{path: a, is: tamper}]", "name: json\nfields: []\npaths: [{path: a, is: tamper}]"} {
 		if _, err := Parse([]byte(bad)); err == nil {
 			t.Errorf("%s: accepted", bad)
@@ -184,6 +187,53 @@ func TestNumbers(t *testing.T) {
 					t.Errorf("%s × %s %s: %d, %v, want %d, %v", s, scale, unit, quick, err, slow, slowErr)
 				}
 			}
+		}
+	}
+}
+
+// TestSeveral: registers of rates add up if all of them are there, and what none of the paths finds is refused.
+func TestSeveral(t *testing.T) {
+	m := mapping(t, "name: json\npaths: [{path: t1, is: import, unit: kWh}, {path: t2, is: import, unit: kWh}, {path: l1, is: power, unit: W}, {path: l2, is: power, unit: W}]")
+	for text, want := range map[string]cim.Measurement{
+		`{"t1": 1.5, "t2": 2, "l1": 7, "l2": -2}`: {Has: cim.HasImport | cim.HasPower, Import: 3500, Power: 5},
+		`{"t1": 1.5, "t2": null, "l2": -2}`:       {Has: cim.HasPower, Import: 1500, Power: -2},
+	} {
+		var r cim.MeterReading
+		if err := m.Read([]byte(text), &r); err != nil || !slices.Equal(r.Measurements, []cim.Measurement{want}) {
+			t.Errorf("%s: %+v, %v", text, r, err)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"t3": 1}`:                          "message at offset 0: all that the mapping looks for: is missing",
+		`{"l1": 2147483647, "l2": 1}`:        "l2 at offset 25: 1 is out of range: value outside its range",
+		`{"t1": 9e15, "t2": 9000000000e6}`:   "t2 at offset 19: 9000000000e6 is out of range: value outside its range",
+		`{"t1": 1, "t2": 92233720368547758}`: "t2 at offset 16: 92233720368547758 is too large: value outside its range",
+	} {
+		if err := m.Read([]byte(text), &cim.MeterReading{}); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// TestLocal: times without a zone are the declaration's, the first pass of those that come twice; those that tell their zone are what they say.
+func TestLocal(t *testing.T) {
+	for _, tc := range []struct{ layout, time, want string }{
+		{"2006-01-02 15:04:05", "2026-10-25 02:30:00", "2026-10-25T00:30:00Z"},
+		{"02.01.2006 15:04", "25.10.2026 03:30", "2026-10-25T02:30:00Z"},
+		{"1/2/2006 3:04 PM", "10/25/2026 2:30 AM", "2026-10-25T00:30:00Z"},
+		{"2006-01-02 15:04:05 -0700", "2026-10-25 02:30:00 +0100", "2026-10-25T01:30:00Z"},
+		{"2006-01-02 15:04 MST", "2026-10-25 02:30 CET", "2026-10-25T01:30:00Z"},
+		{"2006-01-02 15:04", "2026-03-29 02:30", ""},
+		{"2006-01-02 15:04", "2026-03-32 02:30", ""},
+	} {
+		m := mapping(t, "name: json\nzone: Europe/Zurich\npaths: [{path: t, is: time, form: layout, layout: '"+tc.layout+"'}, {path: a, is: tamper}]")
+		var r cim.MeterReading
+		got, err := "", m.Read([]byte(`{"a": true, "t": "`+tc.time+`"}`), &r)
+		if err == nil {
+			got = time.Unix(int64(r.Measurements[0].Time), 0).UTC().Format(time.RFC3339)
+		}
+		if got != tc.want {
+			t.Errorf("%s: %s, %v, want %s", tc.time, got, err, tc.want)
 		}
 	}
 }

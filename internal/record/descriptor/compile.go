@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -19,15 +18,17 @@ type compiler struct {
 	f      *file
 	zone   *time.Location
 	slots  map[string]int8 // of fields that others refer to
-	seen   map[string]bool // those that stand before where it is
+	seen   map[string]kind // those that stand before where it is
 	marks  map[string]int8 // of fields from which check sums are reckoned
 	passed map[string]bool // those that stand before where it is
 	errs   []error
 	fields int
+	scope  *scope // of the message, or the repetition, that is being compiled
 }
 
 func compile(f *file) (*Layout, error) {
-	c := &compiler{f: f, slots: map[string]int8{}, seen: map[string]bool{}, marks: map[string]int8{}, passed: map[string]bool{}, zone: time.UTC}
+	c := &compiler{f: f, slots: map[string]int8{}, seen: map[string]kind{}, marks: map[string]int8{}, passed: map[string]bool{}, zone: time.UTC,
+		scope: &scope{told: map[target]string{}}}
 	zone, err := f.Check("")
 	if err != nil {
 		c.errs = append(c.errs, err)
@@ -106,13 +107,17 @@ func (c *compiler) number(f *field, name string, in map[string]int8, key string)
 	in[name] = int8(len(in))
 }
 
-// slot finds the field that another names.
+// slot finds the field that another names: a time, or a whole number.
 func (c *compiler) slot(name, key, of string) int8 {
 	if of == "" {
 		return -1
 	}
-	if !c.seen[of] {
-		c.bad(name, key, "%q is no number or time that stands before this one", of)
+	want, isTime := "whole number", key == "start" || key == "end"
+	if isTime {
+		want = "time"
+	}
+	if k, before := c.seen[of]; !before || (k == kindTime) != isTime {
+		c.bad(name, key, "%q is no %s that stands before this one", of, want)
 	}
 	return c.slots[of]
 }
@@ -169,7 +174,7 @@ func (c *compiler) list(fs []field, depth int, names map[string]bool) (ops []op,
 			at = 0
 		}
 		if (o.kind.number() && o.kind != kindFloat || o.kind == kindTime) && o.slot >= 0 {
-			c.seen[f.Name] = true
+			c.seen[f.Name] = o.kind
 		}
 	}
 	if !fixed {
@@ -192,6 +197,7 @@ func (c *compiler) field(f *field, depth int, names map[string]bool) op {
 	if o.to, unit, err = f.meaning(); err != nil {
 		c.bad(f.Name, "meaning", "%v", err)
 	}
+	c.keys(f)
 	switch {
 	case f.Repeat != "":
 		return c.repeat(f, o, depth)
@@ -242,6 +248,39 @@ func (c *compiler) field(f *field, depth int, names map[string]bool) op {
 		o.want = word(m.value, o.little)
 	}
 	return o
+}
+
+// keys refuses those that say nothing in a field of its type: who wrote them means another type.
+func (c *compiler) keys(f *field) {
+	const numbers = "unsigned signed bcd packed digits float"
+	of := f.Type
+	switch {
+	case f.Repeat != "":
+		of = "repeat"
+	case f.By != "":
+		of = "by"
+	}
+	for _, k := range []struct {
+		key   string
+		given bool
+		types string
+	}{
+		{"type", f.Type != "" && of != f.Type, ""}, {"width", f.Width != 0 && of != f.Type, ""}, {"is", f.Is != "" && of != f.Type, ""},
+		{"scale", f.Scale != "", numbers}, {"unit", f.Unit != "", numbers},
+		{"none", len(f.None) > 0, numbers + " bits text bytes time"}, {"value", f.Value != "", numbers + " bits text bytes time filler"},
+		{"form", f.Form != "", "time"}, {"layout", f.Layout != "", "time"}, {"zone", f.Zone != "", "time"},
+		{"algorithm", f.Algorithm != "", "checksum"},
+		{"step", f.Step != 0, "repeat"}, {"start", f.Start != "", "repeat"}, {"end", f.End != "", "repeat"}, {"newestFirst", f.Newest, "repeat"},
+	} {
+		if !k.given || slices.Contains(strings.Fields(k.types), of) || of != "repeat" && of != "by" && kinds[of] == 0 && of != "unsigned" {
+			continue
+		}
+		if k.types == "" {
+			c.bad(f.Name, k.key, "and `%s`: want one of them", of)
+		} else {
+			c.bad(f.Name, k.key, "is nothing that a field of type %s has", of)
+		}
+	}
 }
 
 func (c *compiler) width(f *field, o *op, width int) {
@@ -428,6 +467,10 @@ func (c *compiler) octets(f *field, o *op, key, s string) []byte {
 		return append([]byte(s), slices.Repeat([]byte{o.more.pad}, width-len(s))...)
 	case o.kind == kindDigits && len(s) == width:
 		return []byte(s)
+	case o.kind == kindTime && (o.more.form == formEpoch || o.more.form == formMillis):
+		if v, err := strconv.ParseUint(s, 0, 8*width); err == nil {
+			return appendWord(nil, v, width, o.little)
+		}
 	case o.kind.number() && o.kind != kindFloat || o.kind == kindBits:
 		neg := strings.HasPrefix(s, "-")
 		v, err := strconv.ParseUint(strings.TrimPrefix(s, "-"), 0, 64)
@@ -475,6 +518,7 @@ func (c *compiler) meansRight(f *field, o *op) {
 	case o.to != toTime && !o.kind.number(), o.kind == kindFloat && o.to.quantity() == "":
 		c.bad(f.Name, "is", "a field of type %s cannot mean that", f.Type)
 	}
+	c.once(f, o.to)
 	if o.to != toBreaker {
 		if len(f.States) > 0 {
 			c.bad(f.Name, "states", "is for breakers")
@@ -493,68 +537,4 @@ func (c *compiler) meansRight(f *field, o *op) {
 		}
 		o.more.breakers[n] = b
 	}
-}
-
-func (c *compiler) repeat(f *field, o op, depth int) op {
-	o.kind, o.size = kindRepeat, -1
-	m := o.more
-	if depth >= maxDepth {
-		c.bad(f.Name, "repeat", "more than %d within each other", maxDepth)
-		return o
-	}
-	if n, err := strconv.Atoi(f.Repeat); err == nil {
-		if n < 1 || n > maxRepeat {
-			c.bad(f.Name, "repeat", "%d, want 1 to %d", n, maxRepeat)
-		}
-		m.fixed = n
-	} else {
-		m.countSlot = c.slot(f.Name, "repeat", f.Repeat)
-	}
-	if !format.Divides(f.Step) {
-		c.bad(f.Name, "step", "%d minutes, want a divisor of a day", f.Step)
-	}
-	m.step = uint16(f.Step)
-	if f.Start != "" && f.End != "" {
-		c.bad(f.Name, "start", "and `end`: want one of them")
-	}
-	m.start, m.end, m.newest = c.slot(f.Name, "start", f.Start), c.slot(f.Name, "end", f.End), f.Newest
-	ops, length := c.list(f.Fields, depth+1, map[string]bool{})
-	if len(ops) == 0 {
-		c.bad(f.Name, "fields", "there are none")
-	}
-	m.ops = ops
-	if length > 0 && m.fixed > 0 {
-		o.size = int32(min(length*m.fixed, maxSize+1))
-	}
-	for i := range ops {
-		if t := ops[i].to; (t == toIntervalImport || t == toIntervalExport) && (m.step == 0 || m.start < 0 && m.end < 0) {
-			c.bad(f.Name, "repeat", "intervals need `step`, and `start` or `end`")
-		}
-	}
-	return o
-}
-
-// variants compiles cases, whose fields stand beside those around them.
-func (c *compiler) variants(f *field, o op, depth int, names map[string]bool) op {
-	o.kind, o.size = kindVariants, -1
-	if depth >= maxDepth {
-		c.bad(f.Name, "cases", "more than %d within each other", maxDepth)
-		return o
-	}
-	o.more.bySlot = c.slot(f.Name, "by", f.By)
-	if f.By == "" || len(f.Cases) == 0 {
-		c.bad(f.Name, "cases", "want `by`, the field that selects, and cases")
-	}
-	before := maps.Clone(names)
-	for _, v := range f.Cases {
-		when, err := strconv.ParseUint(v.When, 0, 64)
-		if err != nil || slices.ContainsFunc(o.more.variants, func(x variantOp) bool { return x.when == when }) {
-			c.bad(f.Name, "when", "%q, want a whole number, each once", v.When)
-		}
-		here := maps.Clone(before)
-		ops, _ := c.list(v.Fields, depth+1, here)
-		maps.Copy(names, here)
-		o.more.variants = append(o.more.variants, variantOp{when, ops})
-	}
-	return o
 }

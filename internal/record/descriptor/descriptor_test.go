@@ -265,6 +265,26 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s:\n got %v\nwant %s", tc.fields, err, tc.want)
 		}
 	}
+	for _, tc := range []struct{ fields, hex, want string }{
+		{"{name: n, type: signed, width: 1}, {name: r, repeat: n, fields: [{name: a, type: unsigned, width: 1}]}", "FF00", "n at offset 0: -1 is negative: value outside its range"},
+		{"{name: t, type: time, form: epoch, none: ['0xFFFFFFFF']}, {name: r, repeat: 1, step: 15, end: t, fields: [{name: a, type: unsigned, width: 1, unit: Wh, is: interval-import}]}",
+			"FFFFFFFF07", "r at offset 4: the time of its steps: is missing"},
+		{"{name: t, type: time, form: epoch}, {name: r, repeat: 1, step: 15, end: t, fields: [{name: a, type: unsigned, width: 1, unit: Wh, is: interval-import}]}",
+			"0000000A07", "r at offset 4: 1 steps of 15 minutes are not all between 1970 and 2106: value outside its range"},
+		{"{name: t, type: time, form: epoch}, {name: r, repeat: 1, step: 15, start: t, fields: [{name: a, type: unsigned, width: 1, unit: Wh, is: import}]}",
+			"FFFFFFFE07", "r at offset 4: 1 steps of 15 minutes are not all between 1970 and 2106: value outside its range"},
+		{"{name: a, type: signed, width: 4, unit: W, is: power}, {name: b, type: signed, width: 4, unit: W, is: power}", "7FFFFFFF7FFFFFFF", "b at offset 4: 4294967294, want at most 2147483647: value outside its range"},
+		{"{name: a, type: unsigned, width: 4, unit: W, is: power-export}, {name: b, type: unsigned, width: 4, unit: W, is: power-export}", "7FFFFFFF00000001",
+			"b at offset 4: 2147483648, want at most 2147483647: value outside its range"},
+		{"{name: a, type: unsigned, width: 8, unit: Wh, is: import}, {name: b, type: unsigned, width: 8, unit: Wh, is: import}", "FFFFFFFFFFFFFFFF0000000000000001",
+			"b at offset 8: the sum is too large: value outside its range"},
+		{"{name: a, type: bcd, width: 1, unit: Wh, is: export}, {name: b, type: unsigned, width: 8, unit: Wh, is: export, min: -1}", "01FFFFFFFFFFFFFFFF", "b at offset 1: the sum is too large: value outside its range"},
+		{"{name: a, type: time, form: ascii, layout: YYMMDDhhmm, zone: Europe/Zurich}", "32363033323930323330", "a at offset 0: 0x32363033323930323330 is no time: value outside its range"},
+	} {
+		if err := layout(t, "  ["+tc.fields+"]\n").Read(unhex(t, tc.hex), &cim.MeterReading{}); err == nil || err.Error() != tc.want {
+			t.Errorf("%s:\n got %v\nwant %s", tc.fields, err, tc.want)
+		}
+	}
 	l := layout(t, "  [{name: a, type: unsigned, width: 1, scale: '0.5'}, {name: t, type: text, width: 2}]\n")
 	for doc, want := range map[string]string{
 		`{"t":"AB"}`:              "a at offset 0: a value: is missing",
@@ -278,6 +298,64 @@ func TestRefused(t *testing.T) {
 	} {
 		if _, err := l.Encode([]byte(doc)); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", doc, err, want)
+		}
+	}
+}
+
+// TestKept: what several fields, repetitions and variants say together.
+func TestKept(t *testing.T) {
+	const at, time = 0x6A674F48, "{name: t, type: time, form: epoch}"
+	power := func(at uint32, w int32) cim.Measurement {
+		return cim.Measurement{Time: at, Has: cim.HasPower, Power: w}
+	}
+	register := func(at uint32, wh uint64) cim.Measurement {
+		return cim.Measurement{Time: at, Has: cim.HasImport, Import: wh}
+	}
+	for _, tc := range []struct {
+		name, fields, hex string
+		want              cim.MeterReading
+	}{
+		{"registers of rates", "{name: a, type: unsigned, width: 1, unit: Wh, is: import}, {name: b, type: unsigned, width: 1, unit: kWh, is: import}", "0502",
+			cim.MeterReading{Measurements: []cim.Measurement{register(0, 2005)}}},
+		{"one of them without a value", "{name: a, type: unsigned, width: 1, unit: Wh, is: import, none: ['255']}, {name: b, type: unsigned, width: 1, unit: Wh, is: import}, " +
+			"{name: c, type: unsigned, width: 1, unit: W, is: power}", "FF0207", cim.MeterReading{Measurements: []cim.Measurement{{Has: cim.HasPower, Import: 2, Power: 7}}}},
+		{"powers of phases", "{name: a, type: signed, width: 1, unit: W, is: power}, {name: b, type: signed, width: 1, unit: W, is: power}, {name: c, type: unsigned, width: 1, unit: W, is: power-export}",
+			"05FE01", cim.MeterReading{Measurements: []cim.Measurement{power(0, 2)}}},
+		{"events, each with its time", time + ", {name: status, type: bits, width: 1, bits: [{bit: 0, name: x, event: 9}]}, {name: n, type: unsigned, width: 1}, {name: r, repeat: n, fields: " +
+			"[{name: w, type: time, form: epoch, none: ['0xFFFFFFFF']}, {name: c, type: unsigned, width: 1, is: event}, {name: p, type: unsigned, width: 1, is: parameter}]}",
+			"6A674F48 01 04 6A674F49 0701 6A674F4A 0802 FFFFFFFF 0903 6A674F4C 0004", cim.MeterReading{Events: []cim.EndDeviceEvent{{Time: at, Code: 9}, {Time: at + 1, Code: 7, Parameter: 1},
+				{Time: at + 2, Code: 8, Parameter: 2}}}},
+		{"events without a time, and one of the message", "{name: r, repeat: 2, fields: [{name: c, type: unsigned, width: 1, is: event}]}, {name: d, type: unsigned, width: 1, is: event}, " + time,
+			"0708 09 6A674F48", cim.MeterReading{Events: []cim.EndDeviceEvent{{Time: at, Code: 7}, {Time: at, Code: 8}, {Time: at, Code: 9}}}},
+		{"repetitions without a time", "{name: r, repeat: 2, fields: [{name: p, type: unsigned, width: 1, unit: W, is: power}]}, " + time, "0507 6A674F48",
+			cim.MeterReading{Measurements: []cim.Measurement{power(at, 5), power(at, 7)}}},
+		{"repetitions that are not in use", time + ", {name: r, repeat: 2, fields: [{name: w, type: time, form: epoch, none: ['0']}, {name: a, type: unsigned, width: 1, unit: Wh, is: import}]}",
+			"6A674F48 6A674F49 07 00000000 00", cim.MeterReading{Measurements: []cim.Measurement{register(at+1, 7)}}},
+		{"registers from start on", time + ", {name: r, repeat: 2, step: 15, start: t, fields: [{name: a, type: unsigned, width: 1, unit: Wh, is: import}]}",
+			"6A674F48 0709", cim.MeterReading{Measurements: []cim.Measurement{register(at, 7), register(at+900, 9)}}},
+		{"intervals and registers in variants", time + ", {name: r, repeat: 2, step: 15, end: t, fields: [{name: k, type: unsigned, width: 1}, {name: v, by: k, cases: [" +
+			"{when: 1, fields: [{name: a, type: unsigned, width: 1, unit: Wh, is: interval-import}]}, {when: 2, fields: [{name: b, type: unsigned, width: 1, unit: Wh, is: import}]}]}]}",
+			"6A674F48 0105 0209", cim.MeterReading{Measurements: []cim.Measurement{register(at, 9)},
+				Blocks: []cim.IntervalBlock{{Slot: 15, Start: at - 1800, Register: cim.NoRegister, Values: []uint32{5, cim.NoValue}}}}},
+		{"a case that knows the time better", time + ", {name: k, type: unsigned, width: 1}, {name: v, by: k, cases: [{when: 1, fields: [{name: w, type: time, form: epoch}]}]}, " +
+			"{name: a, type: unsigned, width: 1, unit: Wh, is: import}", "6A674F48 01 6A674F47 05", cim.MeterReading{Measurements: []cim.Measurement{register(at-1, 5)}}},
+		{"the hour that comes twice", "{name: w, type: time, form: ascii, layout: YYMMDDhhmm, zone: Europe/Zurich}, {name: a, type: unsigned, width: 1, unit: Wh, is: import}",
+			"32363130323530323330 05", cim.MeterReading{Measurements: []cim.Measurement{register(unix("2026-10-25T00:30:00Z"), 5)}}},
+	} {
+		l, b := layout(t, "  ["+tc.fields+"]\n"), unhex(t, tc.hex)
+		var r cim.MeterReading
+		if err := l.Read(b, &r); err != nil || !equal(&r, &tc.want) {
+			t.Errorf("%s: %+v, %v,\nwant %+v", tc.name, r, err, tc.want)
+			continue
+		}
+		doc, err := l.Decode(b)
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+			continue
+		}
+		text, _ := json.Marshal(doc)
+		if again, err := l.Encode(text); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%s: %s became %x, %v", tc.name, text, again, err)
 		}
 	}
 }
@@ -347,7 +425,7 @@ func TestDeclarations(t *testing.T) {
 		{"name: x\nfields: [{name: a, offset: 70000, type: unsigned, width: 1}]", "field a: offset: 70000, want at most 65536"},
 		{"name: x\nfields: [{name: a, type: unsigned, width: -1}]", "field a: width: -1, want 1 to 8"},
 		{"name: x\nfields: [{name: a, type: unsigned, width: 1, min: 9, max: 3}]", "field a: min: 9 is above max, 3"},
-		{"name: x\nfields: [{name: a, repeat: a, fields: [{name: b, type: unsigned, width: 1}]}]", `field a: repeat: "a" is no number or time that stands before`},
+		{"name: x\nfields: [{name: a, repeat: a, fields: [{name: b, type: unsigned, width: 1}]}]", `field a: repeat: "a" is no whole number that stands before`},
 		{"name: x\nfields: [{name: a, type: unsigned, width: 4}, {name: b, offset: 2, type: unsigned, width: 1}]", "field b: offset: 2 lies within or before the field before, which ends at 4"},
 		{"name: x\nfields: [{name: a, type: unsigned, width: 1, is: nothing}]", "field a: meaning: `is: nothing` is not known"},
 		{"name: x\nfields: [{name: a, type: unsigned, width: 1, is: import}]", `field a: unit: "", want MWh, Wh, kWh for energy`},
@@ -357,14 +435,29 @@ func TestDeclarations(t *testing.T) {
 		{"name: x\nfields: [{name: a, type: unsigned, width: 1, unit: Wh, is: import, obis: '1-0:1.8.0'}]", "say the same"},
 		{"name: x\nfields: [{name: a, type: unsigned, width: 1, scale: '-1'}]", `field a: scale: "-1"`},
 		{"name: x\nfields: [{name: a, type: bcd, width: 1, none: ['0xFFFF']}]", `field a: none: "0xFFFF" does not fit`},
-		{"name: x\nfields: [{name: a, type: text, width: 1, is: import, unit: Wh}]", "a field of type text cannot mean that"},
+		{"name: x\nfields: [{name: a, type: text, width: 1, is: import}]", "a field of type text cannot mean that"},
+		{"name: x\nfields: [{name: a, type: unsigned, width: 1, form: epoch}]", "field a: form: is nothing that a field of type unsigned has"},
+		{"name: x\nfields: [{name: a, type: text, width: 1, scale: '2'}]", "field a: scale: is nothing that a field of type text has"},
+		{"name: x\nfields: [{name: a, type: checksum, algorithm: xor, none: ['0']}]", "field a: none: is nothing that a field of type checksum has"},
+		{"name: x\nfields: [{name: a, type: unsigned, width: 1, step: 15}]", "field a: step: is nothing that a field of type unsigned has"},
+		{"name: x\nfields: [{name: r, repeat: 3, type: unsigned, fields: [{name: a, type: unsigned, width: 1}]}]", "field r: type: and `repeat`: want one of them"},
+		{"name: x\nfields: [{name: a, type: unsigned, width: 1, is: event}, {name: b, type: unsigned, width: 1, is: event}]", "field b: is: field a means the same"},
+		{"name: x\nfields: [{name: a, type: time, form: epoch}, {name: b, type: time, form: epoch}]", "field b: is: field a is the time, too: give one of them `is: none`"},
+		{"name: x\nfields: [{name: k, type: unsigned, width: 1}, {name: v, by: k, cases: [{when: 1, fields: [{name: a, type: unsigned, width: 1, unit: V, is: voltage}]}]}, " +
+			"{name: b, type: unsigned, width: 1, unit: V, is: voltage}]", "field b: is: field a means the same"},
+		{"name: x\nfields: [{name: a, type: unsigned, width: 1, unit: Wh, is: interval-import}]", "field a: is: an interval stands in a repetition"},
+		{"name: x\nfields: [{name: t, type: time, form: epoch}, {name: r, repeat: 2, fields: [{name: k, type: unsigned, width: 1}, {name: v, by: k, cases: [{when: 1, fields: " +
+			"[{name: a, type: unsigned, width: 1, unit: Wh, is: interval-import}]}]}]}]", "field r: repeat: intervals need `step`"},
+		{"name: x\nfields: [{name: n, type: unsigned, width: 4}, {name: r, repeat: 2, step: 15, start: n, fields: [{name: a, type: unsigned, width: 1, unit: Wh, is: interval-import}]}]",
+			`field r: start: "n" is no time that stands before this one`},
+		{"name: x\nfields: [{name: t, type: time, form: epoch}, {name: r, repeat: t, fields: [{name: a, type: unsigned, width: 1}]}]", `field r: repeat: "t" is no whole number`},
 		{"name: x\nfields: [{name: a, type: time, form: bcd, layout: MMDD}]", "has no part Y"},
 		{"name: x\nfields: [{name: a, type: time, form: never}]", `form: "never"`},
 		{"name: x\nfields: [{name: a, type: time, form: epoch, zone: Nowhere}]", `zone: "Nowhere"`},
 		{"name: x\nfields: [{name: a, type: checksum, algorithm: md5}]", `algorithm: "md5"`},
 		{"name: x\nfields: [{name: a, type: checksum, algorithm: sum8, from: b}]", `from: "b" is no field before it`},
 		{"name: x\nfields: [{name: a, type: bits, width: 1, bits: [{bit: 8, name: b}]}]", "bit 8, want 0 to 7"},
-		{"name: x\nfields: [{name: r, repeat: n, fields: [{name: a, type: unsigned, width: 1}]}]", `field r: repeat: "n" is no number or time that stands before`},
+		{"name: x\nfields: [{name: r, repeat: n, fields: [{name: a, type: unsigned, width: 1}]}]", `field r: repeat: "n" is no whole number that stands before`},
 		{"name: x\nfields: [{name: r, repeat: 2, fields: [{name: a, type: unsigned, width: 1, unit: Wh, is: interval-import}]}]", "intervals need `step`"},
 		{"name: x\nfields: [{name: v, by: k, cases: [{when: x, fields: []}]}]", `when: "x"`},
 		{"name: x\nfields: [{name: k, type: unsigned, width: 1}, {name: v, by: k, cases: [{when: 1, fields: [{name: k, type: unsigned, width: 1}]}]}]", "field k: name: stands twice"},

@@ -184,7 +184,9 @@ type more struct {
 	newest     bool
 	variants   []variantOp
 	bySlot     int8
-	ops        []op // of a repetition
+	ops        []op    // of a repetition
+	profiles   [2]bool // it holds intervals of a channel
+	measures   bool    // each is of an instant of its own
 }
 
 type bitOp struct {

@@ -3,6 +3,8 @@ package descriptor
 import (
 	"fmt"
 	"time"
+
+	"github.com/wattbus/wattbus/internal/format"
 )
 
 // timeForm says how a time is written.
@@ -108,11 +110,11 @@ func (o *op) moment(b []byte) (unix uint32, bad int) {
 	if year < 1970 || year > 2105 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 59 {
 		return 0, 0
 	}
-	t := time.Date(year, time.Month(month), day, hour, minute, second, 0, o.more.zone)
-	if t.Day() != day || t.Unix() < 0 {
-		return 0, 0 // no such day
+	t, _, ok := format.Local(year, month, day, hour, minute, second, o.more.zone)
+	if !ok || t < 0 {
+		return 0, 0
 	}
-	return uint32(t.Unix()), -1
+	return uint32(t), -1
 }
 
 func (p timePart) number(b []byte, form timeForm, little bool) (n int, ok bool) {

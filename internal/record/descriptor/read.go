@@ -13,7 +13,8 @@ import (
 func (l *Layout) Read(b []byte, r *cim.MeterReading) error {
 	s := reader{b: b, r: r, interval: l.interval}
 	s.m.Interval = l.interval
-	first, told := len(r.Blocks), len(r.Events)
+	measured, first := len(r.Measurements), len(r.Blocks)
+	s.told = len(r.Events)
 	end, err := s.run(l.ops, 0)
 	if err != nil {
 		return err
@@ -21,19 +22,33 @@ func (l *Layout) Read(b []byte, r *cim.MeterReading) error {
 	if end != len(b) {
 		return format.At("message", end, format.ErrLength, "%d octets, want %d", len(b), end)
 	}
-	if s.m.Has != 0 || s.m.Flags != 0 || len(r.Supply) > 0 {
+	for i := measured; i < len(r.Measurements); i++ { // repetitions without a time of their own
+		if m := &r.Measurements[i]; m.Time == 0 {
+			m.Time = s.m.Time
+		}
+	}
+	if s.code != 0 || len(r.Events) > s.told {
+		s.events()
+	}
+	if s.m.Has &^= s.lacks; s.m.Has != 0 || s.m.Flags != 0 || len(r.Supply) > 0 {
 		r.Measurements = append(r.Measurements, s.m)
-	}
-	if s.event {
-		r.Events = append(r.Events, cim.EndDeviceEvent{Code: s.code, Parameter: s.parameter})
-	}
-	for i := told; i < len(r.Events); i++ {
-		r.Events[i].Time = s.m.Time
 	}
 	for i := first; i < len(r.Blocks); i++ {
 		s.register(&r.Blocks[i])
 	}
 	return nil
+}
+
+// events ends what is of one instant: it keeps the event of the fields, and the time of it and of those of bits.
+func (s *reader) events() {
+	if s.code != 0 {
+		s.r.Events = append(s.r.Events, cim.EndDeviceEvent{Code: s.code, Parameter: s.parameter})
+	}
+	for i := s.told; i < len(s.r.Events); i++ {
+		if e := &s.r.Events[i]; e.Time == 0 {
+			e.Time = s.m.Time
+		}
+	}
 }
 
 // reader is a message that is being read.
@@ -42,9 +57,11 @@ type reader struct {
 	r         *cim.MeterReading
 	m         cim.Measurement
 	interval  uint16
-	event     bool
-	code      uint16
+	code      uint16 // of an event; 0: none
 	parameter uint32
+	told      int        // events of r that are of another instant than m
+	lacks     cim.Values // registers of which a part has no value
+	untimed   bool       // the time of m has no value
 	slots     [maxSlots]uint64
 	marks     [maxSlots]int // offsets
 	blocks    [2]int        // of the repetition under way, by channel: index into r.Blocks, plus 1
@@ -84,14 +101,21 @@ func (s *reader) run(ops []op, base int) (int, error) {
 				s.flags(o.more.bits, v)
 			}
 		case quickImport:
+			if v += s.m.Import; v < s.m.Import {
+				err = o.tooLarge(at)
+			}
 			s.m.Import = v
 			s.m.Has |= cim.HasImport
 		case quickExport:
+			if v += s.m.Export; v < s.m.Export {
+				err = o.tooLarge(at)
+			}
 			s.m.Export = v
 			s.m.Has |= cim.HasExport
 		case quickPower:
-			if x := o.signed(v); -math.MaxInt32 <= x && x <= math.MaxInt32 {
-				s.m.Power += int32(x)
+			x := o.signed(v)
+			if sum := int64(s.m.Power) + x; -math.MaxInt32 <= min(x, sum) && max(x, sum) <= math.MaxInt32 {
+				s.m.Power = int32(sum)
 				s.m.Has |= cim.HasPower
 			} else {
 				err = s.signed(o, at, x)
@@ -139,6 +163,14 @@ func (s *reader) field(o *op, at int, b []byte) error {
 			if o.slot >= 0 { // in a repetition it may hold the value of the one before
 				s.slots[o.slot] = 0
 			}
+			switch o.to {
+			case toImport:
+				s.lacks |= cim.HasImport
+			case toExport:
+				s.lacks |= cim.HasExport
+			case toTime:
+				s.untimed = true
+			}
 			return nil
 		}
 	}
@@ -180,6 +212,9 @@ func (s *reader) field(o *op, at int, b []byte) error {
 		return err
 	}
 	if o.slot >= 0 {
+		if negative {
+			return format.At(m.name, at, format.ErrValue, "-%d is negative", v)
+		}
 		s.slots[o.slot] = v
 	}
 	if o.kind == kindBits {
@@ -275,21 +310,32 @@ func (s *reader) store(o *op, at int, v uint64, negative bool) error {
 	}
 	limit := uint64(math.MaxUint64)
 	switch o.to {
-	case toImport:
+	case toImport: // several are registers of rates
+		if v += s.m.Import; v < s.m.Import {
+			return o.tooLarge(at)
+		}
 		s.m.Import = v
 		s.m.Has |= cim.HasImport
 	case toExport:
+		if v += s.m.Export; v < s.m.Export {
+			return o.tooLarge(at)
+		}
 		s.m.Export = v
 		s.m.Has |= cim.HasExport
 	case toPower, toPowerExport:
 		if limit = math.MaxInt32; v > limit {
 			break
 		}
+		sum := int64(s.m.Power)
 		if negative != (o.to == toPowerExport) {
-			s.m.Power -= int32(v)
+			sum -= int64(v)
 		} else {
-			s.m.Power += int32(v)
+			sum += int64(v)
 		}
+		if v = uint64(max(sum, -sum)); v > limit {
+			break
+		}
+		s.m.Power = int32(sum)
 		s.m.Has |= cim.HasPower
 	case toVoltage:
 		limit = math.MaxUint16
@@ -314,7 +360,7 @@ func (s *reader) store(o *op, at int, v uint64, negative bool) error {
 		}
 	case toEvent:
 		limit = math.MaxUint16
-		s.event, s.code = v != 0, uint16(v)
+		s.code = uint16(v)
 	case toParameter:
 		limit = math.MaxUint32
 		s.parameter = uint32(v)
@@ -323,6 +369,11 @@ func (s *reader) store(o *op, at int, v uint64, negative bool) error {
 		return format.At(o.more.name, at, format.ErrValue, "%d, want at most %d", v, limit)
 	}
 	return nil
+}
+
+// tooLarge refuses a register that is the sum of several.
+func (o *op) tooLarge(at int) error {
+	return format.At(o.more.name, at, format.ErrValue, "the sum is too large")
 }
 
 // times is how often a repetition repeats.
@@ -346,63 +397,82 @@ func (s *reader) repeat(o *op, at int) (int, error) {
 	if n > len(s.b)-at { // at least an octet each: nothing is made for what cannot be there
 		return 0, format.At(m.name, at, format.ErrLength, "%d repetitions, and %d octets are left", n, len(s.b)-at)
 	}
-	keep, blocks, index := s.m, s.blocks, s.index
+	from, err := s.begins(m, at, n)
+	if err != nil {
+		return 0, err
+	}
+	keep := *s
 	s.blocks = [2]int{}
-	own := false
-	for i := range m.ops {
-		switch t := m.ops[i].to; t {
-		case toIntervalImport, toIntervalExport:
-			start := uint32(0)
-			if m.start >= 0 {
-				start = uint32(s.slots[m.start])
-			} else {
-				start = uint32(s.slots[m.end]) - uint32(n)*uint32(m.step)*60
-			}
-			if n > 0 {
-				s.r.Block(cim.Channel(t-toIntervalImport), start, m.step, cim.NoRegister, n)
-				s.blocks[t-toIntervalImport] = len(s.r.Blocks)
-			}
-		case toNothing:
-		default:
-			own = true
+	for ch, has := range m.profiles {
+		if has && n > 0 {
+			s.r.Block(cim.Channel(ch), from, m.step, cim.NoRegister, n)
+			s.blocks[ch] = len(s.r.Blocks)
 		}
 	}
 	for i := range n {
 		if s.index = i; m.newest {
 			s.index = n - 1 - i
 		}
-		if own {
-			s.m = cim.Measurement{Interval: s.interval, Time: s.moment(m, i, n)}
+		if m.measures {
+			s.m = cim.Measurement{Interval: s.interval, Time: s.moment(m, from)}
+			s.code, s.parameter, s.lacks, s.untimed, s.told = 0, 0, 0, false, len(s.r.Events)
 		}
 		if at, err = s.run(m.ops, at); err != nil {
 			return 0, err
 		}
-		if own && s.m.Has != 0 {
-			s.r.Measurements = append(s.r.Measurements, s.m)
+		if m.measures {
+			s.instant()
 		}
 	}
-	if own {
-		s.m = keep
+	if m.measures {
+		s.m, s.code, s.parameter, s.lacks, s.untimed, s.told = keep.m, keep.code, keep.parameter, keep.lacks, keep.untimed, keep.told
 	}
-	s.blocks, s.index = blocks, index
+	s.blocks, s.index = keep.blocks, keep.index
 	return at, nil
 }
 
-// moment is the time of a repetition: a register stands at the end of its step, counted from start or back from end.
-func (s *reader) moment(m *more, i, n int) uint32 {
-	step := uint32(m.step) * 60
-	k := uint32(i)
-	if m.newest {
-		k = uint32(n - 1 - i)
+// instant keeps what a repetition says of its own instant. One whose time has no value is not in use.
+func (s *reader) instant() {
+	if s.untimed {
+		s.r.Events = s.r.Events[:s.told]
+		return
+	}
+	s.events()
+	if s.m.Has &^= s.lacks; s.m.Has != 0 {
+		s.r.Measurements = append(s.r.Measurements, s.m)
+	}
+}
+
+// begins is the start of the first step of n repetitions: of those without step or time 0.
+func (s *reader) begins(m *more, at, n int) (uint32, error) {
+	if n == 0 || m.step == 0 || m.start < 0 && m.end < 0 {
+		return 0, nil
+	}
+	first, all := int64(0), int64(n)*int64(m.step)*60
+	if m.start >= 0 {
+		first = int64(s.slots[m.start])
+	} else if first = int64(s.slots[m.end]); first > 0 {
+		first -= all
 	}
 	switch {
-	case step == 0:
-	case m.start >= 0:
-		return uint32(s.slots[m.start]) + k*step
-	case m.end >= 0:
-		return uint32(s.slots[m.end]) - (uint32(n)-1-k)*step
+	case first == 0:
+		return 0, format.At(m.name, at, format.ErrMissing, "the time of its steps")
+	case first < 0 || first+all > math.MaxUint32:
+		return 0, format.At(m.name, at, format.ErrValue, "%d steps of %d minutes are not all between 1970 and 2106", n, m.step)
 	}
-	return 0
+	return uint32(first), nil
+}
+
+// moment is the time of the repetition that is being read: a register stands at start, or at the end of its step. from is where the first begins.
+func (s *reader) moment(m *more, from uint32) uint32 {
+	if from == 0 {
+		return 0
+	}
+	k := uint32(s.index)
+	if m.start < 0 {
+		k++
+	}
+	return from + k*uint32(m.step)*60
 }
 
 func (s *reader) variant(o *op, at int) (int, error) {
