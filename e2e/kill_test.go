@@ -20,7 +20,7 @@ func TestKills(t *testing.T) {
 	c11, a11 := startConcentrator(t, "C11", a1)
 	_, a12 := startConcentrator(t, "C12", a1)
 	fleet := start(t, "fleet", "fleet", "--meters", fmt.Sprint(meters), "--concentrator", "mqtt://"+a11, "--concentrator", "mqtt://"+a12,
-		"--data", t.TempDir(), "--history", "48h", "--clock", text)
+		"--data", t.TempDir(), "--history", "72h", "--clock", text)
 	c.completeUpTo(t, from, meters*90, 180*time.Second)
 
 	under := func(d time.Duration) { time.Sleep(d) } // readings go on meanwhile
