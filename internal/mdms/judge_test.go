@@ -562,6 +562,7 @@ func TestNoEstimatesBehindRemoval(t *testing.T) {
 			t.Errorf("late %v: the day of the removal: %+v", late, sum)
 		}
 		found := ask[api.FindingQuery, api.Page[api.Finding]](j.centre, api.QueryFindings, api.FindingQuery{Meter: "M1"}).Items
+		found = slices.DeleteFunc(found, func(f api.Finding) bool { return f.Rule == "superseded" }) // an hour may end before the readings are there
 		if len(found) != 1 || found[0].Rule != "gap" || !found[0].From.Equal(unix(j.start+(removed-4)*1800)) {
 			t.Errorf("late %v: %+v", late, found)
 		}
