@@ -226,6 +226,35 @@ func refusal(ps []registry.Problem, s registry.Summary) *api.Problem {
 	return p
 }
 
+// exchangeFields and retireFields are what the columns of the CSV form are called in the requests of an exchange and of a retirement.
+var (
+	exchangeFields = map[string]string{
+		"usage_point": "id", "installed": "time", "removed": "time", "valid_from": "time",
+		"remove_import_wh": "oldImport", "remove_export_wh": "oldExport", "install_import_wh": "firstImport", "install_export_wh": "firstExport",
+	}
+	retireFields = map[string]string{
+		"meter": "id", "installed": "time", "removed": "time", "valid_from": "time",
+		"remove_import_wh": "oldImport", "remove_export_wh": "oldExport",
+	}
+)
+
+// asRequested names the parts of a request in what is wrong with it, where that names columns.
+func asRequested(err error, fields map[string]string) error {
+	var p *api.Problem
+	if !errors.As(err, &p) {
+		return err
+	}
+	if name := fields[p.Field]; name != "" {
+		p.Field = name
+	}
+	for i, e := range p.Errors {
+		if name := fields[e.Field]; name != "" {
+			p.Errors[i].Field = name
+		}
+	}
+	return err
+}
+
 func pair(imp, exp *uint64) (p cim.RegisterPair) {
 	if imp != nil {
 		p.Import, p.HasImport = *imp, true
@@ -306,7 +335,7 @@ func (m *MDMS) exchangeMeter(ctx context.Context, q api.MeterExchange) (api.Usag
 		}
 		return m.registry.Exchange(e, o), nil
 	}); err != nil {
-		return api.UsagePoint{}, err
+		return api.UsagePoint{}, asRequested(err, exchangeFields)
 	}
 	return m.usagePointAt(q.UsagePoint, max(at, m.o.Clock.Unix()), registry.Now)
 }
@@ -330,7 +359,7 @@ func (m *MDMS) retireMeter(ctx context.Context, q api.MeterRetirement) (api.Reti
 		return m.registry.Retire(q.ID, at, pair(q.OldImport, q.OldExport), q.Reason, o), nil
 	})
 	if err != nil {
-		return api.Retired{}, err
+		return api.Retired{}, asRequested(err, retireFields)
 	}
 	return api.Retired{ID: q.ID, Life: "retired", Time: unix(at)}, nil
 }

@@ -101,18 +101,30 @@ func TestExchangeAndRetire(t *testing.T) {
 	defer w.stop()
 	c.answers()
 	old, next, spare := w.ids[0], w.ids[1], w.ids[2]
-	if _, err := c.importFile("a", "usage_point,feeder,meter,installed\nUP1,F1,"+old+","+stamped(0)+"\n", true); err != nil {
+	if _, err := c.importFile("a", "usage_point,feeder,meter,installed,install_import_wh\nUP1,F1,"+old+","+stamped(0)+",1099511627000\n", true); err != nil {
 		t.Fatal(err)
 	}
 	cut := unix(t0 + 5*48*1800 + 10*1800)
 	reg := func(n uint64) *uint64 { return &n }
-	for _, e := range []api.MeterExchange{
-		{UsagePoint: "UP9", Time: cut, Meter: next}, {UsagePoint: "UP1", Time: cut, Meter: "no id"}, {UsagePoint: "UP1", Time: unix(t0 + 100*86400), Meter: next},
-		{UsagePoint: "UP1", Time: unix(t0), Meter: next, OldImport: reg(5)},
+	for _, tc := range []struct {
+		e     api.MeterExchange
+		field string // of the request
+	}{
+		{api.MeterExchange{UsagePoint: "UP9", Time: cut, Meter: next}, "id"},
+		{api.MeterExchange{UsagePoint: "UP1", Time: cut, Meter: "no id"}, "meter"},
+		{api.MeterExchange{UsagePoint: "UP1", Time: unix(t0 + 100*86400), Meter: next}, "time"},
+		{api.MeterExchange{UsagePoint: "UP1", Time: unix(t0), Meter: next, OldImport: reg(5)}, "oldImport"},
+		{api.MeterExchange{UsagePoint: "UP1", Time: cut, OldImport: reg(5), FirstImport: reg(1 << 60), Meter: next}, "oldImport"},
 	} {
-		if _, err := bus.Request[api.MeterExchange, api.UsagePoint](t.Context(), c.bus, api.QueryMeterExchange, e); err == nil {
-			t.Errorf("accepted: %+v", e)
+		_, err := bus.Request[api.MeterExchange, api.UsagePoint](t.Context(), c.bus, api.QueryMeterExchange, tc.e)
+		var p *api.Problem
+		if !errors.As(err, &p) || p.Field != tc.field && (len(p.Errors) == 0 || p.Errors[0].Field != tc.field) {
+			t.Errorf("%+v: %+v, want field %s", tc.e, p, tc.field)
 		}
+	}
+	_, err := bus.Request[api.MeterRetirement, api.Retired](t.Context(), c.bus, api.QueryMeterRetire, api.MeterRetirement{ID: old, Time: cut, OldImport: reg(5)})
+	if p := new(api.Problem); !errors.As(err, &p) || p.Field != "oldImport" {
+		t.Errorf("retired: %v", err)
 	}
 	u := ask[api.MeterExchange, api.UsagePoint](c, api.QueryMeterExchange, api.MeterExchange{UsagePoint: "UP1", Time: cut, OldImport: reg(1 << 40), Meter: next, FirstImport: reg(7), By: "ben"})
 	if u.Meter != next || len(u.Meters) != 2 || *u.Meters[0].RemoveImport != 1<<40 {
