@@ -21,16 +21,7 @@ func TestConsole(t *testing.T) {
 	chromium := need(t, "chromium")
 	dir := t.TempDir()
 	tokens := filepath.Join(dir, "tokens")
-	person := func(name, rights string) string {
-		p := launch(t, "token", wattbus, "token", tokens, name, "--rights", rights)
-		p.done <- <-p.done // whoever stops it waits for it, too
-		lines := strings.Fields(p.out.String())
-		if len(lines) == 0 {
-			t.Fatalf("no token for %s", name)
-		}
-		return lines[len(lines)-1]
-	}
-	alice, bob := person("alice", "operate,edit"), person("bob", "approve,edit")
+	alice, bob := person(t, tokens, "alice", "operate,edit"), person(t, tokens, "bob", "approve,edit")
 	const meters = 100
 	key, image, file := signedImage(t, dir, 20_000)
 	c := startUp(t, filepath.Join(dir, "data"), "--meters", fmt.Sprint(meters), "--tokens", tokens, "--speed", "600", "--firmware-key", key)
@@ -109,6 +100,65 @@ func TestConsole(t *testing.T) {
 	}
 
 	lap("all pages by keyboard")
+}
+
+// person gives a person a token with rights, in a file of tokens, and returns it.
+func person(t *testing.T, tokens, name, rights string) string {
+	t.Helper()
+	p := launch(t, "token", wattbus, "token", tokens, name, "--rights", rights)
+	p.done <- <-p.done // whoever stops it waits for it, too
+	lines := strings.Fields(p.out.String())
+	if len(lines) == 0 {
+		t.Fatalf("no token for %s", name)
+	}
+	return lines[len(lines)-1]
+}
+
+// TestConsoleAsked looks at what the console asks where people have tokens: for the token, and whether to approve an edit that another
+// person proposed, which is done then.
+func TestConsoleAsked(t *testing.T) {
+	t.Parallel() // it waits for the history
+	chromium := need(t, "chromium")
+	axe := axeCore(t)
+	dir := t.TempDir()
+	tokens := filepath.Join(dir, "tokens")
+	alice, bob := person(t, tokens, "alice", "edit"), person(t, tokens, "bob", "approve,edit")
+	const meters, days = 10, 2
+	c := startUp(t, filepath.Join(dir, "data"), "--meters", fmt.Sprint(meters), "--history", fmt.Sprint(days*24, "h"), "--tokens", tokens)
+	var err error
+	if c.api, err = apiclient.New(apiclient.Options{Server: "http://" + c.http, Token: alice}); err != nil {
+		t.Fatal(err)
+	}
+	c.completeUpTo(t, t0.Add(days*24*time.Hour), meters*days*48, 90*time.Second)
+	edit, err := c.api.ProposeEdit(t.Context(), api.EditRequest{Meter: c.meterIDs(t, meters)[0], From: t0.Add(10 * time.Hour), To: t0.Add(11 * time.Hour), Action: "estimate", Reason: "meter-fault"})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	b := startBrowser(t, chromium)
+	looks := func(what string) {
+		t.Helper()
+		b.waitFor(what, `!!document.querySelector('dialog[open]')`)
+		b.eval(axe + "; true")
+		for _, scheme := range []string{"light", "dark"} {
+			b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}}})
+			b.waitFor(scheme+" colours", fmt.Sprintf(`document.documentElement.dataset.theme === %q`, scheme))
+			b.accessibleIn("dialog[open]", what+", "+scheme)
+			if shots := os.Getenv("WATTBUS_SHOTS"); shots != "" {
+				b.shot(filepath.Join(shots, what+"-"+scheme+".png"))
+			}
+		}
+	}
+	b.open("http://" + c.http + "/")
+	looks("ask-token")
+	b.as(c, bob, "#/quality?view=edits")
+	b.clickIn("[aria-labelledby=edits-title]", "Approve")
+	looks("ask-approve-edit")
+	b.clickIn("dialog[open]", "Approve")
+	b.waitFor("that no edit waits", `!document.querySelector('dialog') && /No edit waits/.test(document.querySelector('[aria-labelledby=edits-title]').innerText)`)
+	if got, err := c.api.Edit(t.Context(), edit.ID); err != nil || got.Decider != "bob" || got.State == "proposed" {
+		t.Errorf("%+v, %v", got, err)
+	}
 }
 
 // rollOut has alice roll an image out, bob approve it, and alice pause, resume and cancel it, all of it seen as it goes.
