@@ -78,7 +78,7 @@ func (m *MDMS) placed(d *device) {
 // restoreOutages takes over open outages, their interruptions, and maintenance that is not over.
 func (m *MDMS) restoreOutages(ctx context.Context) error {
 	st := m.o.Store
-	windows, err := st.Maintenance(ctx, 0, 1<<31-1, m.o.Clock.Unix())
+	windows, err := st.Maintenance(ctx, 0, 1<<31-1, max(m.o.Clock.Unix(), outage.PastWindows+1)-outage.PastWindows)
 	if err != nil {
 		return err
 	}

@@ -89,6 +89,7 @@ func (e *Engine) judge(t *track, at uint32, what string, when uint32) {
 		end := at
 		if o.doc.Kind == kindPower && t.dev.Power.State == cim.PowerOn {
 			end = t.dev.Power.Since // by the meter's clock, as IEEE 1366 counts
+			o.doc.Restored = 1
 		}
 		e.evidence(o, what, when)
 		e.closeCase(o, end)
@@ -98,6 +99,9 @@ func (e *Engine) judge(t *track, at uint32, what string, when uint32) {
 		}
 	}
 }
+
+// news is what a device is known by to be gone.
+var news = [...]string{byGasp: "last-gasp", byWill: "will", bySilence: "silence"}
 
 func (e *Engine) openCase(t *track, kind string, at uint32, what string, when uint32) {
 	o := &outage{id: e.o.NewID(), start: at, kind: t.dev.Kind, t: t}
@@ -110,6 +114,9 @@ func (e *Engine) openCase(t *track, kind string, at uint32, what string, when ui
 	o.doc = api.Outage{ID: strconv.FormatUint(o.id, 10), Kind: kind, Meter: t.dev.ID, Path: t.dev.Path, Start: utc(o.start), Affected: 1, Scope: scopes[0]}
 	if t.grid != nil {
 		o.doc.Grid = e.placeOf(t.grid)
+	}
+	if what == "" { // nothing happens now: this is after a restart
+		what, when = news[t.goneBy], max(t.goneAt, 1)
 	}
 	e.evidence(o, what, when)
 	e.cases[t] = o

@@ -314,24 +314,32 @@ func (e *Engine) counted(o *outage) {
 		}
 	}
 	o.doc.Affected, o.doc.Restored, o.doc.Inferred = affected, restored, inferred
-	p := 0.0
 	if o.x != nil {
-		p = chance(o.x.odds)
-		if o.doc.Partial {
-			p = chance(oddsGasp - 2 + 1)
-		}
 		signs := o.x.tell()
 		if restored > 0 && o.doc.Signs != nil {
 			keepSigns(signs, o.doc.Signs) // those who are back do not take back what they showed
 		}
 		o.doc.Signs = signs
-	} else if o.w != nil {
-		p = 0.95
 	}
-	// Those who are back do not make it less likely that it was one.
-	if p = float64(int(p*1000+0.5)) / 1000; o.end == 0 && (restored == 0 || p > o.doc.Confidence) {
-		o.doc.Confidence = p
+	if p, told := o.sure(); told && o.end == 0 && (p > o.doc.Confidence || restored == 0 && !o.old) {
+		o.doc.Confidence = float64(int(p*1000+0.5)) / 1000
 	}
+}
+
+// sure is how likely a case is one; false where nothing tells that: what an element shows that has come back, or showed before a
+// restart, says nothing of what took it.
+func (o *outage) sure() (p float64, told bool) {
+	switch {
+	case o.w != nil:
+		return 0.95, true
+	case o.x == nil:
+		return 0, false
+	case o.doc.Partial:
+		return chance(oddsGasp - 2 + 1), true
+	case o.x.out:
+		return chance(o.x.odds), true
+	}
+	return chance(oddsSure), o.doc.Confidence == 0 // it was found out, and back before that was told
 }
 
 // keepSigns leaves in now what was shown before, as far as it was more.
@@ -394,7 +402,7 @@ func (e *Engine) tickGrid(at uint32) (next uint32) {
 	e.later = nil
 	for _, t := range later {
 		if t.slot >= 0 && e.cases[t] == nil && t.cut == nil {
-			e.judge(t, at, [...]string{"", "last-gasp", "will", "silence"}[t.goneBy], max(t.goneAt, 1))
+			e.judge(t, at, news[t.goneBy], max(t.goneAt, 1))
 		}
 	}
 	for _, o := range e.ending {

@@ -185,7 +185,7 @@ func (e *Engine) passed(t *track, start, end uint32, flags uint8) {
 	if start == 0 || end <= start {
 		return
 	}
-	if e.covered(t, e.now()) != nil {
+	if e.wasCovered(t, start) {
 		flags |= cutPlanned
 	}
 	t.lastCut = end

@@ -21,7 +21,8 @@ import (
 //     come.
 //   - A will counts once, and only for the current registration. After it the link comes up by a newer registration, or by
 //     a message made after the will came: what the ended connection still had on its way is no sign of life.
-//   - A message over a path where the device is not any more says nothing of its link.
+//   - A message over a path where the device is not any more, or not yet, says nothing of its link. Of power and breaker it says what was
+//     so when it was made, if its clock is synchronised.
 //   - Power and breaker go by the devices' own times: a message that was made before the fact changes nothing, and one whose
 //     clock is not synchronised goes by its arrival. Times ahead of the centre's are taken for its own.
 //     A restart forgets the newest of these times and goes on with those of the facts: better a last gasp too many, which
@@ -98,6 +99,11 @@ func (e *Engine) OnMessage(dev *cim.EndDevice, path string, typ record.Type, h r
 		made = stamp(h, at)
 	}
 	if !e.here(t, path, made, at) {
+		if made != 0 && h.Flags&record.FlagClockUnsynchronised == 0 {
+			e.mains(t, h, made, at)
+			e.flags(t, h, made)
+			e.refresh(t, at, typ.Event(), at)
+		}
 		return
 	}
 	e.lastSeen(t, at)

@@ -120,7 +120,7 @@ func (w *world) restart() {
 	}
 	var works []store.Maintenance
 	for _, id := range slices.Sorted(maps.Keys(w.works)) {
-		if w.works[id].End > w.at {
+		if w.works[id].End+PastWindows > w.at {
 			works = append(works, w.works[id])
 		}
 	}

@@ -248,6 +248,21 @@ func TestLadders(t *testing.T) {
 			w.location("M1", "C2", 7)
 			w.will("M1", p, 6)
 		}, api.StateOnline, []string{"unreachable C7"}},
+		{"back elsewhere, before its registration there", func(w *world) {
+			w.location("M1", p, 6)
+			w.power("M1", p, record.PowerLost, 1, w.at+10)
+			w.at += 60
+			w.reading("M1", "C2")
+		}, api.StateOnline, []string{"power-lost M1"}},
+		{"said before its last gasp, delivered behind it by another way", func(w *world) {
+			w.location("M1", p, 6)
+			made := w.at + 10
+			w.at += 60
+			w.power("M1", p, record.PowerLost, 1, made)
+			w.e.OnMessage(w.m("M1"), "C2", record.TypeReading, record.Header{Time: made}, w.at)
+			w.e.OnMessage(w.m("M1"), "C2", record.TypeReading, record.Header{Time: w.at, Flags: record.FlagBattery}, w.at)
+			w.e.OnMessage(w.m("M1"), "C2", record.TypeReading, record.Header{Time: w.at, Flags: record.FlagClockUnsynchronised}, w.at)
+		}, api.StatePowerLost, []string{"power-lost M1 open"}},
 		{"old messages of a meter that moved and was lost", func(w *world) {
 			w.location("M1", p, 6)
 			w.location("M1", "C2", 7)

@@ -19,6 +19,9 @@ import (
 // maxWindows bounds the maintenance windows that are not over; those that are over are in the store only.
 const maxWindows = 10_000
 
+// PastWindows is for how long, s of business time, windows that are over are remembered, the newest maxWindows of them.
+const PastWindows = 86400
+
 // window is planned work: what goes out below it while it lasts is no outage. It is recorded all the same.
 type window struct {
 	id       uint64
@@ -64,6 +67,13 @@ func (e *Engine) covered(t *track, now uint32) *window {
 		}
 	}
 	return nil
+}
+
+// wasCovered reports whether a device lay in a window at a time up to PastWindows ago: what began then is planned, also where it is
+// told only when the work is over.
+func (e *Engine) wasCovered(t *track, at uint32) bool {
+	lay := func(w *window) bool { return w.active(at) && w.covers(t) }
+	return slices.ContainsFunc(e.windows, lay) || slices.ContainsFunc(e.past, lay)
 }
 
 // own reports whether a device lies in a window of its own: one that does not cover its whole transformer, so that its absence
@@ -245,6 +255,7 @@ func (e *Engine) turnWindows(now uint32) (next uint32) {
 			if w.begun {
 				turned = append(turned, w)
 			}
+			e.past = append(e.past, w)
 			continue
 		}
 		kept = append(kept, w)
@@ -258,6 +269,8 @@ func (e *Engine) turnWindows(now uint32) (next uint32) {
 	}
 	clear(e.windows[len(kept):])
 	e.windows = kept
+	e.past = slices.DeleteFunc(e.past, func(w *window) bool { return w.to+PastWindows <= now })
+	e.past = slices.Delete(e.past, 0, max(len(e.past)-maxWindows, 0))
 	if len(turned) == 0 {
 		return next
 	}
@@ -293,7 +306,7 @@ func (e *Engine) windowCase(w *window, t *track) *outage {
 	return w.outage
 }
 
-// RestoreMaintenance takes over the windows from the store that are not over. It is called before Restore. One that cannot be
+// RestoreMaintenance takes over the windows from the store that are not over, or have been for less than PastWindows. It is called before Restore. One that cannot be
 // understood is left out and named in the error.
 func (e *Engine) RestoreMaintenance(list []store.Maintenance) error {
 	var errs []error

@@ -74,6 +74,7 @@ type Engine struct {
 	cutsOpen int
 	tally    [verdicts]int64
 	windows  []*window
+	past     []*window // that are over, of the last day
 	pings    []*track
 	tokens   float64
 	tokensAt time.Time
@@ -236,7 +237,11 @@ func (e *Engine) Add(dev *cim.EndDevice) {
 		t.own.State = cim.LinkUp // what it was before is not kept, but for an open case: see Restore
 	}
 	if t.own.State == cim.LinkLost {
-		t.left(byWill, t.own.Since)
+		by := byWill
+		if int64(t.own.Since) >= int64(dev.LastSeen)+int64(2*e.intervalOf(t)/time.Second) {
+			by = bySilence
+		}
+		t.left(by, t.own.Since)
 	}
 	if dev.Power.State == cim.PowerLost {
 		t.gaspAt, t.gaspSeq = dev.Power.Since, dev.Sequence

@@ -2,7 +2,10 @@ package outage
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -624,6 +627,11 @@ func TestStormAfterARestart(t *testing.T) {
 			if s := w.e.Storm(); s.Active != tc.on {
 				t.Errorf("%+v", s)
 			}
+			for _, o := range w.outages() {
+				if o.End == nil && (len(o.Evidence) == 0 || o.Evidence[0].What != "will") {
+					t.Errorf("%s: evidence %+v", o.Meter, o.Evidence)
+				}
+			}
 			w.check()
 		})
 	}
@@ -647,6 +655,110 @@ func TestConcentratorMains(t *testing.T) {
 	if v := w.e.Verdict(before, false); v.Confidence < 0.9 || c.Power.State != cim.PowerLost {
 		t.Errorf("from %v to %+v", p, v)
 	}
+}
+
+// cutsOf lists the interruptions of a meter that were not taken back.
+func (w *town) cutsOf(id string) (out []store.Interruption) {
+	w.keep()
+	for _, k := range slices.Sorted(maps.Keys(w.cuts)) {
+		if c := w.cuts[k]; c.Device == w.m(id).Ordinal && c.Flags&cutRetracted == 0 {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// restored tells that a meter's power has come back, and how long it was away.
+func (w *town) restored(id string, away uint32) {
+	w.e.OnPower(w.m(id), w.path(id), record.Power{Header: record.Header{Time: w.at}, Kind: record.PowerRestored, Sequence: uint16(w.at), OnBattery: away}, w.at)
+}
+
+// What began in planned work is planned, also where it is told when that is over; what began before is not.
+func TestPlannedByItsBeginning(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		w := newTown(t, 2, 4)
+		w.after(10 * time.Minute)
+		before := w.at
+		w.wills("M1")
+		w.seconds(60)
+		m, err := w.e.AddMaintenance(api.MaintenanceRequest{Scope: "transformer", Name: "T1", To: w.Now().Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.seconds(60)
+		during := w.at
+		w.wills("M2")
+		w.seconds(400)
+		id, _ := strconv.ParseUint(m.ID, 10, 64)
+		if _, err := w.e.EndMaintenance(id, ""); err != nil {
+			t.Fatal(err)
+		}
+		w.seconds(30)
+		if restart {
+			w.restart()
+		}
+		w.seconds(30)
+		for id, since := range map[string]uint32{"M1": before, "M2": during, "M5": during} { // M5 hangs on T2, and nobody heard of it
+			w.back(id)
+			w.restored(id, w.at-since)
+			c := w.cutsOf(id)
+			if len(c) != 1 || c[0].Start != since || (c[0].Flags&cutPlanned != 0) != (id == "M2") {
+				t.Errorf("restart %v, %s: %+v", restart, id, c)
+			}
+		}
+		w.after(25 * time.Hour)
+		if len(w.e.past) != 0 {
+			t.Errorf("%d windows are remembered", len(w.e.past))
+		}
+		w.sound()
+	}
+}
+
+// How sure an outage was does not fall to what its element shows when it is back, or when a restart has made that be forgotten.
+func TestSureAfterwards(t *testing.T) {
+	w := newTown(t, 1, 12)
+	w.after(10 * time.Minute)
+	ids := w.of["T1"]
+	w.gasp(ids[:4]...)
+	w.wills(ids[:8]...)
+	w.seconds(20)
+	w.status("", "C1", "lost")
+	w.status("", "C2", "lost")
+	w.seconds(60)
+	sure := func() float64 {
+		for _, o := range w.outages() {
+			if o.Scope == "transformer" && o.Merged == "" {
+				return o.Confidence
+			}
+		}
+		return 0
+	}
+	if p := sure(); p < 0.95 {
+		t.Fatalf("%.3f", p)
+	}
+	w.at += 3600
+	w.restart()
+	w.seconds(60)
+	if p := sure(); p < 0.95 {
+		t.Errorf("%.3f after a restart", p)
+	}
+	w.status("", "C1", "online")
+	w.status("", "C2", "online")
+	w.back(ids...)
+	w.seconds(200)
+	if p := sure(); p < 0.95 {
+		t.Errorf("%.3f afterwards", p)
+	}
+	// One of a meter alone tells how many are back, too.
+	w.gasp("M3")
+	w.seconds(400)
+	w.back("M3")
+	w.seconds(100)
+	list := w.outages()
+	if o := list[len(list)-1]; o.Meter != "M3" || o.End == nil || o.Restored != 1 {
+		t.Errorf("%+v", o)
+	}
+	w.sound()
 }
 
 // TestTheyComeBackOneByOne: all meters of two concentrators lose their connections and come back spread over minutes, as the acknowledgement
