@@ -181,16 +181,20 @@ func (d *Device) Status() (s Status) {
 type Stats struct {
 	Readings       uint64 // sent, those on demand too
 	Acknowledged   uint64 // of these, by the concentrator
-	Commands       uint64 // carried out
+	Commands       uint64 // answered with a result of their own
+	Refused        uint64 // of Commands, refused or not supported
+	Expired        uint64 // of Commands, behind their expiry
 	Repeats        uint64 // commands that were answered again
-	Rejected       uint64 // messages that could not be understood
+	Rejected       uint64 // messages that could not be understood, were not sealed as they should be, or had been let through before
+	Unsealed       uint64 // of Rejected, not sealed as they should be
+	Replayed       uint64 // of Rejected, let through before
 	Dropped        uint64 // messages that were dropped at a bound, in or out: the centre asks again, or fetches them
 	Registrations  uint64 // sent
 	DriverFailures uint64
 }
 
 func stats(n meter.Stats) Stats {
-	return Stats{n.Readings, n.Acked, n.Commands, n.Repeats, n.Rejected, n.Dropped, n.Locations, n.Hardware}
+	return Stats{n.Readings, n.Acked, n.Commands, n.Refused, n.Expired, n.Repeats, n.Rejected, n.Unsealed, n.Replayed, n.Dropped, n.Locations, n.Hardware}
 }
 
 // Stats gives the counts.

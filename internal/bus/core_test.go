@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,6 +51,35 @@ func TestDown(t *testing.T) {
 	if len(got) != 0 {
 		t.Fatal("came after stop")
 	}
+}
+
+func TestNow(t *testing.T) {
+	b := open(t, nil)
+	got := make(chan Batch, 10)
+	stop, err := b.OnNow(func(x Batch) { got <- x })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.nc.Publish(NowSubject, []byte("garbage")); err != nil {
+		t.Fatal(err)
+	}
+	want := Entry{Received: 1_700_000_000_000, Path: "C1/C7", Kind: "meter", ID: "M1", Event: "result", Payload: []byte{1, 2, 3}}
+	var e Encoder
+	if err := e.Append(&want); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SendNow(e.Take(nil)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case x := <-got:
+		if es := slices.Collect(x.All()); x.Stream != "" || x.Sequence != 0 || len(es) != 1 || !reflect.DeepEqual(es[0], want) {
+			t.Fatalf("%+v: %+v", x, es)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing came")
+	}
+	stop()
 }
 
 func TestEvents(t *testing.T) {

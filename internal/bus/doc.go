@@ -6,6 +6,7 @@
 //	wb.dead.<reason>             stream WB_DEAD, what could not be understood
 //	wb.out                       stream WB_OUT, events for other systems in batches (outbatch.go); empty while nobody wants any
 //	wb.dn                        core: messages on their way down to devices
+//	wb.now                       core: copies of messages that somebody waits for, ahead of the stream (now.go)
 //	wb.ev.<kind>.<name>.<id>     core: CloudEvents
 //	wb.q.<name>                  core: questions and answers between roles
 //

@@ -7,6 +7,7 @@ const (
 	upSubjects    = "wb.up."
 	deadSubjects  = "wb.dead."
 	DownSubject   = "wb.dn"
+	NowSubject    = "wb.now"
 	EventSubjects = "wb.ev."
 	OutSubject    = "wb.out"
 	querySubjects = "wb.q."

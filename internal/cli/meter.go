@@ -160,7 +160,8 @@ Signals: SIGUSR1 takes the meter's power away and gives it back the next time; S
 				return err
 			}
 			n := agent.Stats()
-			log.Info("meter stopped", "meter", id, "readings", n.Readings, "acknowledged", n.Acked, "commands", n.Commands)
+			log.Info("meter stopped", "meter", id, "readings", n.Readings, "acknowledged", n.Acked, "commands", n.Commands, "commands_refused", n.Refused,
+				"commands_expired", n.Expired, "messages_refused", n.Rejected, "messages_unsealed", n.Unsealed, "messages_replayed", n.Replayed)
 			return nil
 		},
 	}

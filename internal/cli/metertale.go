@@ -84,7 +84,8 @@ func fleetAttrs(s fleet.Stats) []any {
 		key string
 		n   uint64
 	}{{"without_power", uint64(s.Unpowered)}, {"breakers_open", uint64(s.Open)}, {"commands_repeated", s.Repeats},
-		{"messages_refused", s.Rejected}, {"messages_dropped", s.Dropped}, {"link_drops", s.LinkDrops}, {"power_losses", s.PowerLosses},
+		{"commands_refused", s.Refused}, {"commands_expired", s.Expired},
+		{"messages_refused", s.Rejected}, {"messages_unsealed", s.Unsealed}, {"messages_replayed", s.Replayed}, {"messages_dropped", s.Dropped}, {"link_drops", s.LinkDrops}, {"power_losses", s.PowerLosses},
 		{"moves", s.Moves}} {
 		if r.n > 0 {
 			out = append(out, r.key, r.n)

@@ -32,6 +32,8 @@ type EEB struct {
 	free        *batch    // to be filled again
 	uncommitted int64     // bytes of open, full and everything under way
 	limit       *limiter
+	ahead       bus.Encoder // copies for who waits for them, to be sent once mu is free
+	aheadLeft   bucket      // how many more may go ahead
 
 	pacer *pacer
 
@@ -46,7 +48,7 @@ func New(o Options) (*EEB, error) {
 		return nil, err
 	}
 	e := &EEB{o: o, log: o.Logger, table: newTable(), open: &batch{}, limit: newLimiter(o.DeadRate, o.DeadBurst),
-		wake: make(chan struct{}, 1)}
+		aheadLeft: bucket{left: aheadBurst}, wake: make(chan struct{}, 1)}
 	e.room.L = &e.mu
 	e.seals = newSealer(&o)
 	e.pacer = newPacer(o.AckRate, o.AckBurst, o.MaxAcksWaiting, e.acknowledgeLocation)

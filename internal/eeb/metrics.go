@@ -17,6 +17,7 @@ type metrics struct {
 	size     prometheus.Histogram
 	down     *prometheus.CounterVec
 	stalled  prometheus.Gauge
+	ahead    prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer, t *table, p *pacer, uncommitted func() int64) (*metrics, error) {
@@ -35,6 +36,8 @@ func newMetrics(r prometheus.Registerer, t *table, p *pacer, uncommitted func() 
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16)}),
 		size: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "wattbus_batch_size", Help: "Messages in a batch.",
 			Buckets: prometheus.ExponentialBuckets(1, 3, 9)}),
+		ahead: prometheus.NewCounter(prometheus.CounterOpts{Name: "wattbus_results_ahead_total",
+			Help: "Results of breakers that were passed to the MDMS ahead of the batch that they are in."}),
 		down: vec("downlink_total", "Messages to devices, by what became of them.", "result"),
 		stalled: prometheus.NewGauge(prometheus.GaugeOpts{Name: "wattbus_eeb_stalled",
 			Help: "1 while locations or dead letters cannot be stored; see also wattbus_bus_stalled."}),
@@ -53,7 +56,7 @@ func newMetrics(r prometheus.Registerer, t *table, p *pacer, uncommitted func() 
 	} else if err != nil {
 		return nil, fmt.Errorf("eeb: register metrics: %w", err)
 	}
-	for _, c := range []prometheus.Collector{m.readings, m.messages, m.ignored, m.unkept, m.commit, m.size, m.down, m.stalled,
+	for _, c := range []prometheus.Collector{m.readings, m.messages, m.ignored, m.unkept, m.commit, m.size, m.down, m.stalled, m.ahead,
 		locations("devices", func() float64 { n, _ := t.count(); return float64(n) }),
 		locations("concentrators", func() float64 { _, n := t.count(); return float64(n) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "wattbus_location_acks_waiting",

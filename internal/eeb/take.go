@@ -60,7 +60,17 @@ func (e *EEB) take(m *broker.Inbound) {
 // false when the EEB takes nothing any more: what is not acknowledged comes again.
 func (e *EEB) enter(client string, size int64, ack broker.Ack, wanted bool, us ...uplink) bool {
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	taken := e.gather(client, size, ack, wanted, us)
+	ahead := e.ahead.Take(nil)
+	e.mu.Unlock()
+	if ahead != nil {
+		_ = e.o.Bus.SendNow(ahead) // else they come with their batch
+	}
+	return taken
+}
+
+// gather is enter with e.mu held.
+func (e *EEB) gather(client string, size int64, ack broker.Ack, wanted bool, us []uplink) bool {
 	for !e.closing && (!e.loaded || e.uncommitted >= e.o.MaxUncommitted || len(e.full) >= fullBatches) {
 		e.room.Wait()
 	}
@@ -238,9 +248,29 @@ func (e *EEB) put(u *uplink, client string, now time.Time) {
 	}
 	if u.kind == record.TypeResult && urgent(u.payload) { // it goes on at once, with the readings that came before it
 		e.open.urgent = true
+		e.hurry(u, now)
 	}
 	if u.answer != nil {
 		e.open.answers = append(e.open.answers, answer{u.answerTopic(), u.answer})
+	}
+}
+
+// Results of breakers that go ahead of their batch: so many a second, as many at once. Of a command for many the rest comes with the batches,
+// or each would be a commit more.
+const (
+	aheadRate  = 50
+	aheadBurst = 50
+)
+
+// hurry has a copy of a result go to the MDMS ahead of the batches that are not yet committed, or wait there: under load that is a
+// quarter of a second and more. e.mu is held.
+func (e *EEB) hurry(u *uplink, now time.Time) {
+	if !e.aheadLeft.take(aheadRate, aheadBurst, now) {
+		return
+	}
+	x := bus.Entry{Received: now.UnixMilli(), Path: u.topic.Path, Kind: u.topic.Kind, ID: u.topic.ID, Event: u.topic.Event, Payload: u.payload}
+	if e.ahead.Append(&x) == nil { // it was in the batch, and fits here as well
+		e.m.ahead.Inc()
 	}
 }
 

@@ -277,8 +277,12 @@ func (f *Fleet) Stats() Stats {
 		s.Readings += n.Readings
 		s.Acked += n.Acked
 		s.Commands += n.Commands
+		s.Refused += n.Refused
+		s.Expired += n.Expired
 		s.Repeats += n.Repeats
 		s.Rejected += n.Rejected
+		s.Unsealed += n.Unsealed
+		s.Replayed += n.Replayed
 		s.Dropped += n.Dropped
 		s.Locations += n.Locations
 	}

@@ -26,11 +26,7 @@ func (m *MDMS) enter(w *work, now uint32) {
 		speed = 0
 	}
 	listening := m.outbox.readings()
-	for i := range w.batches {
-		b := &w.batches[i]
-		if b.Sequence <= m.position[b.Stream] {
-			continue // committed, but the acknowledgement got lost
-		}
+	each := func(b *bus.Batch, f func(*entry)) {
 		e := entry{wall: wall, now: now, listening: listening}
 		for x := range b.All() {
 			e.Entry, e.at = x, now
@@ -38,8 +34,18 @@ func (m *MDMS) enter(w *work, now uint32) {
 				// It waited on the bus: it was received then, not now.
 				e.at = now - min(uint32(min(float64(age)/1000*speed, 1<<31)), now)
 			}
-			m.enterEntry(&e)
+			f(&e)
 		}
+	}
+	for i := range w.ahead {
+		each(&w.ahead[i], m.enterAhead)
+	}
+	for i := range w.batches {
+		b := &w.batches[i]
+		if b.Sequence <= m.position[b.Stream] {
+			continue // committed, but the acknowledgement got lost
+		}
+		each(b, m.enterEntry)
 		m.pending.Stream, m.pending.Sequence = b.Stream, b.Sequence
 	}
 }
@@ -316,6 +322,9 @@ func (m *MDMS) enterResult(d *device, x *entry) error {
 		m.firmware.OnResult(&d.EndDevice, &r)
 	} else {
 		answer = m.commands.OnResult(&d.EndDevice, r)
+	}
+	if answer == command.Applied && r.Outcome < record.Delivered {
+		m.met.results.WithLabelValues(r.Outcome.String(), command.Reason(&r)).Inc()
 	}
 	if answer == command.Applied && r.Opcode == record.OpSetInterval && r.Outcome == record.Done {
 		if c, err := m.commands.Get(r.Command); err == nil && c.Params.Minutes > 0 {

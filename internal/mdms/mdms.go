@@ -98,10 +98,11 @@ type MDMS struct {
 	tidied   time.Time
 }
 
-// work is what the loop is asked to do: enter batches, or call a function that changes something. done gets nil once it is
+// work is what the loop is asked to do: enter batches or what came ahead of them, or call a function that changes something. done gets nil once it is
 // committed.
 type work struct {
 	batches []bus.Batch
+	ahead   []bus.Batch // copies of what will come in batches
 	call    func()
 	after   func() error // once it is committed, before done; without m.mu
 	done    chan error
@@ -161,10 +162,16 @@ func (m *MDMS) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("mdms: %w", err)
 	}
+	ahead, stopAhead, err := m.listenAhead()
+	if err != nil {
+		stop()
+		return fmt.Errorf("mdms: %w", err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m.ending = ctx.Done()
 	var wg sync.WaitGroup
+	wg.Go(func() { m.consumeAhead(ctx, ahead) })
 	var consumed error
 	wg.Go(func() {
 		if consumed = m.o.Bus.ConsumeBatches(ctx, bus.DurableMDMS, m.consume); ctx.Err() != nil {
@@ -178,6 +185,7 @@ func (m *MDMS) Run(ctx context.Context) error {
 	wg.Go(func() { m.send(ctx, left) })
 	err = m.loop(ctx)
 	cancel()
+	stopAhead()
 	stop() // questions that wait for the loop have seen the context end
 	wg.Wait()
 	if err = errors.Join(err, consumed); err != nil {
@@ -537,21 +545,6 @@ func (m *MDMS) restoreBooks(ctx context.Context) error {
 		return err
 	}
 	return m.noteKept(ctx)
-}
-
-// restoreRegister takes registers that are newer than the device's row, which may lag.
-func (m *MDMS) restoreRegister(r *store.Row) {
-	if int(r.Device) >= len(m.devices) || !r.HasReg {
-		return
-	}
-	reg := &m.devices[r.Device].Registers
-	at := r.Start + uint32(r.Length)*60
-	if r.Channel == cim.Import && at > reg.Time {
-		reg.Time, reg.Import = at, r.Register
-	}
-	if r.Channel == cim.Export && at >= reg.Time {
-		reg.Export = r.Register
-	}
 }
 
 func (m *MDMS) restoreEngines(ctx context.Context) error {

@@ -23,6 +23,7 @@ type metrics struct {
 	expired   *prometheus.CounterVec
 	verdicts  *prometheus.CounterVec
 	findings  *prometheus.CounterVec
+	results   *prometheus.CounterVec
 }
 
 // count counts a message.
@@ -55,6 +56,8 @@ func (m *MDMS) newMetrics() (*metrics, error) {
 		Help: "Days of a device and channel that were judged, by the least certain quality of their values."}, []string{"quality"})
 	x.findings = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattbus_vee_findings_total",
 		Help: "Findings of validation and estimation, by rule and severity."}, []string{"rule", "severity"})
+	x.results = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "wattbus_command_results_total",
+		Help: "First results of meters on commands, by outcome and why it was not carried out."}, []string{"outcome", "reason"})
 	for t := range x.perType {
 		x.perType[t] = x.entries.WithLabelValues(record.Type(t).String())
 	}
@@ -82,7 +85,7 @@ func (m *MDMS) newMetrics() (*metrics, error) {
 		return nil, err
 	}
 	for _, c := range append(m.deadlineMetrics(), []prometheus.Collector{
-		x.entries, x.ignored, x.commits, x.audit, x.commit, x.failures, x.blocks, x.downlinks, x.expired, x.verdicts, x.findings,
+		x.entries, x.ignored, x.commits, x.audit, x.commit, x.failures, x.blocks, x.downlinks, x.expired, x.verdicts, x.findings, x.results,
 		count("wattbus_intervals_total", "Intervals kept, by how they came.", prometheus.Labels{"quality": "received"},
 			func() float64 { return float64(m.ledger.total.received) }),
 		count("wattbus_intervals_total", "Intervals kept, by how they came.", prometheus.Labels{"quality": "recovered"},

@@ -144,3 +144,18 @@ func (l *ledger) apply(s *series, day cim.Day, row *store.Row, recorded uint32) 
 		r.setTold(i, 0)
 	}
 }
+
+// restoreRegister takes registers that are newer than the device's row, which may lag.
+func (m *MDMS) restoreRegister(r *store.Row) {
+	if int(r.Device) >= len(m.devices) || !r.HasReg {
+		return
+	}
+	reg := &m.devices[r.Device].Registers
+	at := r.Start + uint32(r.Length)*60
+	if r.Channel == cim.Import && at > reg.Time {
+		reg.Time, reg.Import = at, r.Register
+	}
+	if r.Channel == cim.Export && at >= reg.Time {
+		reg.Export = r.Register
+	}
+}

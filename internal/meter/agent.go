@@ -89,7 +89,7 @@ type job struct {
 }
 
 type counters struct {
-	readings, acked, commands, repeats, rejected, unsealed, dropped, locations, hardware atomic.Uint64
+	readings, acked, commands, repeats, refused, expired, rejected, unsealed, replayed, dropped, locations, hardware atomic.Uint64
 }
 
 // New checks the options and makes an agent; Run starts it.

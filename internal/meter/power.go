@@ -185,10 +185,13 @@ func (a *Agent) Register(c record.Channel) uint64 {
 type Stats struct {
 	Readings  uint64 // handed to the connection, on demand ones too
 	Acked     uint64 // of these, acknowledged by the concentrator
-	Commands  uint64 // executed
+	Commands  uint64 // answered with a result of their own
+	Refused   uint64 // of Commands, refused or not supported
+	Expired   uint64 // of Commands, behind their expiry
 	Repeats   uint64 // answered again
-	Rejected  uint64 // messages that could not be understood, or were not sealed as they should be
-	Unsealed  uint64 // of these, the latter
+	Rejected  uint64 // messages that could not be understood, were not sealed as they should be, or had been let through before
+	Unsealed  uint64 // of Rejected, not sealed as they should be: plain, altered, for another meter, under another key, with a counter long gone
+	Replayed  uint64 // of Rejected, let through before
 	Dropped   uint64 // messages dropped at a bound, in or out
 	Locations uint64 // sent
 	Hardware  uint64 // calls of the hardware that failed
@@ -197,8 +200,8 @@ type Stats struct {
 // Stats returns the counts.
 func (a *Agent) Stats() Stats {
 	c := &a.count
-	return Stats{Readings: c.readings.Load(), Acked: c.acked.Load(), Commands: c.commands.Load(), Repeats: c.repeats.Load(),
-		Rejected: c.rejected.Load(), Unsealed: c.unsealed.Load(), Dropped: c.dropped.Load(), Locations: c.locations.Load(), Hardware: c.hardware.Load()}
+	return Stats{Readings: c.readings.Load(), Acked: c.acked.Load(), Commands: c.commands.Load(), Refused: c.refused.Load(), Expired: c.expired.Load(), Repeats: c.repeats.Load(),
+		Rejected: c.rejected.Load(), Unsealed: c.unsealed.Load(), Replayed: c.replayed.Load(), Dropped: c.dropped.Load(), Locations: c.locations.Load(), Hardware: c.hardware.Load()}
 }
 
 func randomDuration(d time.Duration) time.Duration { return rand.N(d) }

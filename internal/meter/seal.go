@@ -143,7 +143,11 @@ func (a *Agent) SetKeys(k *seal.Keys) { a.ring.Set(k.For(a.o.ID)) }
 // refused counts a message that was not taken, and tells of those that are not sealed as they should be, once a minute; mu is held.
 func (a *Agent) refused(in *inbound, err error) {
 	a.count.rejected.Add(1)
-	if reason := seal.Reason(err); reason != "" && reason != "replay" {
+	switch reason := seal.Reason(err); reason {
+	case "":
+	case "replay":
+		a.count.replayed.Add(1)
+	default:
 		a.count.unsealed.Add(1)
 		if now := time.Now(); a.sealTold.IsZero() || now.Sub(a.sealTold) > time.Minute {
 			a.sealTold = now

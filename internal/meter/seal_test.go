@@ -200,8 +200,18 @@ func TestSealedAgent(t *testing.T) {
 	if s := a.Status(); !s.Registered || s.Sequence != l.Sequence {
 		t.Errorf("%+v", s)
 	}
-	if n := a.Stats(); n.Unsealed != 2 {
-		t.Errorf("%d messages refused, want 2", n.Unsealed)
+	counter--
+	send("cmd", record.Command{ID: 9, Opcode: record.OpPing}.Append(nil)) // the counter was let through
+	send("cmd", record.Command{ID: 10, Opcode: record.OpDisconnect}.Append(nil))
+	send("cmd", record.Command{ID: 11, Opcode: record.OpDisconnect, Expiry: 1}.Append(nil))
+	for range 2 {
+		x, at = c.await(at, "/result", nil)
+		if r, err := record.DecodeResult(open(x)); err != nil || r.Command < 10 || r.Outcome == record.Done {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+	if n := a.Stats(); n.Unsealed != 2 || n.Replayed != 1 || n.Rejected != 3 || n.Refused != 1 || n.Expired != 1 || n.Commands != 3 {
+		t.Errorf("%+v, want 2 not sealed, 1 that was let through before, 1 refused and 1 expired of 3 commands", n)
 	}
 	// An older generation goes, and the next message is sealed with what is left.
 	a.SetKeys(testKeys(t, strings.Split(sealKeys, "\n")[1]))

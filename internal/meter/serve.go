@@ -256,6 +256,12 @@ func (a *Agent) answerLocked(fx effects) {
 		a.count.repeats.Add(1)
 	} else {
 		a.count.commands.Add(1)
+		switch fx.answer.Outcome {
+		case record.Refused, record.NotSupported:
+			a.count.refused.Add(1)
+		case record.Expired:
+			a.count.expired.Add(1)
+		}
 		a.o.Logger.Debug("command executed", "meter", a.o.ID, "command", fx.answer.ID, "opcode", fx.answer.Opcode.String(),
 			"outcome", fx.answer.Outcome.String())
 	}

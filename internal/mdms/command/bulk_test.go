@@ -212,3 +212,28 @@ func TestUnsentBroadcastRestarts(t *testing.T) {
 		t.Errorf("sent %+v, want the broadcast", got)
 	}
 }
+
+// TestCancelTellsOfMetersUnderWay: what is cancelled may still be carried out where it was sent and not answered, and only there.
+func TestCancelTellsOfMetersUnderWay(t *testing.T) {
+	for _, answered := range []bool{true, false} {
+		w := onFeeders(func(o *Options) { o.Budgets = []Budget{{1, time.Minute}} })
+		req := below("C1", api.CommandDisconnect)
+		req.ExpiresIn = 7200
+		id := w.create(t, req)
+		sent := w.commit()
+		if len(sent) != 1 {
+			t.Fatalf("sent %+v, want one meter", sent)
+		}
+		if answered {
+			w.result(sent[0].ID, id, record.OpDisconnect, record.Done, 0)
+			w.commit()
+		}
+		c, err := w.e.Cancel(id, "bob")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told := strings.Contains(c.History[len(c.History)-1].Detail, "already sent"); told == answered {
+			t.Errorf("answered %v: %+v", answered, c.History)
+		}
+	}
+}

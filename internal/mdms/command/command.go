@@ -424,12 +424,22 @@ func (e *Engine) Cancel(id uint64, by string) (api.Command, error) {
 		return e.view(c), conflict(e.view(c))
 	}
 	var said *api.Said
-	if c.doc.Sends > 0 {
+	if c.doc.Sends > 0 && c.underWay() {
 		said = api.Say("command.sent-already")
 	}
 	e.note(c, "cancel", by, "", transition{Meters: c.open, Why: said.String(), Said: said})
 	e.finishRest(c, cancelled, now, said)
 	return e.view(c), nil
+}
+
+// underWay reports whether a meter that has not ended may have heard the command.
+func (c *control) underWay() bool {
+	for i := c.low; i < len(c.members); i++ {
+		if m := &c.members[i]; !m.state.finished() && (m.started() || m.restored) {
+			return true
+		}
+	}
+	return false
 }
 
 func conflict(c api.Command) error {

@@ -206,36 +206,49 @@ func (c *control) sum() (state, *api.Said) {
 }
 
 func result(r *record.Result) *api.CommandResult {
-	out := &api.CommandResult{Outcome: r.Outcome.String(), Detail: r.Detail, Time: time.Unix(int64(r.Time), 0).UTC()}
+	out := &api.CommandResult{Outcome: r.Outcome.String(), Detail: r.Detail, Time: time.Unix(int64(r.Time), 0).UTC(), Said: why(r)}
 	if r.Breaker != record.BreakerNone {
 		out.Breaker = r.Breaker.String()
 	}
-	switch {
-	case r.Outcome == record.NotSupported && r.Opcode == record.OpReconnect && r.Breaker != record.BreakerNone:
-		out.Said = api.Say("result.no-arming")
-	case r.Outcome == record.NotSupported:
-		out.Said = api.Say("result.unsupported")
-	case r.Outcome == record.Expired:
-		out.Said = api.Say("result.expired")
-	case r.Outcome == record.Refused && r.Detail == record.DetailClock:
-		out.Said = api.Say("result.clock")
-	case r.Outcome == record.Refused && r.Detail == record.DetailNoExpiry:
-		out.Said = api.Say("result.no-expiry")
-	case r.Outcome == record.Refused && r.Detail == record.DetailSpent:
-		out.Said = api.Say("result.spent")
-	case r.Outcome == record.Refused && r.Detail == record.DetailMode:
-		out.Said = api.Say("result.mode")
-	case r.Outcome == record.Refused && r.Detail == record.DetailImage:
-		out.Said = api.Say("result.image")
-	case r.Outcome == record.Refused && r.Detail == record.DetailValue:
-		out.Said = api.Say("result.value")
-	case r.Outcome == record.Failed && r.Detail == record.DetailUnfinished:
-		out.Said = api.Say("result.unfinished")
-	case r.Outcome == record.Failed && r.Detail == 0:
-		out.Said = api.Say("result.failed")
-	case r.Outcome == record.Refused || r.Outcome == record.Failed:
-		out.Said = api.Say("result.detail", "n", r.Detail)
-	}
 	out.Reason = out.Said.String()
 	return out
+}
+
+// Reason is why a meter did not carry out a command, as one of few words; "" where it did.
+func Reason(r *record.Result) string {
+	said := why(r)
+	if said == nil {
+		return ""
+	}
+	return strings.TrimPrefix(said.Code, "result.")
+}
+
+func why(r *record.Result) *api.Said {
+	switch {
+	case r.Outcome == record.NotSupported && r.Opcode == record.OpReconnect && r.Breaker != record.BreakerNone:
+		return api.Say("result.no-arming")
+	case r.Outcome == record.NotSupported:
+		return api.Say("result.unsupported")
+	case r.Outcome == record.Expired:
+		return api.Say("result.expired")
+	case r.Outcome == record.Refused && r.Detail == record.DetailClock:
+		return api.Say("result.clock")
+	case r.Outcome == record.Refused && r.Detail == record.DetailNoExpiry:
+		return api.Say("result.no-expiry")
+	case r.Outcome == record.Refused && r.Detail == record.DetailSpent:
+		return api.Say("result.spent")
+	case r.Outcome == record.Refused && r.Detail == record.DetailMode:
+		return api.Say("result.mode")
+	case r.Outcome == record.Refused && r.Detail == record.DetailImage:
+		return api.Say("result.image")
+	case r.Outcome == record.Refused && r.Detail == record.DetailValue:
+		return api.Say("result.value")
+	case r.Outcome == record.Failed && r.Detail == record.DetailUnfinished:
+		return api.Say("result.unfinished")
+	case r.Outcome == record.Failed && r.Detail == 0:
+		return api.Say("result.failed")
+	case r.Outcome == record.Refused || r.Outcome == record.Failed:
+		return api.Say("result.detail", "n", r.Detail)
+	}
+	return nil
 }
