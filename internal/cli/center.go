@@ -322,6 +322,9 @@ func (o *centerOptions) assemble(ctx context.Context, acts *actors, log *slog.Lo
 		}
 		holds("store", st.Close)
 		if has("mdms") {
+			for _, b := range o.safety.unreachable() {
+				log.Warn("operator budget cannot be exhausted, another person has to approve sooner", "flag", "operator-budget", "budget", b.String(), "approve_from", o.safety.approveFrom)
+			}
 			m, err := mdms.New(mdms.Options{Bus: c.bus, Store: st, Clock: clk, Logger: log, Registerer: registry, Backfill: o.backfill, VEE: o.vee, Safety: o.safety.safety(), Firmware: mdms.Firmware{Rate: o.safety.firmware},
 				Retention: o.keep.retention(), Deadlines: o.deadlines.list})
 			if err != nil {

@@ -72,9 +72,13 @@ the beginning of the calendar; docs/billing.md describes the file.
 			if err != nil {
 				return &usageError{err: err}
 			}
-			if !quiet {
-				_, err = fmt.Fprint(a.Out, config.Report(flags, from))
+			if quiet {
+				return nil
 			}
+			if w := warnUnreachable(flags); w != "" {
+				fmt.Fprintln(a.Err, "warning: "+w)
+			}
+			_, err = fmt.Fprint(a.Out, config.Report(flags, from))
 			return err
 		},
 	}

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"fmt"
+
 	"github.com/spf13/pflag"
 
 	"github.com/wattbus/wattbus/internal/mdms"
@@ -49,6 +51,41 @@ func (s *safetyFlags) check() (err error) {
 		}
 	}
 	return nil
+}
+
+// unreachable are the budgets of operators that nobody can exhaust, because another person has to approve sooner: without that
+// one disconnects at most one meter fewer than --approve-from in an hour.
+func (s *safetyFlags) unreachable() (out []command.Budget) {
+	if s.approveFrom == 0 {
+		return nil // never
+	}
+	most := s.approveFrom - 1
+	for _, b := range s.parsed[1] {
+		if b.N >= most && float64(b.N)/b.Per.Hours() >= float64(most) {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// warnUnreachable tells of a configuration's budgets that will never be what stops somebody; "" if there are none.
+func warnUnreachable(f *pflag.FlagSet) string {
+	var s safetyFlags
+	from, budget := f.Lookup("approve-from"), f.Lookup("operator-budget")
+	if from == nil || budget == nil || budget.Value.String() == "" {
+		return ""
+	}
+	var err error
+	if s.approveFrom, err = f.GetInt("approve-from"); err != nil {
+		return ""
+	}
+	if s.parsed[1], err = command.ParseBudgets(budget.Value.String()); err != nil {
+		return "" // the start refuses it
+	}
+	if never := s.unreachable(); len(never) > 0 {
+		return fmt.Sprintf("nobody can exhaust the --operator-budget of %v: from %d meters in an hour on another person has to approve (--approve-from), and what was approved does not count", never[0], s.approveFrom)
+	}
+	return ""
 }
 
 func (s *safetyFlags) safety() mdms.Safety {
