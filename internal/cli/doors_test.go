@@ -487,7 +487,7 @@ func TestPasswd(t *testing.T) {
 		{[]string{"passwd", file, "bob"}, "\n", "1 to 72 bytes", ExitFailed},
 		{[]string{"passwd", file, "bob"}, strings.Repeat("x", 73), "1 to 72 bytes", ExitFailed},
 		{[]string{"passwd", file, "a:b"}, "x", "without colon", ExitUsage},
-		{[]string{"passwd", file}, "x", "accepts 2 arg", ExitUsage},
+		{[]string{"passwd", file}, "x", "want FILE USER, but", ExitUsage},
 		{[]string{"passwd", file, "bob", "--delete"}, "", "holds no user", ExitFailed},
 		{[]string{"passwd", file, "alice", "--delete"}, "", "alice taken out", ExitDone},
 	} {

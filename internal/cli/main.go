@@ -199,6 +199,9 @@ Exit status: 0 done, 1 failed or refused, 2 wrong use, such as of a file that is
 	p.StringVar(&a.configFile, "config", "", "YAML file whose keys are flags (also WATTBUS_CONFIG)")
 	p.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
 	p.StringVar(&a.logFormat, "log-format", "text", "text or json")
+	root.Flags().Bool("version", false, "print the version")
+	root.Version = strings.TrimSuffix(versionLine(), "\n") // has the flag looked at
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{err: flagError(cmd, err), hint: cmd.CommandPath()}
 	})
@@ -278,34 +281,6 @@ func flagError(cmd *cobra.Command, err error) error {
 // doesNothing is an annotation of commands that only have others below them.
 const doesNothing = "does nothing by itself"
 
-// checkArgs makes wrong arguments of any command a wrong use.
-func checkArgs(cmd *cobra.Command) {
-	for _, c := range cmd.Commands() {
-		checkArgs(c)
-	}
-	if inner := cmd.Args; inner != nil {
-		cmd.Args = func(c *cobra.Command, args []string) error {
-			if err := inner(c, args); err != nil {
-				if _, names, ok := strings.Cut(c.Use, " "); ok {
-					err = fmt.Errorf("want %s: %w", names, err)
-				}
-				return &usageError{err: err, hint: c.CommandPath()}
-			}
-			return nil
-		}
-	}
-	if cmd.HasSubCommands() && cmd.RunE == nil {
-		cmd.RunE = func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return &usageError{err: unknownCommand(c, args[0]), hint: c.CommandPath()}
-			}
-			return c.Help()
-		}
-		cmd.Args = cobra.ArbitraryArgs
-		cmd.Annotations = map[string]string{doesNothing: "true"}
-	}
-}
-
 // elsewhere is what does what people look for under another name.
 var elsewhere = map[string]string{
 	"readings": "wattbus meters ID --readings", "intervals": "wattbus meters ID --readings", "values": "wattbus meters ID --readings",
@@ -354,6 +329,7 @@ func allFlags(cmd *cobra.Command) map[string]bool {
 	}
 	walk(cmd)
 	delete(names, "help")
+	delete(names, "version")
 	return names
 }
 

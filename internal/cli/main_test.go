@@ -9,9 +9,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/wattbus/wattbus/internal/api"
 )
@@ -81,7 +84,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"registry", "exchange", "UP1", "--old-import", "-5"}, `invalid argument "-5" for "--old-import" flag: want a whole number from 0 on`},
 		{[]string{"registry", "retire", "M1", "--old-import", "99999999999999999999"}, `flag: want a whole number from 0 on that is not so large`},
 		{[]string{"plan", "--days", "x"}, `flag: want a whole number`},
-		{[]string{"explain", "M1"}, "want METER TIME: accepts 2 arg(s), received 1"},
+		{[]string{"explain", "M1"}, `want METER TIME, but "M1" alone was given; for example: wattbus explain M1000317 2018-`},
 		{[]string{"explain", "M1", "yesterday"}, `TIME: "yesterday", want RFC 3339 such as`},
 		{[]string{"up", "--meters", "0"}, "flag --meters: value 0, want 1 to 100000"},
 		{[]string{"up", "--data", "main_test.go"}, "flag --data: main_test.go is a file, want a directory"},
@@ -94,7 +97,13 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"up", "--operator-budget", "many"}, "flag --operator-budget: "},
 		{[]string{"up", "--nonsense"}, "unknown flag: --nonsense"},
 		{[]string{"up", "--metres", "3"}, "unknown flag: --metres; did you mean --meters?"},
-		{[]string{"read"}, "accepts 1 arg(s), received 0"},
+		{[]string{"read"}, "want TARGET, but none was given; for example: wattbus read M1000317\n"},
+		{[]string{"config", "check"}, "want COMMAND|calendar|vee [FILE] [-- FLAGS], but none was given; for example: wattbus config check center wattbus.yaml\n"},
+		{[]string{"config", "check", "center", "a", "b", "--", "--http", "x"}, "but 3 arguments were given"},
+		{[]string{"meters", "M1", "M2"}, "want [ID], but 2 arguments were given; for example: wattbus meters M"},
+		{[]string{"center", "x"}, `"x" was given, but "wattbus center" takes flags only; for example: wattbus center --data /var/lib/wattbus`},
+		{[]string{"keys", "add", "keys"}, `want FILE NAME…, but "keys" alone was given`},
+		{[]string{"meters", "--version"}, "unknown flag: --version"},
 		{[]string{"read", "group:x"}, `target "group:x": want group: and a number`},
 		{[]string{"read", "group:0"}, `target "group:0": want group: and a number of 32 bits from 1 on`},
 		{[]string{"groups", "0", "M1"}, `group "0": want a number of 32 bits, from 1 on`},
@@ -156,6 +165,40 @@ func TestWrongUse(t *testing.T) {
 	}
 }
 
+// --version is what many ask a program first. A release that is in the environment under that name is nothing to it.
+func TestVersion(t *testing.T) {
+	want, _, _ := call(t, nil, "version")
+	if out, errs, status := call(t, nil, "--version"); status != ExitDone || errs != "" || out != want || !strings.HasPrefix(out, "wattbus "+versionText()) {
+		t.Errorf("status %d, %q and %q, want %q", status, out, errs, want)
+	}
+	if out, errs, status := call(t, map[string]string{"WATTBUS_VERSION": "1.2"}); status != ExitDone || !strings.Contains(out, "--version") {
+		t.Errorf("status %d: %s%s", status, out, errs)
+	}
+}
+
+// No command says with the library's words what arguments it wants.
+func TestArguments(t *testing.T) {
+	root, _ := newRoot(Stdio{Out: io.Discard, Err: io.Discard})
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+		for n := range 6 {
+			err := c.ValidateArgs(slices.Repeat([]string{"x"}, n))
+			var usage *usageError
+			switch {
+			case err == nil || c.Name() == "help":
+			case !errors.As(err, &usage) || usage.hint == "":
+				t.Errorf("%s with %d: %v is no wrong use", c.CommandPath(), n, err)
+			case strings.Contains(err.Error(), "arg(s)"), strings.HasPrefix(err.Error(), "unknown command") && !c.HasSubCommands(), !strings.Contains(err.Error(), "; for example: ") && !c.HasSubCommands() && !c.Hidden:
+				t.Errorf("%s with %d: %v", c.CommandPath(), n, err)
+			}
+		}
+	}
+	walk(root)
+}
+
 func TestConfigCheck(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "wattbus.yaml")
 	text := "data: /var/lib/wattbus\nhttp: 127.0.0.1:9000\ntoken: hush\nid: C1\n"
@@ -214,7 +257,7 @@ func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on 
 
 // A help, a completion or a manual page that could not be written is told.
 func TestFullOutput(t *testing.T) {
-	for _, args := range [][]string{{}, {"--help"}, {"help", "read"}, {"registry", "--help"}, {"completion", "bash"}, {"completion", "zsh"}, {"man"}, {"version"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"help", "read"}, {"registry", "--help"}, {"completion", "bash"}, {"completion", "zsh"}, {"man"}, {"version"}, {"--version"}} {
 		var errs strings.Builder
 		status := Main(t.Context(), args, Stdio{Out: full{}, Err: &errs, Env: func(string) (string, bool) { return "", false }})
 		if status != ExitFailed || errs.String() != "wattbus: no space left on device\n" {

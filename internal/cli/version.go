@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -30,8 +31,13 @@ func newVersion(a *app) *cobra.Command {
 		Example: "  wattbus version",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.Out, "wattbus %s %s %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := io.WriteString(a.Out, versionLine())
 			return err
 		},
 	}
+}
+
+// versionLine is the version, what it was built with and for what.
+func versionLine() string {
+	return fmt.Sprintf("wattbus %s %s %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

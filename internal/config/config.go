@@ -51,7 +51,7 @@ func ApplyFrom(flags *pflag.FlagSet, lookup func(string) (string, bool), file st
 	}
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Name == "config" || f.Name == "help" {
+		if f.Name == "config" || f.Name == "help" || f.Name == "version" { // WATTBUS_VERSION is what others may well call a release
 			return
 		}
 		if f.Changed {
