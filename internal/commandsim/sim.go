@@ -3,12 +3,14 @@ package commandsim
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/audit"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/mdms/command"
 	"github.com/wattbus/wattbus/internal/meter"
@@ -86,6 +88,9 @@ type sim struct {
 	ids            uint64
 	kept           map[uint64]store.Command
 	left           map[string]store.Allowance
+	trail          []audit.Record
+	head           audit.Head
+	told           map[string]bool // by the trail: a command, a meter and a state
 	targets        map[uint64]map[int]bool
 	ends           map[uint64]time.Time // by the wall clock, from when on nothing may be sent
 	ran            map[[2]uint64]int
@@ -142,10 +147,18 @@ func (s *sim) Commands(_ context.Context, q store.CommandQuery) ([]store.Command
 	return out[:min(q.Limit, len(out))], nil
 }
 
+// Audit implements command.Reader.
+func (s *sim) Audit(_ context.Context, after uint64, limit int) ([]audit.Record, error) {
+	return s.trail[after:min(len(s.trail), int(after)+limit)], nil
+}
+
+// AuditHead implements command.Reader.
+func (s *sim) AuditHead(context.Context) (audit.Head, error) { return s.head, nil }
+
 // Schedule runs one schedule. The error says what went wrong.
 func Schedule(seed uint64) (Counts, error) {
 	s := &sim{rng: rand.New(rand.NewPCG(seed, 6)), wall: time.Unix(1_700_000_000, 0).UTC(), business: time.Unix(1_544_700_000, 0).UTC(),
-		kept: map[uint64]store.Command{}, left: map[string]store.Allowance{}, targets: map[uint64]map[int]bool{}, ends: map[uint64]time.Time{},
+		kept: map[uint64]store.Command{}, left: map[string]store.Allowance{}, told: map[string]bool{}, targets: map[uint64]map[int]bool{}, ends: map[uint64]time.Time{},
 		ran: map[[2]uint64]int{}, cut: map[[2]uint64]bool{}, reconnected: map[int][]reconnection{}, plain: map[uint64]bool{}}
 	for i := range meters {
 		s.devices = append(s.devices, &cim.EndDevice{Ordinal: uint32(i), Kind: topic.Meter, ID: fmt.Sprintf("M%d", i), Path: "C1"})
@@ -234,7 +247,27 @@ func (s *sim) turn(d time.Duration) {
 }
 
 func (s *sim) keep() {
-	ch := s.e.Changed()
+	ch := s.e.Changed(s.head.Sequence)
+	for _, e := range ch.Audit {
+		r, err := s.head.Append(e)
+		if err != nil {
+			s.failf("audit entry: %w", err)
+			return
+		}
+		s.trail = append(s.trail, r)
+		if e.Action != "command.meter" {
+			continue
+		}
+		var d struct{ State string }
+		if err := json.Unmarshal(e.Detail, &d); err != nil {
+			s.failf("audit entry of meter %s: %w", e.Meter, err)
+		}
+		if step := e.Subject + " " + e.Meter + " " + d.State; s.told[step] {
+			s.failf("the trail tells twice that command %s of meter %s is %s", e.Subject, e.Meter, d.State)
+		} else {
+			s.told[step] = true
+		}
+	}
 	for _, k := range ch.Commands {
 		s.kept[k.ID] = k
 	}

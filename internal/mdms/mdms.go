@@ -403,7 +403,7 @@ func (m *MDMS) watch(now uint32) time.Time {
 func (m *MDMS) handOut() {
 	fc := m.firmware.Changed()
 	m.dropImages(fc.Drops)
-	cc := m.commands.Changed()
+	cc := m.commands.Changed(m.head.Sequence + uint64(len(m.trail)))
 	m.pending.Commands = append(m.pending.Commands, cc.Commands...)
 	for _, g := range cc.Groups {
 		m.pending.Groups = append(m.pending.Groups, store.Group{Number: g.Group, Members: g.Members})

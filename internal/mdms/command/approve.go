@@ -188,6 +188,9 @@ func (e *Engine) restoreCuts(now time.Time) {
 		if err != nil || c.Type != api.CommandDisconnect {
 			continue
 		}
+		if now := e.commands[old[i].ID]; now != nil { // with what the trail knew
+			c = e.view(now)
+		}
 		if c.Sends == 0 {
 			if old[i].Open && c.Approval == nil && now.Sub(c.Created) < quotaSpan { // it will go out, and is counted as of when it was asked for
 				n := 1

@@ -30,10 +30,12 @@ type Down struct {
 	Payload  []byte
 }
 
-// Reader finds commands that are no longer in RAM; store.Store is one.
+// Reader finds commands that are no longer in RAM, and what became of them before a restart; store.Store is one.
 type Reader interface {
 	Command(ctx context.Context, id uint64) (store.Command, error)
 	Commands(ctx context.Context, q store.CommandQuery) ([]store.Command, error)
+	Audit(ctx context.Context, after uint64, limit int) ([]audit.Record, error)
+	AuditHead(ctx context.Context) (audit.Head, error)
 }
 
 // Options are what the engine needs from outside. The functions are called from within the engine's methods only.
@@ -46,7 +48,7 @@ type Options struct {
 	Send   func(Down) error                             // towards the EEB; an error is repeated like a lost message
 	Device func(kind, id string) (*cim.EndDevice, bool) // the same pointer for the same device, always
 	Below  func(path string) []*cim.EndDevice           // every device on the last concentrator of path and below it
-	Reader Reader                                       // nil: only what is in RAM is found
+	Reader Reader                                       // nil: only what is in RAM is found, and restarts know documents only
 	// Asleep is how long a device still sleeps, wall time; 0: it is awake. nil: none sleeps.
 	Asleep func(*cim.EndDevice) time.Duration
 

@@ -100,6 +100,21 @@ func (w *world) Commands(_ context.Context, q store.CommandQuery) ([]store.Comma
 	return out[:min(q.Limit, len(out))], nil
 }
 
+func (w *world) Audit(_ context.Context, after uint64, limit int) (out []audit.Record, err error) {
+	for i := after; i < uint64(min(len(w.trail), int(after)+limit)); i++ {
+		doc, err := json.Marshal(w.trail[i])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, audit.Record{Sequence: i + 1, Doc: doc})
+	}
+	return out, nil
+}
+
+func (w *world) AuditHead(context.Context) (audit.Head, error) {
+	return audit.Head{Sequence: uint64(len(w.trail))}, nil
+}
+
 // commit does what the MDMS does between its steps, and returns what went out.
 func (w *world) commit() []Down {
 	w.keep()
@@ -110,7 +125,7 @@ func (w *world) commit() []Down {
 }
 
 func (w *world) keep() {
-	ch := w.e.Changed()
+	ch := w.e.Changed(uint64(len(w.trail)))
 	for _, k := range ch.Commands {
 		w.store[k.ID] = k
 	}

@@ -37,7 +37,9 @@ type engineDoc struct {
 	Since     *time.Time          `json:"since,omitempty"`     // when it took its place in the queues
 	Waiting   bool                `json:"waiting,omitempty"`   // for its time
 	Broadcast bool                `json:"broadcast,omitempty"` // still to go out
-	Members   []string            `json:"members,omitempty"`   // unfinished ones of a bulk command, see withMembers
+	Trail     *uint64             `json:"trail,omitempty"`     // the audit entry up to which all that is told of the command is in here; nil: from before that was kept
+	Members   []string            `json:"members,omitempty"`   // of a bulk command, those that it has not gone out to (before Trail was kept: all unfinished ones, which it goes out to again), see withMembers
+	Sent      []string            `json:"sent,omitempty"`      // and those that it has, and that have not ended
 	Groups    map[string][]uint32 `json:"groups,omitempty"`    // memberships that are not confirmed
 	Left      map[string][]uint32 `json:"left,omitempty"`      // groups that a device has not confirmed to have left
 }
@@ -52,10 +54,11 @@ func Decode(c store.Command) (api.Command, error) {
 }
 
 // Changed hands out what changed since the last call. From now on the engine may send the commands in it: commit them
-// before the next Tick. An unfinished bulk command is handed out at most once a second, a large one less often; what a power
-// cut then forgets is asked for again.
-func (e *Engine) Changed() Changes {
+// before the next Tick, with what they tell the audit trail behind its entry numbered trail. An unfinished bulk command is handed out at
+// most once a second, a large one less often; what a power cut then forgets is read from the trail.
+func (e *Engine) Changed(trail uint64) Changes {
 	now := e.o.Wall()
+	trail += uint64(len(e.trail))
 	out := Changes{Groups: e.changedGroups(), Audit: e.trail, Allowances: e.changedAllowances(now)}
 	e.trail = nil
 	e.flush = time.Time{}
@@ -67,8 +70,7 @@ func (e *Engine) Changed() Changes {
 	for _, id := range ids {
 		c := e.dirty[id]
 		if c.kept && c.bulk && c.open > 0 {
-			wait := time.Second + time.Duration(c.open)*100*time.Microsecond
-			if at := c.stored.Add(wait); now.Before(at) {
+			if at := c.stored.Add(heldBack(c.open)); now.Before(at) {
 				if e.flush.IsZero() || at.Before(e.flush) {
 					e.flush = at
 				}
@@ -79,7 +81,7 @@ func (e *Engine) Changed() Changes {
 		delete(e.dirty, id)
 		c.stored = now
 		doc := e.view(c)
-		whole, data, err := e.encodeDoc(c, doc)
+		whole, data, err := e.encodeDoc(c, doc, trail)
 		if err != nil { // cannot happen: times are within years 0 to 9999, and nothing else can fail
 			e.log.Error("command not encoded", "command", id, "error", err)
 			continue
@@ -97,6 +99,9 @@ func (e *Engine) Changed() Changes {
 	e.evict()
 	return out
 }
+
+// heldBack is for how long what becomes of an unfinished bulk command is kept by the audit trail alone.
+func heldBack(open int) time.Duration { return time.Second + time.Duration(open)*100*time.Microsecond }
 
 // row is what the store is asked for a command by; its document is not in it.
 func (c *control) row() store.Command {
@@ -116,11 +121,14 @@ func (e *Engine) release(c *control, now time.Time) {
 	e.goOut(c, now)
 }
 
-func (e *Engine) engineDoc(c *control) *engineDoc {
+func (e *Engine) engineDoc(c *control, trail uint64) *engineDoc {
 	if c.open == 0 {
 		return nil
 	}
 	d := &engineDoc{Expiry: c.expiry, Broadcast: c.broadcast && c.sentAt.IsZero()}
+	if c.bulk {
+		d.Trail = &trail
+	}
 	if c.pending || c.waiting {
 		d.Lasts, d.Waiting = c.lasts, c.waiting
 	}
@@ -150,26 +158,36 @@ func (e *Engine) engineDoc(c *control) *engineDoc {
 	return d
 }
 
-// withMembers adds the unfinished meters of a bulk command to its engineDoc's JSON. There may be a million: encoding/json takes ten times as
-// long, and ids need no escapes.
+// withMembers adds the unfinished meters of a bulk command to its engineDoc's JSON, those that it has gone out to apart. There may be a
+// million: encoding/json takes ten times as long, and ids need no escapes.
 func (c *control) withMembers(doc []byte) []byte {
 	if !c.bulk || c.open == 0 {
 		return doc
 	}
-	doc = append(slices.Grow(doc[:len(doc)-1], 12*c.open+16), `,"members":["`...)
-	first := true
-	for i := c.low; i < len(c.members); i++ {
-		m := &c.members[i]
-		if m.state.finished() {
-			continue
+	doc = slices.Grow(doc[:len(doc)-1], 12*c.open+32)
+	for _, out := range [...]bool{false, true} {
+		first := true
+		for i := c.low; i < len(c.members); i++ {
+			m := &c.members[i]
+			if m.state.finished() || out != (m.state != queued) {
+				continue
+			}
+			switch {
+			case !first:
+				doc = append(doc, `","`...)
+			case out:
+				doc = append(doc, `,"sent":["`...)
+			default:
+				doc = append(doc, `,"members":["`...)
+			}
+			first = false
+			doc = append(doc, m.dev.ID...)
 		}
 		if !first {
-			doc = append(doc, `","`...)
+			doc = append(doc, `"]`...)
 		}
-		first = false
-		doc = append(doc, m.dev.ID...)
 	}
-	return append(doc, `"]}`...)
+	return append(doc, '}')
 }
 
 // encode writes the API form of a command.
@@ -177,7 +195,7 @@ func encode(doc api.Command) ([]byte, error) { return json.Marshal(doc) }
 
 // encodeDoc makes the document for the store, as kept decodes it, and the data of the event. A live event carries no load
 // profile; who wants it asks for the command.
-func (e *Engine) encodeDoc(c *control, doc api.Command) (whole, data []byte, err error) {
+func (e *Engine) encodeDoc(c *control, doc api.Command, trail uint64) (whole, data []byte, err error) {
 	if whole, err = encode(doc); err != nil {
 		return nil, nil, err
 	}
@@ -193,7 +211,7 @@ func (e *Engine) encodeDoc(c *control, doc api.Command) (whole, data []byte, err
 			return nil, nil, err
 		}
 	}
-	d := e.engineDoc(c)
+	d := e.engineDoc(c, trail)
 	if d == nil {
 		return whole, data, nil
 	}
@@ -283,6 +301,12 @@ func (e *Engine) Restore(open []store.Command, members []store.GroupMember) erro
 			errs = append(errs, err)
 		}
 	}
+	if err := e.relive(docs); err != nil {
+		errs = append(errs, err)
+	}
+	for i := range docs {
+		e.resume(&docs[i], now)
+	}
 	for id := range e.groups.of {
 		e.groups.wake(id)
 	}
@@ -295,6 +319,7 @@ func (e *Engine) Restore(open []store.Command, members []store.GroupMember) erro
 type restored struct {
 	kept
 	id uint64
+	c  *control // nil: it could not be restored
 }
 
 // since is when the command took its place in the queues; of one from before that was kept, when it was made.
@@ -327,9 +352,12 @@ func (e *Engine) restore(doc *restored, now time.Time) error {
 	if least := now.Add(max(e.o.Grace, restoreGrace)); c.end.Before(least) {
 		c.end = least
 	}
-	ids := doc.Engine.Members
+	waiting, out := doc.Engine.Members, doc.Engine.Sent
 	if !c.bulk {
-		ids = []string{doc.Target.Meter}
+		waiting, out = nil, []string{doc.Target.Meter}
+		if doc.State == queued.String() || c.pending || c.waiting {
+			waiting, out = out, nil
+		}
 		if op == record.OpRead || op == record.OpProfile {
 			c.extra = &attachment{}
 		}
@@ -341,21 +369,19 @@ func (e *Engine) restore(doc *restored, now time.Time) error {
 			}
 		}
 	}
-	st := sent
-	// Of those that wait for a budget it is not known which have gone out: all of them wait again.
-	waits := (op == record.OpDisconnect || op == record.OpReconnect) && doc.Bulk != nil && doc.Bulk.States[queued.String()] > 0
-	if c.broadcast || c.pending || c.waiting || waits || doc.State == queued.String() {
-		st = queued
-	}
-	var devices []*cim.EndDevice
-	for _, id := range ids {
+	ids := slices.Concat(out, waiting)
+	devices := make([]*cim.EndDevice, 0, len(ids))
+	first := 0 // of devices that it has not gone out to
+	for i, id := range ids {
 		dev, ok := e.find(id)
 		if !ok {
 			c.counts[failed]++
 			e.log.Warn("meter of an open command is not known any more", "command", c.id, "device", id)
 			continue
 		}
-		devices = append(devices, dev)
+		if devices = append(devices, dev); i < len(out) {
+			first++
+		}
 	}
 	if op == record.OpGroups {
 		c.payload = map[*cim.EndDevice][]uint32{}
@@ -369,15 +395,28 @@ func (e *Engine) restore(doc *restored, now time.Time) error {
 	}
 	c.members = make([]member, len(devices))
 	for i, dev := range devices {
-		c.members[i] = member{c: c, dev: dev, state: st, restored: true}
+		c.members[i] = member{c: c, dev: dev, state: sent, restored: true}
+		if i >= first {
+			c.members[i].state = queued
+		}
 	}
 	c.open = len(devices)
-	c.counts[st] += len(devices)
+	c.counts[sent] += first
+	c.counts[queued] += len(devices) - first
 	e.enter(c)
-	if c.open == 0 {
-		e.conclude(c, failed, now, api.Say("command.unknown"))
-		return nil
-	}
-	e.release(c, now)
+	doc.c = c
 	return nil
+}
+
+// resume lets a restored command go on.
+func (e *Engine) resume(doc *restored, now time.Time) {
+	switch c := doc.c; {
+	case c == nil:
+	case c.open > 0:
+		e.release(c, now)
+	case len(c.members) == 0:
+		e.conclude(c, failed, now, api.Say("command.unknown"))
+	default:
+		e.conclude(c, failed, now, nil)
+	}
 }

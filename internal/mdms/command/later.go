@@ -63,7 +63,6 @@ func (e *Engine) checkStart(p *plan) error {
 	return nil
 }
 
-// startsIn tells until when a command waits, for people.
 // devices are the meters that the command is for.
 func (c *control) devices() []*cim.EndDevice {
 	out := make([]*cim.EndDevice, len(c.members))
