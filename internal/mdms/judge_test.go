@@ -595,3 +595,113 @@ func TestSamplesOfManyWeeks(t *testing.T) {
 		}
 	}
 }
+
+// The registers of the registry close the gaps at both ends of a meter's life: what is estimated there adds up to them, whenever they are told.
+func TestRegistersOfTheRegistry(t *testing.T) {
+	t.Parallel()
+	const first, gone, removed = 70, 5*48 + 20, 7*48 + 20 // slots: told from the first on, up to gone
+	for name, tc := range map[string]struct {
+		late    bool   // they are told when the gaps were estimated already
+		within  uint32 // s after a boundary that it came and went
+		silence bool   // nothing came of the days behind gone but a reading, in the middle of the gap
+	}{
+		"told before": {}, "told late": {late: true}, "within an interval": {within: 600}, "within an interval, late": {within: 600, late: true},
+		"a reading between": {silence: true}, "a reading between, late": {silence: true, late: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := newJudged(t, 13, 1000)
+			part := uint64(0) // used in the parts of intervals at the ends
+			if tc.within > 0 {
+				part = 40
+			}
+			begin, end := j.start+tc.within, j.start+removed*1800+tc.within
+			row := func(registers bool) {
+				t.Helper()
+				text := "usage_point,feeder,meter,installed,install_import_wh,removed,remove_import_wh\nUP1,F1,M1," + cim.Stamp(begin)
+				if registers {
+					text += fmt.Sprintf(",%d,%s,%d\n", j.m.reg[1]-uint64(j.m.wh(0))+part, cim.Stamp(end), j.m.reg[removed]+part)
+				} else {
+					text += ",," + cim.Stamp(end) + ",\n"
+				}
+				if _, err := j.importFile(fmt.Sprint("i", registers), text, true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			j.settle()
+			row(!tc.late)
+			j.readings(first, gone)
+			if tc.silence {
+				j.readings(gone+60, gone+60)
+			}
+			j.giveUpGaps()
+			if tc.late {
+				row(true)
+				j.settle()
+			}
+			sum := func(from, to int) (sum uint64) {
+				t.Helper()
+				for i := from; i < to; i++ {
+					r := j.slot(i)
+					if x := j.explain(i); r.Quality != "estimated" || r.Import == nil || !strings.Contains(x.Versions[len(x.Versions)-1].Method, "scaled to the registers") {
+						t.Fatalf("slot %d: %+v, %+v", i, r, x.Versions)
+					}
+					sum += uint64(*r.Import)
+				}
+				return sum
+			}
+			check := func(what string, got, want, rest uint64) {
+				t.Helper()
+				if tc.within == 0 && got != want || got > want || got+rest < want {
+					t.Errorf("%s: estimated are %d Wh, the registers say %d", what, got, want)
+				}
+			}
+			from := 0
+			if tc.within > 0 {
+				from = 1
+			}
+			check("beginning", sum(from, first), j.m.reg[first]-(j.m.reg[1]-uint64(j.m.wh(0))+part), 600)
+			if tc.silence {
+				check("before the reading", sum(gone, gone+60), j.m.reg[gone+60]-j.m.reg[gone], 0)
+				check("end", sum(gone+60, removed), j.m.reg[removed]+part-j.m.reg[gone+60], 300)
+			} else {
+				check("end", sum(gone, removed), j.m.reg[removed]+part-j.m.reg[gone], 300)
+			}
+			if items := j.ask(api.ReadingQuery{From: unix(j.start + (removed+1)*1800), To: unix(j.start + 12*dayLength)}); slices.ContainsFunc(items, func(r api.Reading) bool { return r.Import != nil }) {
+				t.Errorf("behind the removal: %+v", items)
+			}
+		})
+	}
+}
+
+// A load profile without registers that says another thing than those of a sealed day is told once, not for each of its intervals.
+func TestProfileAgainstRegisters(t *testing.T) {
+	t.Parallel()
+	j := newJudged(t, 3, 1000)
+	j.readings(0, 3*48)
+	j.settle()
+	const from = 48
+	for at := from; at < from+24; at += record.ProfileValues {
+		p := j.m.part(at, min(record.ProfileValues, from+24-at), 0)
+		p.Register = record.NoRegister
+		for i := range p.Values[:p.Count] {
+			if at+i != from+8 { // of which both say the same: it is in one span with the next
+				p.Values[i] += 20
+			}
+		}
+		data, err := p.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.send("C1", topic.Meter, "M1", "profile", data)
+	}
+	j.publish()
+	j.settle()
+	found := ask[api.FindingQuery, api.Page[api.Finding]](j.centre, api.QueryFindings, api.FindingQuery{Meter: "M1", Rule: "sum"}).Items
+	if len(found) != 1 || !found[0].From.Equal(unix(j.start+from*1800)) || !found[0].To.Equal(unix(j.start+(from+24)*1800)) ||
+		!strings.HasPrefix(found[0].Text, "In 23 spans between registers") || !strings.Contains(found[0].Text, "in all, 460 Wh apart, up to 20 Wh in one span") {
+		t.Fatalf("%+v", found)
+	}
+	j.expect(from, int64(j.m.wh(from))+20, "raw", "3.5.258")
+	j.expect(from-1, int64(j.m.wh(from-1)), "validated", "3.0.1")
+}

@@ -478,6 +478,7 @@ func (m *MDMS) stretch(ctx context.Context, x *dayCase) (*vee.Stretch, int, erro
 			s.Wh[at+i] = vee.None
 		}
 	}
+	m.addRegistry(x, s, at)
 	// Where the meter was not there nothing was used, which is no sample. One of the day's that is to be estimated all the same is.
 	begin, end := int(max(x.f.from, s.Start)-s.Start)/int(s.Length), len(s.Wh)
 	if until := x.f.until; until != 0 {
@@ -485,7 +486,8 @@ func (m *MDMS) stretch(ctx context.Context, x *dayCase) (*vee.Stretch, int, erro
 	}
 	for i := range s.Wh {
 		wanted := i >= at && i < at+per && x.fill[i-at]
-		if s.Wh[i] == vee.None && (i < begin || i >= end && !wanted) {
+		short := slices.ContainsFunc(s.Short, func(p vee.Short) bool { return p.At == i })
+		if s.Wh[i] == vee.None && !short && (i < begin || i >= end && !wanted) {
 			s.Wh[i] = 0
 			s.MarkDoubt(i)
 		}

@@ -290,13 +290,19 @@ func (m *MDMS) apply(ctx context.Context, by, action, subject string, plan func(
 			}
 		},
 		after: func() error {
+			var read []*device // of which registers were told that people read
 			for _, p := range parts {
-				if err := m.registry.Load(p); err != nil {
+				err := m.registry.LoadEach(p, func(c *registry.Change) {
+					if i := c.Installation; i != nil && (i.First != cim.RegisterPair{} || i.Last != cim.RegisterPair{}) && m.byID[i.Meter] != nil {
+						read = append(read, m.byID[i.Meter])
+					}
+				})
+				if err != nil {
 					return fmt.Errorf("what was just committed to the registry: %w", err)
 				}
 			}
 			if len(parts) > 0 {
-				m.placesChanged()
+				m.placesChanged(read)
 			}
 			return nil
 		},
@@ -367,14 +373,18 @@ func (m *MDMS) retireMeter(ctx context.Context, q api.MeterRetirement) (api.Reti
 // place is where a device hangs in the grid, as numbers of MDMS.grid.
 type place struct{ substation, feeder, transformer uint32 }
 
-// placesChanged takes over what the registry says of every device: where it hangs, and when it is expected to measure.
-func (m *MDMS) placesChanged() {
+// placesChanged takes over what the registry says of every device: where it hangs, and when it is expected to measure. read are those of which
+// it tells registers at the ends of their time.
+func (m *MDMS) placesChanged(read []*device) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, d := range m.devices {
 		before := d.span.Until
 		m.takePlace(d)
 		m.judgeRemoval(d, before)
+	}
+	for _, d := range read {
+		m.judgeEnds(d)
 	}
 	m.lookForUnheard()
 }

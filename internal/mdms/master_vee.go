@@ -8,9 +8,6 @@ import (
 	"github.com/wattbus/wattbus/internal/mdms/vee"
 )
 
-// neverOver stands for a register that does not roll over: none of a meter's registers has so many digits.
-const neverOver = 18
-
 // masterOf is what the registry knows of a meter at a time, for the rules. Values and registers are those of the meter, before
 // the factor of transformers of current and voltage, which bills apply; so the fuse is taken to the meter's side of it.
 func (m *MDMS) masterOf(id string, at uint32) vee.Master {
@@ -30,8 +27,8 @@ func (m *MDMS) masterOf(id string, at uint32) vee.Master {
 		out.Fuse = float64(u.Fuse) / 10 * cim.FactorOne / float64(max(u.Factor, 1))
 	}
 	if a, ok := m.registry.Meter(id, at, registry.Now); ok {
-		if out.Dials = neverOver; a.Dials > 0 {
-			out.Dials = min(int(a.Dials)+3, neverOver) // they count kWh, we Wh
+		if out.Dials = vee.NeverOver; a.Dials > 0 {
+			out.Dials = min(int(a.Dials)+3, vee.NeverOver) // they count kWh, we Wh
 		}
 	}
 	return out

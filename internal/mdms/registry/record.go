@@ -176,10 +176,16 @@ func (d *decoder) installation() *cim.MeterInstallation {
 }
 
 // Load enters the changes of a part that the store kept.
-func (r *Registry) Load(part []byte) error {
+func (r *Registry) Load(part []byte) error { return r.LoadEach(part, func(*Change) {}) }
+
+// LoadEach does that, and calls f with each of them. f must not ask the registry.
+func (r *Registry) LoadEach(part []byte, f func(*Change)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return ReadPart(part, r.add)
+	return ReadPart(part, func(c *Change) {
+		r.add(c)
+		f(c)
+	})
 }
 
 // parts encodes everything in a registry that is a stage, as recorded at a time by somebody.

@@ -1,6 +1,7 @@
 package vee
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
@@ -63,10 +64,22 @@ type Stretch struct {
 	Wh            []int64 // None: a gap
 	Doubt         []bool  // values that count as energy, but neither as neighbours nor as samples; nil: none
 	Registers     []RegisterAt
+	Short         []Short // at most two: where the meter came and where it went
 	Outages       []Span  // confirmed ones
 	Usual         float64 // Wh of a mean day, if Days > 0
 	Days          int
 	Lift          bool // a person decided: no cap on the days in a row
+}
+
+// Short is an interval without a value in which the meter was there for a part only, because it came or went in it. It takes its share of
+// what registers say, and is not estimated.
+type Short struct {
+	At      int
+	Seconds uint32 // that the meter was there
+}
+
+func (s *Stretch) short(i int) bool {
+	return slices.ContainsFunc(s.Short, func(x Short) bool { return x.At == i })
 }
 
 func (s *Stretch) at(i int) uint32    { return s.Start + uint32(i)*s.Length }
@@ -127,6 +140,9 @@ func (r *Rules) Estimate(m Master, s *Stretch, from, to int) ([]Estimate, []Find
 			r.gap(&m, s, cells, a, b)
 		}
 		a = b
+	}
+	for _, x := range s.Short {
+		cells[x.At].weight = cells[x.At].weight * int64(x.Seconds) / int64(s.Length)
 	}
 	scaled := r.scale(m, s, cells, pairs)
 	return r.take(s, cells, scaled, from, to)
@@ -253,7 +269,12 @@ func (r *Rules) scale(m Master, s *Stretch, cells []shape, pairs [][2]RegisterAt
 		if !shaped || weights == 0 { // a part without a shape would get nothing: equal parts are fairer
 			for i := a.At; i < b.At; i++ {
 				if c := &cells[i]; s.Wh[i] == None && c.method != Outage {
-					c.set(Flat, 1)
+					c.set(Flat, int64(s.Length))
+				}
+			}
+			for _, x := range s.Short {
+				if a.At <= x.At && x.At < b.At {
+					cells[x.At].weight = int64(x.Seconds)
 				}
 			}
 		}

@@ -90,6 +90,18 @@ func TestMethods(t *testing.T) {
 		{"registers that contradict", weeks(29).hide(last+2, last+4), last, []int64{2, 3}, "linear", func(_ *Rules, s *Stretch) {
 			s.Registers = []RegisterAt{{last, 9}, {last + 5, 10}}
 		}},
+		{"to a removal within an interval", weeks(1).hide(2, 5), 0, []int64{30, 30}, "flat, scaled to the registers", func(r *Rules, s *Stretch) {
+			s.Registers, s.Short = []RegisterAt{{2, 700}, {5, 770}}, []Short{{4, 600}}
+			s.Wh = s.Wh[:5]
+		}},
+		{"from an installation within an interval", weeks(1).hide(0, 3), 0, []int64{30, 30}, "flat, scaled to the registers", func(r *Rules, s *Stretch) {
+			s.Registers, s.Short = []RegisterAt{{0, 700}, {3, 770}}, []Short{{0, 600}}
+			s.Wh[3] = 1
+		}},
+		{"equal parts, less of the interval of a removal", weeks(1).hide(2, 9), 0, []int64{10, 10, 10, 10, 10, 10}, "flat, scaled to the registers", func(r *Rules, s *Stretch) {
+			s.Registers, s.Short = []RegisterAt{{2, 700}, {9, 763}}, []Short{{8, 540}}
+			s.Wh = s.Wh[:9]
+		}},
 		{"exchange", weeks(29).hide(last+2, last+4), last, []int64{2, 3}, "linear", func(_ *Rules, s *Stretch) {
 			s.Registers = []RegisterAt{{last, 99_000_000}, {last + 5, 0}}
 		}},

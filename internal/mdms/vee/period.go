@@ -25,9 +25,15 @@ const (
 	FlagEstimate                  // the meter estimated the value itself
 )
 
+// NeverOver stands for a register that does not roll over: none of a meter's registers has so many digits of Wh.
+const NeverOver = 18
+
+// whDigits are the digits of Wh behind those of kWh, which meters have on their dials.
+const whDigits = 3
+
 // Master is what the rules need of a usage point and its meter. Zero values mean "not known": the rule set's defaults apply.
 type Master struct {
-	Dials     int     // digits of the register, in Wh units of Step
+	Dials     int     // digits of Wh of the register; NeverOver: it does not roll over
 	Fuse      float64 // A, per phase
 	Volts     float64 // phase to neutral
 	Phases    int

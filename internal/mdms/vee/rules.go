@@ -226,7 +226,7 @@ func fields(r *Rules) []field {
 		field{"master.phases", &r.Phases, 1, 3, ""},
 		field{"master.factor", &r.Factor, 1e-3, 1e6, "CT/VT factor"},
 		field{"master.step", &r.Step, 1e-3, 1e6, "Wh, a register's smallest step"},
-		field{"master.dials", &r.Dials, 3, 18, "digits of a register"},
+		field{"master.dials", &r.Dials, 3, NeverOver, "digits of a register in Wh, three more than its dials of kWh; 18: it does not roll over"},
 		field{"estimation.after", &r.EstimateAfter, 0, 60 * 86400, "the end of a day: then what is missing is estimated"},
 		field{"estimation.suspect", &r.EstimateSuspect, 0, 0, "suspect values are estimated, too"},
 		field{"estimation.linear", &r.LinearUpTo, 0, 86400, "a gap up to which a straight line is drawn"},

@@ -36,17 +36,27 @@ func (r *Rules) Validate(m Master, p *Period, h *History) Verdict {
 	return j.out
 }
 
-// add adds a finding about the intervals [first, last).
+// add adds a finding about the intervals [first, last), which are doubted if it is bad.
 func (j *judge) add(rule Rule, what uint8, first, last int, numbers ...Number) {
+	if j.tell(rule, what, first, last, numbers...) && rule != Gap && rule != Lost {
+		j.doubt(rule, first, last)
+	}
+}
+
+// tell adds a finding, and reports whether the rule is looked at.
+func (j *judge) tell(rule Rule, what uint8, first, last int, numbers ...Number) bool {
 	s := j.r.Severity[rule]
 	if s == Off {
-		return
+		return false
 	}
 	j.out.Findings = append(j.out.Findings, Finding{Rule: rule, Severity: s, First: first, Last: last, From: j.p.At(first), To: j.p.At(last),
 		Numbers: append([]Number(nil), numbers...), what: what})
-	if rule == Gap || rule == Lost {
-		return
-	}
+	return true
+}
+
+// doubt notes that a rule found the values of [first, last) as bad as it is severe.
+func (j *judge) doubt(rule Rule, first, last int) {
+	s := j.r.Severity[rule]
 	j.out.Worst = max(j.out.Worst, s)
 	if s < Suspect {
 		return
@@ -160,6 +170,7 @@ func (j *judge) flags() {
 // registers compares registers with each other and with the intervals between them.
 func (j *judge) registers() {
 	p := j.p
+	var apart disagreement
 	for k := 1; k < len(p.Registers); k++ {
 		a, b := p.Registers[k-1], p.Registers[k]
 		if a.At < 0 || b.At <= a.At || b.At > len(p.Wh) {
@@ -169,17 +180,20 @@ func (j *judge) registers() {
 		most := j.r.RolloverFuse * j.m.Most(seconds) / j.m.Factor
 		delta, rolled := Difference(a.Wh, b.Wh, j.m.Dials)
 		if float64(delta) > most {
-			what := uint8(1)
-			if b.Wh < a.Wh {
-				what = 0
+			numbers := []Number{{"before", float64(a.Wh)}, {"after", float64(b.Wh)}, {"most", most}, {"delta", float64(delta)}, {"dials", float64(j.m.Dials - whDigits)}}
+			switch {
+			case b.Wh >= a.Wh:
+				j.add(Increase, 1, a.At, b.At, numbers[:4]...)
+			case j.m.Dials < NeverOver:
+				j.add(Increase, 0, a.At, b.At, numbers...)
+			default:
+				j.add(Increase, 2, a.At, b.At, numbers[:3]...)
 			}
-			j.add(Increase, what, a.At, b.At, Number{"before", float64(a.Wh)}, Number{"after", float64(b.Wh)},
-				Number{"dials", float64(j.m.Dials)}, Number{"delta", float64(delta)}, Number{"most", most})
 			continue
 		}
 		if rolled {
 			j.add(Rollover, 0, a.At, b.At, Number{"before", float64(a.Wh)}, Number{"after", float64(b.Wh)},
-				Number{"dials", float64(j.m.Dials)}, Number{"delta", float64(delta)})
+				Number{"dials", float64(j.m.Dials - whDigits)}, Number{"delta", float64(delta)})
 		}
 		sum, whole := int64(0), true
 		for _, wh := range p.Wh[a.At:b.At] {
@@ -194,8 +208,42 @@ func (j *judge) registers() {
 		register := float64(delta) * j.m.Factor
 		allowed := max(j.r.SumSteps*j.m.Factor*j.m.Step, j.r.SumPercent/100*register)
 		if off := float64(sum) - register; off > allowed || -off > allowed {
-			j.add(Sum, 0, a.At, b.At, Number{"sum", float64(sum)}, Number{"register", register}, Number{"off", off}, Number{"allowed", allowed})
+			apart.add(a.At, b.At, float64(sum), register, off, allowed)
+			if j.r.Severity[Sum] != Off {
+				j.doubt(Sum, a.At, b.At)
+			}
 		}
+	}
+	j.apart(&apart)
+}
+
+// disagreement is where the intervals of a period do not add up to the registers at both ends.
+type disagreement struct {
+	first, last, spans  int
+	sum, register, off  float64 // of all spans
+	furthest, allowedIn float64 // of the one that is furthest off
+}
+
+func (d *disagreement) add(first, last int, sum, register, off, allowed float64) {
+	if d.spans == 0 {
+		d.first = first
+	}
+	d.spans++
+	d.last, d.sum, d.register, d.off = last, d.sum+sum, d.register+register, d.off+off
+	if abs := max(off, -off); abs > d.furthest {
+		d.furthest, d.allowedIn = abs, allowed
+	}
+}
+
+// apart tells all of it in one finding: values that came late for a whole day of registers disagree with each of these.
+func (j *judge) apart(d *disagreement) {
+	switch d.spans {
+	case 0:
+	case 1:
+		j.tell(Sum, 0, d.first, d.last, Number{"sum", d.sum}, Number{"register", d.register}, Number{"off", d.off}, Number{"allowed", d.allowedIn})
+	default:
+		j.tell(Sum, 1, d.first, d.last, Number{"spans", float64(d.spans)}, Number{"sum", d.sum}, Number{"register", d.register}, Number{"off", d.off},
+			Number{"furthest", d.furthest}, Number{"allowed", d.allowedIn})
 	}
 }
 
