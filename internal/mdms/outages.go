@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -113,6 +114,10 @@ func (m *MDMS) restoreOutages(ctx context.Context) error {
 		if err := st.Interruptions(ctx, store.InterruptionQuery{Case: o.ID}, take); err != nil {
 			return err
 		}
+	}
+	now := m.o.Clock.Unix()
+	if err := st.Interruptions(ctx, store.InterruptionQuery{From: now - min(now, outage.LastInterruptions), To: math.MaxUint32}, take); err != nil {
+		return err
 	}
 	m.outages.RestoreInterruptions(cuts, func(ordinal uint32) *cim.EndDevice {
 		if int(ordinal) >= len(m.devices) || m.devices[ordinal].retired {

@@ -1,6 +1,7 @@
 package outagebench
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -205,6 +206,7 @@ func (w *world) outcome() Report {
 			}
 			w.minutes(m, c, &r.Minutes)
 		}
+		w.overlapping(m, byMeter[m.dev.Ordinal], &r)
 		for k := range m.cuts {
 			t := &m.cuts[k]
 			if t.planned || t.start+slack > w.end || w.inWindow(m, t.start) {
@@ -255,6 +257,22 @@ func (w *world) outcome() Report {
 	s := w.e.Storm()
 	r.Storms, r.Shed, r.InStorm = s.Count, s.Shed, s.Active
 	return r
+}
+
+// maxErrors bounds what is told of what must not be.
+const maxErrors = 10
+
+// overlapping notes interruptions of one meter that overlap: their minutes would count twice.
+func (w *world) overlapping(m *meter, list []store.Interruption, r *Report) {
+	list = slices.DeleteFunc(list, func(c store.Interruption) bool { return c.Flags&store.InterruptionRetracted != 0 })
+	slices.SortFunc(list, func(a, b store.Interruption) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.ID, b.ID))
+	})
+	for i := 1; i < len(list); i++ {
+		if a, b := list[i-1], list[i]; (a.End == 0 || a.End > b.Start) && len(r.Errors) < maxErrors {
+			r.Errors = append(r.Errors, fmt.Sprintf("two interruptions of %s overlap: %+d to %+d, and from %+d", m.dev.ID, int(a.Start)-begin, int(a.End)-begin, int(b.Start)-begin))
+		}
+	}
 }
 
 // minutes adds up for how many minutes of an interruption the meter was without supply, and for how many it was not.

@@ -23,6 +23,8 @@ type cut struct {
 	o          *outage // nil: the case is over, or the meter's alone
 	caseID     uint64
 	start, end uint32
+	floor      uint32 // end of the interruption before: it begins no earlier
+	told       uint32 // when the meter says that its supply came back, 0: it has not said
 	flags      uint8
 	dirty      bool
 }
@@ -34,19 +36,17 @@ func (e *Engine) keepCut(c *cut) {
 	}
 }
 
-// beginCut begins the interruption of a meter.
+// beginCut begins the interruption of a meter, or goes on with the last one where that was taken to be over and the meter has not been
+// heard since.
 func (e *Engine) beginCut(t *track, j judgement, now uint32) {
-	c := &cut{id: e.o.NewID(), t: t}
-	if t.dev.Power.State == cim.PowerLost {
-		c.start = t.dev.Power.Since
-	} else {
-		c.flags |= cutInferred
-		if top := t.grid.top(); top != nil {
-			c.start = t.grid.onsetOf(top)
-		}
+	start, inferred := e.wentAt(t, now)
+	if c := t.last; c != nil && c.flags&cutAssumed != 0 && t.aliveAt <= c.start+clockSlack && start <= c.end+clockSlack {
+		e.resumeCut(c, now)
+		return
 	}
-	if c.start == 0 {
-		c.start = now
+	c := &cut{id: e.o.NewID(), t: t, start: start, floor: t.lastCut}
+	if inferred {
+		c.flags |= cutInferred
 	}
 	if j.verdict == verdictMaintenance {
 		c.flags |= cutPlanned
@@ -54,10 +54,67 @@ func (e *Engine) beginCut(t *track, j judgement, now uint32) {
 	if b := t.dev.Breaker; (b.State == cim.BreakerOpen || b.State == cim.BreakerReady) && b.Since < c.start {
 		c.flags |= cutOpened
 	}
-	t.cut = c
+	t.cut, t.last = c, nil
 	e.cutsOpen++
 	e.moveCut(t, now)
 	e.keepCut(c)
+}
+
+// wentAt is when a meter went that is taken to have lost its supply, never before the end of its last interruption.
+func (e *Engine) wentAt(t *track, now uint32) (start uint32, inferred bool) {
+	if t.dev.Power.State == cim.PowerLost {
+		return max(t.dev.Power.Since, t.lastCut), false
+	}
+	top := t.grid.top()
+	if top == nil {
+		return max(now, t.lastCut), true
+	}
+	if start = t.grid.onsetOf(top); max(t.aliveAt, t.backAt) > start+clockSlack {
+		start = e.wentAgain(t, now) // it was back since: this is another one
+	}
+	if start == 0 {
+		start = now
+	}
+	return max(start, t.lastCut), true
+}
+
+// wentAgain is when a meter went that was back while what it hangs on is still out: at the first last gasp of its neighbours since
+// then; else as late as its will or its last message allows.
+func (e *Engine) wentAgain(t *track, now uint32) uint32 {
+	since := max(t.aliveAt, t.backAt)
+	first := uint32(0)
+	for _, k := range t.grid.meters {
+		if k.dev.Power.State == cim.PowerLost && k.gaspAt >= since && (first == 0 || k.gaspAt < first) {
+			first = k.gaspAt
+		}
+	}
+	switch {
+	case first != 0:
+		return first
+	case t.own.State == cim.LinkLost && t.goneBy == byWill:
+		return max(since, t.goneAt-min(t.goneAt, e.company))
+	case t.own.State == cim.LinkLost:
+		return max(since, min(t.dev.LastSeen, t.goneAt))
+	}
+	return since
+}
+
+// resumeCut goes on with an interruption whose end was but assumed.
+func (e *Engine) resumeCut(c *cut, now uint32) {
+	t := c.t
+	c.end = 0
+	c.flags &^= cutAssumed
+	t.cut, t.last, t.lastCut = c, nil, c.floor
+	e.cutsOpen++
+	if o := c.o; o != nil && o.end != 0 {
+		c.o = nil
+	} else if o != nil && (o.x != nil || o.w != nil) {
+		o.standing++
+		o.overAt = 0
+		e.touch(o)
+	}
+	e.keepCut(c)
+	e.moveCut(t, now)
 }
 
 // moveCut brings an interruption to the case that it belongs to now.
@@ -65,7 +122,7 @@ func (e *Engine) moveCut(t *track, now uint32) {
 	c := t.cut
 	if p := t.dev.Power; p.State == cim.PowerLost && c.flags&cutInferred != 0 { // the last gasp came late
 		c.flags &^= cutInferred
-		c.start = min(c.start, p.Since)
+		c.start = max(min(c.start, p.Since), c.floor)
 		e.keepCut(c)
 	}
 	if willed := t.own.State == cim.LinkLost; willed != (c.flags&cutWilled != 0) {
@@ -120,22 +177,40 @@ func (e *Engine) leaveCut(t *track, now uint32) {
 	c, x := t.cut, t.grid
 	taken := x == nil || x.taken || c.o != nil && c.o.x != nil && c.o.x.taken // what the inference rested on was none
 	switch p := t.dev.Power; {
-	case c.flags&cutInferred != 0 && taken && t.joinedAt <= c.start:
+	case c.flags&cutInferred != 0 && taken && t.joinedAt <= c.start && c.told == 0:
 		e.endCutAt(t, c.start, cutRetracted)
+	case c.told != 0:
+		e.endCutAt(t, c.told, 0)
 	case p.State == cim.PowerOn && p.Since > c.start:
 		e.endCutAt(t, p.Since, 0)
 	case !t.gone() && (t.aliveAt > c.start || t.joinedAt >= c.start):
-		e.endCutAt(t, min(max(t.aliveAt, c.start), now), 0)
+		end := t.aliveAt
+		if t.backAt > c.start {
+			end = min(end, t.backAt)
+		}
+		e.endCutAt(t, min(end, now), 0)
 	case c.flags&cutInferred == 0: // the fact was taken back by an older one
-		e.endCutAt(t, now, cutAssumed)
-	case x != nil && x.backAt > c.start:
-		e.endCutAt(t, x.backAt, cutAssumed)
+		e.endCutAt(t, min(max(p.Since, t.backAt), now), cutAssumed)
+	case x.wasBack(c.start) != 0:
+		e.endCutAt(t, x.wasBack(c.start), cutAssumed)
 	default:
 		e.endCutAt(t, c.start, cutRetracted)
 	}
 	if e.cases[t] == nil && t.own.State == cim.LinkLost {
 		e.judge(t, now, [...]string{"will", "will", "will", "silence"}[t.goneBy], t.goneAt)
 	}
+}
+
+// wasBack is when the supply of a transformer came back that had gone at start, by those of its meters that tell; where none does, by
+// those of what it hangs on, if that was out; 0 where nothing tells.
+func (x *element) wasBack(start uint32) (at uint32) {
+	x.up(func(y *element) bool {
+		if !y.out && !y.taken && y.firstBack > start {
+			at = y.firstBack
+		}
+		return at == 0
+	})
+	return at
 }
 
 // endCut ends an interruption now, if there is one.
@@ -156,7 +231,10 @@ func (e *Engine) endCutAt(t *track, end uint32, flags uint8) {
 	c := t.cut
 	c.end = max(end, c.start, 1)
 	c.flags |= flags
-	t.cut, t.lastCut = nil, c.end
+	t.cut, t.last, t.lastCut = nil, c, c.end
+	if flags&cutRetracted != 0 {
+		t.last, t.lastCut = nil, c.floor
+	}
 	e.cutsOpen--
 	e.keepCut(c)
 	if o := c.o; o != nil && (o.x != nil || o.w != nil) {
@@ -182,32 +260,55 @@ func (e *Engine) cutsChanged() []store.Interruption {
 
 // passed records an interruption that is over already.
 func (e *Engine) passed(t *track, start, end uint32, flags uint8) {
+	start = max(start, t.lastCut)
 	if start == 0 || end <= start {
 		return
 	}
 	if e.wasCovered(t, start) {
 		flags |= cutPlanned
 	}
-	t.lastCut = end
-	c := &cut{id: e.o.NewID(), t: t, start: start, end: end, flags: flags}
+	c := &cut{id: e.o.NewID(), t: t, start: start, end: end, floor: t.lastCut, flags: flags}
 	if o := e.cases[t]; o != nil && o.doc.Kind == kindPower {
 		c.caseID = o.id
 	}
+	t.last, t.lastCut = c, end
 	e.keepCut(c)
 }
 
-// toldOutage takes the word of a meter on how long it was without supply: it was there, others infer.
+// toldOutage takes the word of a meter on how long it was without supply: it was there, others infer. What it says of the interruption
+// that goes on or of the last one sets that right, also behind its registration, which comes first and is made later.
 func (e *Engine) toldOutage(t *track, m record.Power, made, at uint32) {
-	t.joinedAt = at
-	if m.OnBattery == 0 || m.OnBattery > aWeek || m.OnBattery > made || t.slot < 0 {
+	if t.slot < 0 || m.OnBattery == 0 || m.OnBattery > aWeek || m.OnBattery > made || m.Flags&record.FlagClockUnsynchronised != 0 {
 		return
 	}
 	start := made - m.OnBattery
-	switch {
-	case t.cut != nil && t.cut.flags&cutInferred != 0 && start < t.cut.start+clusterWindow && start+clusterWindow > t.cut.start:
-		t.cut.start = start
-		e.keepCut(t.cut)
-	case t.cut == nil && t.dev.Power.State != cim.PowerLost && start >= t.lastCut:
+	switch c, last := t.cut, t.last; {
+	case c != nil && made >= c.start:
+		e.setStart(c, start)
+		c.told = made
+		e.touchTrack(t)
+	case c != nil: // of the one before, which is known well enough
+	case last != nil && last.end+clockSlack >= start && last.start <= made:
+		e.setStart(last, start)
+		if last.end > made || last.flags&cutAssumed != 0 {
+			last.end = max(made, last.start)
+			last.flags &^= cutAssumed
+			t.lastCut = last.end
+			e.keepCut(last)
+			if o := last.o; o != nil && o.end == 0 {
+				e.touch(o)
+			}
+		}
+	case t.dev.Power.State != cim.PowerLost && start >= t.lastCut:
 		e.passed(t, start, made, cutInferred) // nobody noticed: the last gasp was lost, and so was the will
+	}
+}
+
+// setStart takes a meter's word on when its interruption began, if that was but inferred and is not about something else: what counts the
+// seconds may stand still when the battery is empty.
+func (e *Engine) setStart(c *cut, start uint32) {
+	if c.flags&cutInferred != 0 && start < c.start+clusterWindow && start+clusterWindow > c.start && max(start, c.floor) != c.start {
+		c.start = max(start, c.floor)
+		e.keepCut(c)
 	}
 }

@@ -127,8 +127,19 @@ func (e *Engine) up(t *track, h record.Header, made, at uint32) bool {
 		h.Flags&record.FlagClockUnsynchronised == 0 {
 		return false
 	}
+	if t.own.State == cim.LinkLost && h.Flags&record.FlagBattery == 0 {
+		t.cameBack(made, at)
+	}
 	t.own = cim.Fact[cim.Link]{State: cim.LinkUp, Since: at}
 	return true
+}
+
+// cameBack notes when a device that was gone was there again, by its own time: 0 where that is not known.
+func (t *track) cameBack(made, at uint32) {
+	if made == 0 {
+		made = at
+	}
+	t.backAt = made
 }
 
 // mains takes a message as proof of power.
@@ -150,6 +161,9 @@ func (e *Engine) mains(t *track, h record.Header, made, at uint32) bool {
 func (e *Engine) powerOn(t *track, made uint32) bool {
 	if p := t.dev.Power; p.State == cim.PowerLost && t.cut == nil && t.slot >= 0 {
 		e.passed(t, p.Since, made, 0) // it went and came before anybody looked
+	}
+	if t.dev.Power.State == cim.PowerLost {
+		t.cameBack(made, made)
 	}
 	t.dev.Power = cim.Fact[cim.Supply]{State: cim.PowerOn, Since: made}
 	t.aliveAt = max(t.aliveAt, made)
@@ -204,6 +218,7 @@ func (e *Engine) OnLocation(dev *cim.EndDevice, path string, m record.Location, 
 	newer := m.Sequence > dev.Sequence
 	if newer {
 		t.joinedAt = at
+		t.cameBack(made, at)
 		t.restartAt, t.restartEnd = 0, 0
 	}
 	e.rehang(t, n)
@@ -288,7 +303,10 @@ func (e *Engine) OnPower(dev *cim.EndDevice, path string, m record.Power, at uin
 		return
 	case record.PowerRestored:
 		if !e.olderPower(t, m, made) {
-			e.toldOutage(t, m, made, at)
+			t.joinedAt = at
+			if dev.Power.State != cim.PowerOn || t.backAt > made || t.gone() {
+				t.backAt = made
+			}
 			if dev.Power.State != cim.PowerOn {
 				e.powerOn(t, made)
 			}
@@ -296,6 +314,7 @@ func (e *Engine) OnPower(dev *cim.EndDevice, path string, m record.Power, at uin
 			t.powerSeq, t.seqKnown = m.Sequence, true
 			e.mark(t)
 		}
+		e.toldOutage(t, m, made, at)
 	}
 	if here {
 		e.lastSeen(t, at)

@@ -37,9 +37,11 @@ type element struct {
 	exact     bool   // a last gasp said so
 	news      uint32 // when the first news of it came
 	since     uint32 // when it was found out
-	backAt    uint32 // when the last one came back
+	firstBack uint32 // when the first of them came back, by the devices' times
+	backAt    uint32 // when the last one did
 	odds      float64
-	signs     signs // of a transformer, as of the last look
+	peak      float64 // the most that they were while it is out, without those that were there all the time
+	signs     signs   // of a transformer, as of the last look
 
 	taken    bool   // the last time that it was taken for out it was not
 	planned  bool   // it lies in a maintenance window

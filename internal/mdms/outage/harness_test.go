@@ -132,7 +132,7 @@ func (w *world) restart() {
 	}
 	var cuts []store.Interruption
 	for _, id := range slices.Sorted(maps.Keys(w.cuts)) {
-		if c := w.cuts[id]; c.End == 0 || c.Case != 0 && w.cases[c.Case].End == 0 {
+		if c := w.cuts[id]; c.End == 0 || c.Case != 0 && w.cases[c.Case].End == 0 || c.Start+LastInterruptions > w.at {
 			cuts = append(cuts, c)
 		}
 	}
@@ -251,4 +251,9 @@ func (w *world) check() {
 			w.t.Fatalf("%s is %s, its case is %+v", n.id, nodeNames[n.status], n.outage)
 		}
 	}
+}
+
+// powerBack is a meter's word that its power came back at made, after so many seconds.
+func powerBack(made, away uint32, seq uint16) record.Power {
+	return record.Power{Header: record.Header{Time: made}, Kind: record.PowerRestored, Sequence: seq, OnBattery: away}
 }

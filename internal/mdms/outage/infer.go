@@ -54,20 +54,23 @@ const fewMeters = 3
 
 // signs are what the meters of a transformer show of one disturbance.
 type signs struct {
-	onset                        uint32
-	gasped, first, last          uint32 // when the first last gasp came, and the first and the last of the other news; 0: none
-	total                        int    // meters that could tell, those that are explained otherwise left out
-	gasps, wills, silences       int
-	alive, back, missed          int
-	blocked, dark                int // behind a lost concentrator; not heard of since, and not expected to be
-	noGasp                       int // of the gone ones: have a battery
-	explained                    int // restarts, maintenance of their own
-	mains                        bool
-	willOdds                     float64
-	lastAlive, lastBack, covered uint32
+	onset                          uint32
+	gasped, first, last            uint32 // when the first last gasp came, and the first and the last of the other news; 0: none
+	total                          int    // meters that could tell, those that are explained otherwise left out
+	gasps, wills, silences         int
+	alive, back, missed            int
+	blocked, dark                  int // behind a lost concentrator; not heard of since, and not expected to be
+	noGasp                         int // of the gone ones: have a battery
+	explained                      int // restarts, maintenance of their own
+	mains                          bool
+	willOdds                       float64
+	lastAlive, firstBack, lastBack uint32
 }
 
 func (s *signs) down() int { return s.gasps + s.wills + s.silences + s.missed }
+
+// stayed weighs the meters that were there all the time.
+func (s *signs) stayed() float64 { return max(oddsAlive*float64(s.alive), 3*oddsAlive) }
 
 // enough is the rule of thumb beside the odds: two meters and half of those that tell anything, or one of one or two.
 func (s *signs) enough() bool {
@@ -182,7 +185,14 @@ func (e *Engine) count(x *element, t *track, s *signs, now uint32) {
 		s.total++
 		if t.goneAt+clusterWindow >= s.onset && t.goneAt != 0 && t.goneAt >= x.calm || t.joinedAt >= s.onset {
 			s.back++
-			s.lastBack = max(s.lastBack, t.aliveAt)
+			came := t.aliveAt // it is not known since when
+			if t.backAt > s.onset {
+				came = min(came, t.backAt)
+			}
+			s.lastBack = max(s.lastBack, came)
+			if s.firstBack == 0 || came < s.firstBack {
+				s.firstBack = came
+			}
 		} else {
 			s.alive++
 			s.lastAlive = max(s.lastAlive, t.aliveAt)
@@ -278,7 +288,7 @@ func (x *element) concentrators(f func(*node)) {
 // weigh makes the log-odds of a lost supply out of the signs.
 func (x *element) weigh(s *signs) float64 {
 	odds := oddsPrior + min(oddsGasp*float64(s.gasps), capGasps) + s.willOdds + min(oddsMissed*float64(s.missed), 3*oddsMissed) +
-		max(oddsAlive*float64(s.alive), 3*oddsAlive)
+		s.stayed()
 	if s.mains {
 		odds += oddsMains
 	}
@@ -295,6 +305,11 @@ func (x *element) weigh(s *signs) float64 {
 func (e *Engine) inferTransformer(x *element, now uint32) (changed bool) {
 	s := e.look(x, now)
 	x.signs, x.odds = s, x.weigh(&s)
+	if x.out { // those who are back do not make it less likely that it was
+		before := x.odds - s.stayed()
+		x.peak = max(x.peak, before)
+		x.odds += x.peak - before
+	}
 	if s.onset == 0 && !x.out {
 		x.odds = oddsPrior
 	}
@@ -344,9 +359,10 @@ func (e *Engine) inCompany(x *element, now uint32) bool {
 
 func (e *Engine) goesOut(x *element, onset, now uint32) {
 	x.out, x.restoring, x.taken = true, false, false
-	x.onset, x.since, x.backAt = onset, now, 0
+	x.onset, x.since, x.backAt, x.firstBack = onset, now, 0, 0
 	e.stats.Found++
 	if x.level == levelTransformer {
+		x.peak = x.odds - x.signs.stayed()
 		e.reconsiderNodes(x, now)
 	}
 	e.log.Debug("out of service", "element", scopes[x.level], "name", x.name, "onset", cim.Stamp(onset), "odds", x.odds, "signs", x.signs)
@@ -370,6 +386,9 @@ func (e *Engine) restoring(x *element, now uint32) {
 	if !x.restoring || s.lastBack > x.backAt {
 		x.restoring, x.backAt = true, max(s.lastBack, x.backAt)
 		x.backSeen = now
+	}
+	if x.firstBack == 0 || s.firstBack < x.firstBack {
+		x.firstBack = s.firstBack
 	}
 	left := s.down()
 	if left*20 <= s.back || now >= x.backSeen+restoreWait {
@@ -440,6 +459,12 @@ func (e *Engine) inferAbove(x *element, now uint32) bool {
 			e.goesOut(x, onset, now)
 		}
 	case tells == 0 || 2*out < tells:
+		x.firstBack = now // unless a meter tells better
+		x.transformers(func(y *element) {
+			if at := y.signs.firstBack; at > x.onset && at < x.firstBack {
+				x.firstBack = at
+			}
+		})
 		e.comesBack(x, 2*back < up, now)
 	default:
 		x.onset, x.exact = onset, x.exact || exact

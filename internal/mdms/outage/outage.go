@@ -128,8 +128,10 @@ type track struct {
 	asked                 uint32   // when it was pinged last
 	verdictAt             uint32
 	span                  uint32 // of the wave in which it came back last
+	backAt                uint32 // when it was there again after it was gone last, by its own time
 	lastCut               uint32 // end of its last interruption
 	cut                   *cut   // its interruption, while that goes on
+	last                  *cut   // the one before, which its word, or that it was not over, may still change; nil: none, or it was none
 	confidence            float32
 	goneBy, tries         uint8
 	verdict               uint8
@@ -248,6 +250,9 @@ func (e *Engine) Add(dev *cim.EndDevice) {
 		t.left(byGasp, max(t.goneAt, dev.Power.Since))
 	} else {
 		t.aliveAt = dev.Power.Since
+		if t.own.State == cim.LinkUp {
+			t.backAt = t.own.Since // when it was heard first after that is not kept
+		}
 	}
 	e.tracks[dev.Ordinal] = t
 	parent := e.learn(dev.Path)

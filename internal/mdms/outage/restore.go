@@ -7,8 +7,11 @@ import (
 	"github.com/wattbus/wattbus/internal/store"
 )
 
-// RestoreInterruptions takes over the interruptions of open cases, and all open ones, from the store. It is called once, after
-// Restore. One whose device is not known is left out.
+// LastInterruptions is how long ago, s of business time, an interruption may have begun to be set right, or gone on with, after a restart.
+const LastInterruptions = 86400
+
+// RestoreInterruptions takes over from the store all interruptions that go on, those of open cases, and those that began within
+// LastInterruptions. It is called once, after Restore. One whose device is not known is left out.
 func (e *Engine) RestoreInterruptions(list []store.Interruption, device func(ordinal uint32) *cim.EndDevice) {
 	byID := map[uint64]*outage{}
 	for o := range e.standing {
@@ -17,40 +20,49 @@ func (e *Engine) RestoreInterruptions(list []store.Interruption, device func(ord
 	for _, o := range e.cases {
 		byID[o.id] = o
 	}
-	for _, k := range list {
-		dev := device(k.Device)
-		if dev == nil {
-			continue
-		}
-		t := e.track(dev)
-		c := &cut{id: k.ID, t: t, caseID: k.Case, o: byID[k.Case], start: k.Start, end: k.End, flags: k.Flags}
-		if t == nil || c.end == 0 && t.cut != nil {
-			continue
-		}
-		if c.end == 0 {
-			t.cut = c
-			t.verdict, t.verdictAt = verdictPowerLost, c.start
-			if c.flags&cutPlanned != 0 {
-				t.verdict = verdictMaintenance
-			}
-			e.cutsOpen++
-			if c.flags&cutWilled != 0 && dev.Link.State == cim.LinkUnreachable {
-				t.own = cim.Fact[cim.Link]{State: cim.LinkLost, Since: c.start}
-				t.willed, t.willSeq, t.willAt = true, dev.Sequence, max(c.start, dev.LastSeen)
-				t.left(byWill, max(t.goneAt, t.willAt))
-			}
-			e.touchTrack(t)
-		}
-		if c.o != nil && (c.o.x != nil || c.o.w != nil) {
-			c.o.cuts = append(c.o.cuts, c)
-			if c.end == 0 {
-				c.o.standing++
+	for _, over := range []bool{true, false} { // those that go on begin behind those that are over
+		for _, k := range list {
+			if dev := device(k.Device); dev != nil && (k.End != 0) == over {
+				e.restoreCut(k, dev, byID[k.Case])
 			}
 		}
 	}
 	for o := range e.standing {
 		if o.standing == 0 {
 			e.restored(o)
+		}
+	}
+}
+
+func (e *Engine) restoreCut(k store.Interruption, dev *cim.EndDevice, o *outage) {
+	t := e.track(dev)
+	c := &cut{id: k.ID, t: t, caseID: k.Case, o: o, start: k.Start, end: k.End, flags: k.Flags}
+	if t == nil || c.end == 0 && t.cut != nil {
+		return
+	}
+	switch {
+	case c.end == 0:
+		c.floor = t.lastCut
+		t.cut, t.last = c, nil
+		t.verdict, t.verdictAt = verdictPowerLost, c.start
+		if c.flags&cutPlanned != 0 {
+			t.verdict = verdictMaintenance
+		}
+		e.cutsOpen++
+		if c.flags&cutWilled != 0 && dev.Link.State == cim.LinkUnreachable {
+			t.own = cim.Fact[cim.Link]{State: cim.LinkLost, Since: c.start}
+			t.willed, t.willSeq, t.willAt = true, dev.Sequence, max(c.start, dev.LastSeen)
+			t.left(byWill, max(t.goneAt, t.willAt))
+		}
+		e.touchTrack(t)
+	case c.flags&cutRetracted == 0 && c.end >= t.lastCut:
+		c.floor = t.lastCut
+		t.last, t.lastCut = c, c.end
+	}
+	if o != nil && (o.x != nil || o.w != nil) {
+		o.cuts = append(o.cuts, c)
+		if c.end == 0 {
+			o.standing++
 		}
 	}
 }

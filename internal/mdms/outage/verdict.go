@@ -116,6 +116,9 @@ func (e *Engine) supplyLost(t *track, now uint32) (lost bool, p float64) {
 	if t.aliveAt > x.onsetOf(top)+clockSlack && (!t.gone() || t.aliveAt > t.goneAt) {
 		return false, 0.02
 	}
+	if s := &x.signs; t.gone() && max(t.aliveAt, t.backAt) > x.onsetOf(top)+clockSlack && s.down() < s.back+s.alive {
+		return false, 0.5 // it was back, and most of its neighbours still are: its link, or something of its own
+	}
 	odds := min(max(x.odds, top.odds-1), capUp)
 	switch {
 	case t.gone() && t.recent(x, now):

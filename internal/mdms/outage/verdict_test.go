@@ -1,6 +1,7 @@
 package outage
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -158,6 +159,7 @@ func (w *world) sound() {
 			w.t.Errorf("interruption %+v ends before it begins", c)
 		}
 	}
+	w.apart()
 	if open != w.e.cutsOpen || open != kept {
 		w.t.Errorf("%d interruptions go on, counted %d, kept %d", open, w.e.cutsOpen, kept)
 	}
@@ -173,6 +175,27 @@ func (w *world) sound() {
 		}
 		if n != o.standing || o.end != 0 || n == 0 && o.overAt == 0 {
 			w.t.Errorf("case %s: %d go on, counted %d; end %d, over at %d", o.doc.ID, n, o.standing, o.end, o.overAt)
+		}
+	}
+}
+
+// apart checks that no two interruptions of a meter overlap: else minutes of its customer would count twice.
+func (w *world) apart() {
+	w.t.Helper()
+	of := map[uint32][]store.Interruption{}
+	for _, c := range w.cuts {
+		if c.Flags&cutRetracted == 0 {
+			of[c.Device] = append(of[c.Device], c)
+		}
+	}
+	for dev, list := range of {
+		slices.SortFunc(list, func(a, b store.Interruption) int {
+			return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.ID, b.ID))
+		})
+		for i := range list[1:] {
+			if a, b := list[i], list[i+1]; a.End == 0 || a.End > b.Start {
+				w.t.Errorf("%s: interruptions %+v and %+v overlap", w.list[dev].ID, a, b)
+			}
 		}
 	}
 }
