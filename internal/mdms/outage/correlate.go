@@ -27,7 +27,7 @@ func (e *Engine) belongs(t *track, now uint32) target {
 	x := t.grid
 	var top *element
 	x.up(func(y *element) bool {
-		if y.out && t.cut.start+togetherWait >= y.onset {
+		if y.out && t.cut.start+e.together >= y.onset {
 			top = y
 		}
 		return true
@@ -115,7 +115,7 @@ func (e *Engine) elementCase(x *element, partial bool) *outage {
 	o := x.outage
 	if o == nil {
 		x.lower(func(y *element) {
-			if y.outage != nil && y.outage.start+togetherWait >= x.onset && (o == nil || y.outage.id < o.id) {
+			if y.outage != nil && y.outage.start+e.together >= x.onset && (o == nil || y.outage.id < o.id) {
 				o = y.outage
 			}
 		})
@@ -130,7 +130,7 @@ func (e *Engine) elementCase(x *element, partial bool) *outage {
 		e.describe(o, x)
 		e.touch(o)
 		x.lower(func(y *element) {
-			if k := y.outage; k != nil && k != o && k.start+togetherWait >= x.onset {
+			if k := y.outage; k != nil && k != o && k.start+e.together >= x.onset {
 				e.swallow(k, o)
 			}
 		})

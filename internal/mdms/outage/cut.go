@@ -307,7 +307,7 @@ func (e *Engine) toldOutage(t *track, m record.Power, made, at uint32) {
 // setStart takes a meter's word on when its interruption began, if that was but inferred and is not about something else: what counts the
 // seconds may stand still when the battery is empty.
 func (e *Engine) setStart(c *cut, start uint32) {
-	if c.flags&cutInferred != 0 && start < c.start+clusterWindow && start+clusterWindow > c.start && max(start, c.floor) != c.start {
+	if c.flags&cutInferred != 0 && start < c.start+e.cluster && start+e.cluster > c.start && max(start, c.floor) != c.start {
 		c.start = max(start, c.floor)
 		e.keepCut(c)
 	}

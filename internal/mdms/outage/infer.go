@@ -35,14 +35,19 @@ const (
 	doubtful    = 0.5   // P from which on a lost link is not put down to communication
 )
 
+// Spans of what goes over the wire, in seconds. On a business clock that runs faster they are more of its seconds: see Engine.timeWire.
+const (
+	clusterWindow = 600 // wills and last gasps further apart do not belong together
+	companyWait   = 90  // from the first will to the last of meters that went together: half a keep-alive and what the way takes
+	togetherWait  = 180 // between the first news of transformers that went together
+	restoreWait   = 600 // after the last one came back
+)
+
 // Spans of business time, in seconds.
 const (
-	clusterWindow = 600       // wills and last gasps further apart do not belong together
-	silenceWindow = 40 * 60   // silence is noticed at two intervals
+	silenceWindow = 10 * 60   // and an interval: silence is noticed at two of these, so between meters that went together lies up to one
 	clockSlack    = 30        // by how much the clocks of neighbours may differ
-	companyWait   = 90        // from the first will to the last of meters that went together: half a keep-alive and what the way takes
-	togetherWait  = 180       // between the first news of transformers that went together
-	restoreWait   = 600       // after the last one came back
+	gaspWindow    = 180       // last gasps that are further apart, by the meters' clocks, are of two troubles
 	momentary     = 5 * 60    // IEEE 1366-2012, clause 2: up to here an interruption is momentary
 	aWeek         = 7 * 86400 // a clock that is further behind than that is not believed
 )
@@ -84,20 +89,20 @@ func (t *track) gone() bool {
 }
 
 // recent reports whether the device left as a part of what is going on now.
-func (t *track) recent(x *element, now uint32) bool {
+func (e *Engine) recent(t *track, x *element, now uint32) bool {
 	if x.out {
-		return t.goneAt+clockSlack+clusterWindow >= x.onset
+		return t.goneAt+clockSlack+e.cluster >= x.onset
 	}
-	span := uint32(clusterWindow)
+	span := e.cluster
 	if t.goneBy == bySilence && t.dev.Power.State != cim.PowerLost {
-		span = silenceWindow
+		span += uint32(e.intervalOf(t)/time.Second) + silenceWindow - clusterWindow
 	}
 	return t.goneAt+span >= now
 }
 
 // missed reports whether the device was asked twice and answered neither.
 func (e *Engine) missed(t *track, now uint32) bool {
-	return t.tries >= pingTry && t.dev.LastSeen < t.asked && now >= t.asked+e.answer && now < t.asked+clusterWindow+e.answer
+	return t.tries >= pingTry && t.dev.LastSeen < t.asked && now >= t.asked+e.answer && now < t.asked+e.cluster+e.answer
 }
 
 // timeWire takes over how long what goes over the wire takes: on a business clock that runs faster it is more of its seconds.
@@ -107,6 +112,9 @@ func (e *Engine) timeWire() {
 		return max(s, uint32(min(d/time.Second, aWeek)))
 	}
 	e.answer, e.company = wire(pingWait), wire(companyWait)
+	// These are generous, and stay as they are until what they have to hold needs more.
+	e.cluster, e.restore = max(clusterWindow, 2*e.company), max(restoreWait, 2*e.company)
+	e.together, e.again = max(togetherWait, e.company), max(pingAgain, 4*e.answer)
 }
 
 // restarting reports whether the device said that it would be away.
@@ -118,7 +126,7 @@ func (e *Engine) look(x *element, now uint32) signs {
 	e.looks++
 	gasps, heard := e.scratch[:0], uint32(0)
 	for _, t := range x.meters {
-		if !t.gone() || !t.recent(x, now) || t.restarting(now) || e.own(t, now) {
+		if !t.gone() || !e.recent(t, x, now) || t.restarting(now) || e.own(t, now) {
 			continue
 		}
 		if t.dev.Power.State == cim.PowerLost {
@@ -148,7 +156,7 @@ func (e *Engine) look(x *element, now uint32) signs {
 		s.onset = max(heard, s.first-min(s.first, e.company)) // they were there until then, or until shortly before their wills
 	}
 	if x.out {
-		if s.onset == 0 || s.onset > x.onset || s.onset+clusterWindow < x.onset {
+		if s.onset == 0 || s.onset > x.onset || s.onset+e.cluster < x.onset {
 			s.onset = x.onset
 		}
 	}
@@ -183,7 +191,7 @@ func (e *Engine) count(x *element, t *track, s *signs, now uint32) {
 	}
 	if t.dev.Power.State != cim.PowerLost && t.aliveAt > s.onset+clockSlack && (t.own.State != cim.LinkLost || t.aliveAt > t.goneAt) {
 		s.total++
-		if t.goneAt+clusterWindow >= s.onset && t.goneAt != 0 && t.goneAt >= x.calm || t.joinedAt >= s.onset {
+		if t.goneAt+e.cluster >= s.onset && t.goneAt != 0 && t.goneAt >= x.calm || t.joinedAt >= s.onset {
 			s.back++
 			came := t.aliveAt // it is not known since when
 			if t.backAt > s.onset {
@@ -202,7 +210,7 @@ func (e *Engine) count(x *element, t *track, s *signs, now uint32) {
 	switch {
 	case t.own.State == cim.LinkNeverSeen:
 		return
-	case t.gone() && !t.recent(x, now), t.dev.Power.State == cim.PowerLost && t.gaspAt+togetherWait < s.onset:
+	case t.gone() && !e.recent(t, x, now), t.dev.Power.State == cim.PowerLost && t.gaspAt+gaspWindow < s.onset:
 		return // an old trouble of its own
 	case t.dev.Power.State == cim.PowerLost:
 		s.gasps++
@@ -231,7 +239,7 @@ func (e *Engine) weighWills(x *element, s *signs, now uint32) {
 	var mode, alone, fair float64
 	again := uint32(0)
 	for _, t := range x.meters {
-		if t.dev.Power.State == cim.PowerLost || !t.gone() || !t.recent(x, now) || t.restarting(now) || e.own(t, now) ||
+		if t.dev.Power.State == cim.PowerLost || !t.gone() || !e.recent(t, x, now) || t.restarting(now) || e.own(t, now) ||
 			t.aliveAt > s.onset+clockSlack && t.aliveAt > t.goneAt {
 			continue
 		}
@@ -391,7 +399,7 @@ func (e *Engine) restoring(x *element, now uint32) {
 		x.firstBack = s.firstBack
 	}
 	left := s.down()
-	if left*20 <= s.back || now >= x.backSeen+restoreWait {
+	if left*20 <= s.back || now >= x.backSeen+e.restore {
 		e.comesBack(x, false, now)
 		if left+s.dark > 0 {
 			x.asked = 0 // look for outages within the one that is over
@@ -399,7 +407,7 @@ func (e *Engine) restoring(x *element, now uint32) {
 		}
 		return
 	}
-	e.wakeAt(x.backSeen+restoreWait, x)
+	e.wakeAt(x.backSeen+e.restore, x)
 }
 
 // inferAbove judges a lateral or a feeder by the transformers below it. What went out on its own, at another time, says
@@ -407,7 +415,7 @@ func (e *Engine) restoring(x *element, now uint32) {
 func (e *Engine) inferAbove(x *element, now uint32) bool {
 	around := x.news
 	if !x.out {
-		around = x.together()
+		around = e.newsOf(x)
 	}
 	var out, up, back, all int
 	var exactly, about []uint32
@@ -416,7 +424,7 @@ func (e *Engine) inferAbove(x *element, now uint32) bool {
 		switch {
 		case y.planned, len(y.meters) == 0, s.onset != 0 && s.blocked == s.total && s.total > 0: // nobody there can tell
 			return
-		case y.out && !y.restoring && y.news+togetherWait < around:
+		case y.out && !y.restoring && y.news+e.together < around:
 			return // it was out before
 		}
 		all++
@@ -492,9 +500,9 @@ func common(onsets []uint32) uint32 {
 // above reports whether something that a transformer hangs on is out.
 func (x *element) above() bool { return x.parent != nil && x.parent.top() != nil }
 
-// together is when the first news came of transformers below that went out at the same time, the most that there are; 0 where
+// newsOf is when the first news came of transformers below that went out at the same time, the most that there are; 0 where
 // there are no two.
-func (x *element) together() uint32 {
+func (e *Engine) newsOf(x *element) uint32 {
 	var news []uint32
 	x.transformers(func(y *element) {
 		if y.out && !y.restoring && !y.planned {
@@ -504,7 +512,7 @@ func (x *element) together() uint32 {
 	slices.Sort(news)
 	most, at := 1, uint32(0)
 	for i, j := 0, 0; i < len(news); i++ {
-		for j < len(news) && news[j] <= news[i]+togetherWait {
+		for j < len(news) && news[j] <= news[i]+e.together {
 			j++
 		}
 		if j-i > most {

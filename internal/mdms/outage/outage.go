@@ -66,7 +66,11 @@ type Engine struct {
 	visit    uint32   // counts correlations, see element.visit
 	scratch  []uint32 // of a look
 	answer   uint32   // business seconds that a ping may take
-	company  uint32   // from the first will to the last of meters that went together
+	company  uint32   // the same of companyWait, and of the others
+	cluster  uint32
+	together uint32
+	restore  uint32
+	again    uint32 // between two samples of a transformer
 	touched  []*track
 	later    []*track         // whose cases are looked at in the next tick
 	standing map[*outage]bool // open cases of elements and windows

@@ -62,7 +62,7 @@ type node struct {
 	silentAt uint32 // the newest backAt: silence counts from then on
 }
 
-// wave counts the devices of a concentrator that came back lately, each once: in the span of clusterWindow that goes on and in the one
+// wave counts the devices of a concentrator that came back lately, each once: in the span of Engine.cluster that goes on and in the one
 // before it.
 type wave struct {
 	spans        [2]uint32 // numbers of the two, of all concentrators; 0: there was none
@@ -74,8 +74,8 @@ type wave struct {
 // noteBack notes that a device has come back.
 func (e *Engine) noteBack(t *track, ofPower bool, now uint32) {
 	w := &t.node.wave
-	if w.spans[0] == 0 || now >= w.begun+clusterWindow {
-		if now >= w.begun+2*clusterWindow {
+	if w.spans[0] == 0 || now >= w.begun+e.cluster {
+		if now >= w.begun+2*e.cluster {
 			*w = wave{}
 		}
 		e.spans++

@@ -107,7 +107,7 @@ func (e *Engine) supplyLost(t *track, now uint32) (lost bool, p float64) {
 			return false, max(0.01, 0.9*chance(x.odds)) // its neighbours are going; of itself nothing is known
 		}
 		own := t.ownChance()
-		if x == nil || x.signs.onset == 0 || !t.recent(x, now) {
+		if x == nil || x.signs.onset == 0 || !e.recent(t, x, now) {
 			return false, own
 		}
 		p := chance(x.odds)
@@ -121,7 +121,7 @@ func (e *Engine) supplyLost(t *track, now uint32) (lost bool, p float64) {
 	}
 	odds := min(max(x.odds, top.odds-1), capUp)
 	switch {
-	case t.gone() && t.recent(x, now):
+	case t.gone() && e.recent(t, x, now):
 		odds++
 	case e.missed(t, now):
 		odds++

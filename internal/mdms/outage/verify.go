@@ -7,10 +7,10 @@ import (
 
 // The bounds of verification: meters are asked by the centre's ordinary pings.
 const (
-	pingWait   = 30      // business seconds for an answer
+	pingWait   = 30      // s for an answer, see Engine.timeWire
 	pingWay    = 10      // business seconds between two looks, and for the way
 	pingSample = 3       // meters of a transformer that are asked at a time
-	pingAgain  = 600     // business seconds before a transformer's sample is asked anew
+	pingAgain  = 600     // business seconds before a transformer's sample is asked anew; on a fast clock at least two answers, twice
 	pingQueue  = 1000    // that wait to be asked; beyond, they are not
 	pingRate   = 2.0     // per wall second
 	pingBurst  = 60.0    // at once
@@ -20,7 +20,7 @@ const (
 
 // verify has a sample of a transformer's meters asked, of those that nothing is known of. In storm mode one stands for all.
 func (e *Engine) verify(x *element, now uint32) {
-	if x.level != levelTransformer || x.signs.onset == 0 || x.signs.dark == 0 || x.asked != 0 && now < x.asked+pingAgain {
+	if x.level != levelTransformer || x.signs.onset == 0 || x.signs.dark == 0 || x.asked != 0 && now < x.asked+e.again {
 		return
 	}
 	p := chance(x.odds)
@@ -36,7 +36,7 @@ func (e *Engine) verify(x *element, now uint32) {
 			return
 		}
 		if t.gone() || t.node.blocked || t.dev.Link.State != cim.LinkUp || t.dev.Kind != topic.Meter || t.aliveAt > x.signs.onset+clockSlack ||
-			t.asked != 0 && now < t.asked+pingAgain {
+			t.asked != 0 && now < t.asked+e.again {
 			continue
 		}
 		x.asked = now
