@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/bus"
 )
 
 // fakeKafka is a cluster of kfake with its data on the disk. It has no process: stop takes its listeners away.
@@ -189,6 +191,52 @@ func TestKafkaTrouble(t *testing.T) {
 	r.reload(declare("kafkas", "wattbus.reading", ", sasl: plain"))
 	r.publish(50)
 	r.until("all are there", func() bool { return r.status("k").PendingBatches == 0 && r.status("k").State == api.TargetConnected })
+}
+
+// TestKafkaTooLarge: where a topic takes less than a batch may hold, and so some batches of a partition and others not, nothing is
+// missing, those of a meter come in order, and what fits by no means is refused.
+func TestKafkaTooLarge(t *testing.T) {
+	t.Parallel()
+	for _, batch := range []int{8000, 20_000, 1_000_000} {
+		t.Run(fmt.Sprint(batch), func(t *testing.T) {
+			t.Parallel()
+			const readings = 3000
+			k := newKafka(t, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "12000"}))
+			in := k.client(kgo.ConsumeTopics("wattbus.reading"))
+			r := newRig(t, fmt.Sprintf("targets:\n- {name: k, type: kafka, url: 'kafka://%s', address: 'wattbus.{name}', events: [reading], encoding: binary, kafka: {batch-bytes: %d}}\n", k.addr(), batch))
+			noise := rand.New(rand.NewPCG(1, 2))
+			all := make([]bus.OutEvent, readings)
+			for n := range all {
+				all[n] = event(n)
+				size := 200
+				if n == readings/2 {
+					size = 20_000
+				}
+				data := make([]byte, size)
+				for i := range data {
+					data[i] = byte('!' + noise.IntN(90)) // what is compressed would fit
+				}
+				all[n].Data = data
+			}
+			r.events(all...)
+			var l ledger
+			l.take(readings-1, func() {
+				for _, rec := range poll(t, in) {
+					n := number(t, header(rec, "ce_id"))
+					if m := n % 10; m == readings/2%10 && n > readings/2 && l.next[m] == readings/2/10 {
+						l.next[m]++ // the one that is refused
+					}
+					l.add(n)
+				}
+			})
+			l.check(t, readings-1)
+			r.until("what is too large is refused", func() bool {
+				s := r.status("k")
+				return s.Sent == readings-1 && s.Refused == 1 && s.PendingBatches == 0
+			})
+			t.Logf("%d came again", l.twice)
+		})
+	}
 }
 
 // TestKafkaCommands: requests are carried out once each and answered, also when they come again after a restart; those of before the
