@@ -37,8 +37,11 @@ type Client struct {
 // ErrNoAnswer is in every error of a centre that cannot be reached.
 var ErrNoAnswer = errors.New("no answer from the centre")
 
-// maxAnswer bounds an answer that is no stream, bytes.
-const maxAnswer = 256 << 20
+// maxAnswer bounds an answer that is no stream, maxRefusal one that says no: of an import it tells up to 10,000 lines. Both are bytes.
+const (
+	maxAnswer  = 256 << 20
+	maxRefusal = 16 << 20
+)
 
 // New makes a client and contacts nobody. Its error names what is wrong with the server's address.
 func New(opt Options) (*Client, error) {
@@ -160,7 +163,7 @@ func (c *Client) sendOnce(req *http.Request) (*http.Response, error) {
 
 // problemOf reads a refusal. What stands between client and centre may refuse too, in words of its own.
 func problemOf(resp *http.Response) *api.Problem {
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // what came is better than nothing
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what came is better than nothing
 	p := &api.Problem{}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if strings.HasSuffix(kind, "json") && json.Unmarshal(text, p) == nil && p.Title != "" {

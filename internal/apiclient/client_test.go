@@ -153,6 +153,27 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A refused import tells up to 10,000 wrong lines, and all of them come.
+func TestLongRefusal(t *testing.T) {
+	want := &api.Problem{Title: "Bad request", Status: 400, Detail: "10000 of 20000 lines are wrong"}
+	for i := range 10_000 {
+		want.Errors = append(want.Errors, api.FieldError{Field: fmt.Sprintf("line %d, reason", i+2), Detail: strings.Repeat("x", 250)})
+	}
+	c := against(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(400)
+		if err := json.NewEncoder(w).Encode(want); err != nil {
+			t.Error(err)
+		}
+	})
+	_, err := c.ImportRegistry(t.Context(), strings.NewReader("x"), 1, true, "")
+	var p *api.Problem
+	if !errors.As(err, &p) || p.Detail != want.Detail || len(p.Errors) != len(want.Errors) {
+		t.Errorf("%.200v", err)
+	}
+}
+
 func TestPages(t *testing.T) {
 	var asked []string
 	c := against(t, func(w http.ResponseWriter, r *http.Request) {
