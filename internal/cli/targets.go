@@ -10,8 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/mdms/command"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -102,6 +104,12 @@ func meterList(name string, r io.Reader) (target, error) {
 		}
 		if first {
 			row[0] = strings.TrimPrefix(row[0], "\ufeff")
+			if text := strings.Join(row, ","); !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+				return t, usagef("%s: it is no text in UTF-8: export the list as comma-separated values in UTF-8; nothing was sent", name)
+			}
+			if i := strings.IndexAny(row[0], ";\t"); i >= 0 && len(row) == 1 {
+				return t, usagef("%s: the columns are parted by %q, want commas: export the list as comma-separated values; nothing was sent", name, row[0][i])
+			}
 			if i := slices.IndexFunc(row, func(s string) bool { s = strings.ToLower(strings.TrimSpace(s)); return s == "meter" || s == "id" }); i >= 0 {
 				column = i
 				continue
@@ -130,10 +138,12 @@ func meterList(name string, r io.Reader) (target, error) {
 	if wrong.count > 0 {
 		return t, usagef("%s: %w", name, wrong.err(wrong.count+len(t.Meters)))
 	}
-	switch len(t.Meters) {
-	case 0:
+	switch n := len(t.Meters); {
+	case n == 0:
 		return t, usagef("%s: no meter in it", name)
-	case 1:
+	case n > command.MaxListed:
+		return t, usagef("%s: %d meters, want %d at most in one command; nothing was sent", name, n, command.MaxListed)
+	case n == 1:
 		t.Target = api.Target{Meter: t.Meters[0]}
 	}
 	return t, nil

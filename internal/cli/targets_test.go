@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,6 +11,15 @@ import (
 
 	"github.com/wattbus/wattbus/internal/api"
 )
+
+// numbered are n ids, a line each.
+func numbered(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "M%d\n", i)
+	}
+	return b.String()
+}
 
 func TestTargets(t *testing.T) {
 	dir := t.TempDir()
@@ -47,9 +57,13 @@ func TestTargets(t *testing.T) {
 		file("wide", "x,y\nM1,M2\n"):            "none of them named meter",
 		file("short", "a,b,meter\n1,2,M1\n3\n"): "line 3",
 		"M1,,M/":                                "line 3",
-		file("several", "meter\nM1\na/b\nM2\nM1\n\"x\n"): "several: 3 of 5 lines are wrong; nothing was sent\n  line 3: ",
-		file("twice", "meter\nM1\na/b\nM1\n"):            "\n  line 4: M1 stands in line 2 already",
-		"group:0":                                        "group",
+		file("several", "meter\nM1\na/b\nM2\nM1\n\"x\n"):                   "several: 3 of 5 lines are wrong; nothing was sent\n  line 3: ",
+		file("twice", "meter\nM1\na/b\nM1\n"):                              "\n  line 4: M1 stands in line 2 already",
+		file("semi.csv", "\ufeffmeter;name\r\nM1;a\r\n"):                   "semi.csv: the columns are parted by ';', want commas",
+		file("tabs.txt", "meter\tname\nM1\ta\n"):                           "the columns are parted by '\\t', want commas",
+		file("utf16.txt", "\xff\xfem\x00e\x00t\x00e\x00r\x00\r\x00\n\x00"): "utf16.txt: it is no text in UTF-8",
+		file("long", "meter\n"+numbered(20_001)):                           "long: 20001 meters, want 20000 at most in one command; nothing was sent",
+		"group:0":                                                          "group",
 	} {
 		if _, err := readTarget(given, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", given, err, want)
