@@ -66,7 +66,7 @@ export default defineConfig({
         chunkFileNames: 'assets/[name]-[hash].js',
         assetFileNames: 'assets/[name]-[hash][extname]',
         // A page is a file, and what pages share is one: each further file would be a way to the server.
-        advancedChunks: { groups: [{ name: 'base', test: /node_modules[\\/](?!uplot)|src[\\/](api|format|frame|lang[\\/](?!ja\.|problems\.ts)|parts|state|style)/ }] },
+        codeSplitting: { groups: [{ name: 'base', test: /node_modules[\\/](?!uplot)|src[\\/](api|format|frame|lang[\\/](?!ja\.|problems\.ts)|parts|state|style)/ }] },
       },
     },
   },
