@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/export"
@@ -87,6 +88,36 @@ func TestExportOfADataDirectory(t *testing.T) {
 	}
 	if _, errs, status = call(t, nil, "export", "--verify", "--out", file); status != ExitFailed || !strings.Contains(errs, "is not what it was") {
 		t.Errorf("verify of a changed file: status %d, %q", status, errs)
+	}
+}
+
+// What is asked for of some meters is of all of these, from a centre as from a data directory.
+func TestExportOfSomeMeters(t *testing.T) {
+	data, out := keptData(t), t.TempDir()
+	export := func(name string, from ...string) string {
+		t.Helper()
+		file := filepath.Join(out, name)
+		args := append([]string{"export", "--from", "2018-12-02", "--to", "2018-12-03", "--meters", "M1", "--meters", "M3", "--out", file}, from...)
+		if _, errs, status := call(t, nil, args...); status != ExitDone {
+			t.Fatalf("%s: status %d, %s", name, status, errs)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil || strings.Count(string(text), "\nM1,") != 48 || strings.Count(string(text), "\nM3,") != 48 || strings.Contains(string(text), "M2,") {
+			t.Errorf("%s: %v, %d of M1 and %d of M3", name, err, strings.Count(string(text), "\nM1,"), strings.Count(string(text), "\nM3,"))
+		}
+		return string(text)
+	}
+	direct := export("direct.csv", "--data", data)
+	centre := serve(t, "center", "--data", data, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) { // its parts come up one after the other
+		if _, errs, status := call(t, nil, "sums", "--day", "2018-12-02", "--server", "http://"+centre.addr("http")); status == ExitDone {
+			break
+		} else if time.Now().After(end) {
+			t.Fatal(errs)
+		}
+	}
+	if got := export("centre.csv", "--server", "http://"+centre.addr("http")); got != direct {
+		t.Error("the centre exports something else than its data directory holds")
 	}
 }
 

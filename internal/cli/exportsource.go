@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
@@ -122,9 +123,9 @@ func (r *remoteExport) keepRun(ctx context.Context, name string, q exportfile.Qu
 const exportTries = 6
 
 func (r *remoteExport) part(ctx context.Context, _ *export.Question, asked exportfile.Question, after string, limit int, begin func() error, to exportfile.Sink) (res export.Result, total int, err error) {
-	query := url.Values{"limit": {strconv.Itoa(limit)}, "meter": asked.Meters}
+	query := url.Values{"limit": {strconv.Itoa(limit)}}
 	for k, v := range map[string]string{"format": asked.Format, "what": asked.What, "from": asked.From, "to": asked.To, "asKnownAt": asked.Known, "since": asked.Since, "path": asked.Path,
-		"feeder": asked.Feeder, "tariff": asked.Tariff, "calendar": asked.Calendar, "zone": asked.Zone, "after": after} {
+		"feeder": asked.Feeder, "tariff": asked.Tariff, "calendar": asked.Calendar, "zone": asked.Zone, "after": after, "meter": strings.Join(asked.Meters, ",")} {
 		if v != "" {
 			query.Set(k, v)
 		}

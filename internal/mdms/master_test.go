@@ -126,9 +126,23 @@ func TestExchangeAndRetire(t *testing.T) {
 	if p := new(api.Problem); !errors.As(err, &p) || p.Field != "oldImport" {
 		t.Errorf("retired: %v", err)
 	}
+	// Before it came nothing can be retired, nor before it went, nor before what is known of it holds.
+	if _, err := c.importFile("b", "meter,valid_from,serial\nM9,"+stamped(20)+",S9\n", true); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]string{old: "came to usage point UP1 at " + stamped(0), "M9": "what the registry says of meter M9 holds from " + stamped(20) + " on"} {
+		_, err := bus.Request[api.MeterRetirement, api.Retired](t.Context(), c.bus, api.QueryMeterRetire, api.MeterRetirement{ID: id, Time: unix(t0)})
+		if p := new(api.Problem); !errors.As(err, &p) || p.Field != "time" || !strings.Contains(p.Detail, want) {
+			t.Errorf("%s retired before: %v", id, err)
+		}
+	}
 	u := ask[api.MeterExchange, api.UsagePoint](c, api.QueryMeterExchange, api.MeterExchange{UsagePoint: "UP1", Time: cut, OldImport: reg(1 << 40), Meter: next, FirstImport: reg(7), By: "ben"})
 	if u.Meter != next || len(u.Meters) != 2 || *u.Meters[0].RemoveImport != 1<<40 {
 		t.Fatalf("%+v", u)
+	}
+	_, err = bus.Request[api.MeterRetirement, api.Retired](t.Context(), c.bus, api.QueryMeterRetire, api.MeterRetirement{ID: old, Time: cut.Add(-time.Hour)})
+	if p := new(api.Problem); !errors.As(err, &p) || p.Field != "time" || !strings.Contains(p.Detail, "was taken out at "+cut.Format(time.RFC3339)) {
+		t.Errorf("retired before it was taken out: %v", err)
 	}
 	for _, id := range w.ids {
 		w.register(w.meters[id])

@@ -27,7 +27,7 @@ type exportIn struct {
 	What      string    `query:"what" enum:"intervals,registers,determinants,changes" default:"intervals" doc:"What to tell: intervals, registers at local midnights, determinants of bills, or what changed since a time."`
 	From      string    `query:"from" required:"true" doc:"A date, of each usage point's own time zone, or an RFC 3339 time."`
 	To        string    `query:"to" required:"true" doc:"The end, not included: a date if from is one, else a time."`
-	Meter     []string  `query:"meter" doc:"Only these usage points or meters."`
+	Meter     []string  `query:"meter" doc:"Only these usage points or meters, with commas between or as a parameter for each."`
 	Path      string    `query:"path" doc:"Only meters below these concentrators, such as C1/C7."`
 	Feeder    string    `query:"feeder" maxLength:"255" doc:"Only usage points on this feeder."`
 	Tariff    string    `query:"tariff" maxLength:"255" doc:"Only usage points with this tariff."`

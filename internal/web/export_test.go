@@ -10,6 +10,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,9 @@ func exportPage(q api.ExportQuery) (api.ExportPage, error) {
 	for n := first + 1; q.Path != "Y" && n <= exportMeters; n++ {
 		if q.Path == "X" && n > 3 && !q.CountIt {
 			return out, &api.Problem{Title: "Internal error", Status: 500, Detail: "the disk is gone"}
+		}
+		if len(q.Meters) > 0 && !slices.Contains(q.Meters, fmt.Sprintf("M%d", n)) {
+			continue
 		}
 		if len(out.Points) == min(q.Limit, 2) {
 			out.Next = "m/" + out.Points[len(out.Points)-1].ID
@@ -82,6 +86,13 @@ func TestExport(t *testing.T) {
 	}
 	if known := resp.Header.Get("Wattbus-As-Known-At"); known != "2018-12-12T11:59:59Z" {
 		t.Errorf("as known at %s", known)
+	}
+
+	for _, some := range []string{"meter=M2,M4", "meter=M2&meter=M4", "meter=M2&meter=M4,M2"} {
+		resp, text := s.do("GET", "/v1/exports?from=2018-12-01&to=2018-12-02&"+some, "")
+		if bytes.Count(text, []byte("\nM2,")) != 48 || bytes.Count(text, []byte("\nM4,")) != 48 || bytes.Count(text, []byte("\n")) != 97 {
+			t.Errorf("%s: status %d, %d of M2, %d of M4", some, resp.StatusCode, bytes.Count(text, []byte("\nM2,")), bytes.Count(text, []byte("\nM4,")))
+		}
 	}
 
 	// Parts: what the client library sees, with checksums, compressed on the way.

@@ -63,7 +63,7 @@ func newAPI(mux *http.ServeMux, version string, token bool) huma.API {
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{toProblem},
 	})
-	h.UseMiddleware(badRequests)
+	h.UseMiddleware(badRequests, repeated)
 	return h
 }
 

@@ -148,6 +148,7 @@ func TestEveryRefusalIsAProblem(t *testing.T) {
 		{"limit that is no number", "GET", "/v1/meters?limit=all", "", 400, nil},
 		{"limit too large", "GET", "/v1/meters?limit=1001", "", 400, nil},
 		{"unknown parameter", "GET", "/v1/meters?colour=red", "", 400, nil},
+		{"a parameter twice", "GET", "/v1/meters?limit=5&limit=6", "", 400, nil},
 		{"id of other letters", "GET", "/v1/meters/%E3%83%A1%E3%83%BC%E3%82%BF", "", 400, nil},
 		{"id with a slash", "GET", "/v1/meters/..%2F..%2Fetc%2Fpasswd", "", 400, nil},
 		{"id with a zero byte", "GET", "/v1/meters/M1%00", "", 400, nil},

@@ -116,6 +116,9 @@ func fieldError(e *huma.ErrorDetail) api.FieldError {
 			return api.FieldError{Field: fieldName(location + "." + name), Detail: "it is required and missing"}
 		}
 	}
+	if e.Message == "unknown query parameter" {
+		return api.FieldError{Field: fieldName(location), Detail: "unknown parameter; see /openapi.json"}
+	}
 	return api.FieldError{Field: fieldName(location), Detail: valued(e.Value) + plain(e.Message)}
 }
 

@@ -82,6 +82,10 @@ func (r *Registry) Retire(id string, at uint32, final cim.RegisterPair, reason s
 		im.wrong(Problem{Column: "meter", Value: id, Detail: wrong})
 		return im
 	}
+	if wrong := r.heldBehind(id, at); wrong != "" {
+		im.wrong(Problem{Column: "removed", Value: cim.Stamp(at), Detail: wrong})
+		return im
+	}
 	_, place, ok := r.Place(id, at-1, Now)
 	if ok && place.End == 0 {
 		s := statement{install: cim.MeterInstallation{Meter: id, UsagePoint: place.UsagePoint, Start: place.Start, End: at, Last: final, Reason: reason}}
@@ -91,4 +95,20 @@ func (r *Registry) Retire(id string, at uint32, final cim.RegisterPair, reason s
 	im.enterMeter(&s, 2, func() { s.meter.Stage = cim.StageRetired })
 	im.checkTogether()
 	return im
+}
+
+// heldBehind says what the registry knows of a meter behind a time at which it is to have gone for ever, "" if that is nothing.
+func (r *Registry) heldBehind(id string, at uint32) string {
+	if places := r.Places(id, Now); len(places) > 0 {
+		switch last := places[len(places)-1]; {
+		case last.Start >= at:
+			return fmt.Sprintf("meter %s came to usage point %s at %s: want a time behind that", id, last.UsagePoint, cim.Stamp(last.Start))
+		case last.End > at:
+			return fmt.Sprintf("meter %s was taken out at %s: want that time or a later one", id, cim.Stamp(last.End))
+		}
+	}
+	if versions := r.MeterVersions(id, Now); len(versions) > 0 && versions[len(versions)-1].From > at {
+		return fmt.Sprintf("what the registry says of meter %s holds from %s on: want that time or a later one", id, cim.Stamp(versions[len(versions)-1].From))
+	}
+	return ""
 }

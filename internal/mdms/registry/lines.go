@@ -140,7 +140,11 @@ func (x *records) next() ([]string, *Problem, error) {
 		line, _ := x.csv.FieldPos(0)
 		return nil, nil, fmt.Errorf("a record behind line %d is longer than %d bytes: is there a quote that is not closed?", line, maxRecord)
 	case errors.As(err, &wrong):
-		return nil, &Problem{Line: wrong.Line, Detail: plainCSV(err)}, nil
+		p := &Problem{Line: wrong.StartLine, Detail: plainCSV(err)}
+		if wrong.Line > wrong.StartLine {
+			p.Detail += fmt.Sprintf("; what began there goes on to line %d", wrong.Line)
+		}
+		return nil, p, nil
 	case err != nil:
 		return nil, nil, err
 	}

@@ -1,0 +1,52 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// repeated takes a parameter of the query that stands there more than once. A list may be given so, as clients of many languages do, in
+// place of one value with commas between; of anything else one value would be dropped without a word, so it is refused.
+func repeated(ctx huma.Context, next func(huma.Context)) {
+	u := ctx.URL()
+	query := u.Query()
+	lists := map[string]string{}
+	for _, p := range ctx.Operation().Parameters {
+		values := query[p.Name]
+		switch {
+		case p.In != "query" || len(values) < 2 || p.Explode != nil && *p.Explode:
+		case p.Schema.Type == huma.TypeArray:
+			lists[p.Name] = strings.Join(values, ",")
+		default:
+			_, w := humago.Unwrap(ctx)
+			wrong := problem(http.StatusBadRequest, fmt.Sprintf("it stands there %d times, want it once", len(values)))
+			wrong.Field = p.Name
+			writeProblem(w, wrong)
+			return
+		}
+	}
+	if len(lists) > 0 {
+		ctx = listContext{ctx, lists}
+	}
+	next(ctx)
+}
+
+// listContext answers with lists that were put together.
+type listContext struct {
+	innerContext
+	lists map[string]string
+}
+
+func (c listContext) Query(name string) string {
+	if v, ok := c.lists[name]; ok {
+		return v
+	}
+	return c.innerContext.Query(name)
+}
+
+// Unwrap gives the context of the adapter. (humago.Unwrap)
+func (c listContext) Unwrap() huma.Context { return c.innerContext }
