@@ -169,6 +169,13 @@ func causeOf(err error) cause {
 	return causeClosed
 }
 
+// A deadline that is noticed so much too late tells that the broker stood still,
+// and the client gets so much more time.
+const (
+	stoodStill      = time.Second
+	afterStandstill = 5 * time.Second
+)
+
 // checkDeadline is called when the read deadline has passed. It ends the
 // connection, or sets the deadline anew: only here is the timer touched, not with
 // every packet.
@@ -179,6 +186,12 @@ func (c *conn) checkDeadline() {
 		return
 	}
 	left := c.deadlineAfter(now)
+	if left < -stoodStill {
+		// The timer is late: it is the broker that stood still, and what the
+		// client sent meanwhile may wait to be read.
+		left = min(c.keepAlive/3, afterStandstill)
+		c.last = now - c.keepAlive + left
+	}
 	if left <= 0 {
 		// [MQTT-3.1.2-24]
 		c.kick(causeKeepAlive)

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"net"
 	"reflect"
 	"strings"
 	"sync"
@@ -266,4 +267,26 @@ func TestTooManyConnectionsAndSessions(t *testing.T) {
 	s.dial(t).wantClosed()
 	one.quiet()
 	_ = idle.nc.Close()
+}
+
+// TestKeepAliveAfterAStandstill: a deadline that is noticed late is the broker's
+// fault, and the client gets the time to have heard what it sent; no more than that.
+func TestKeepAliveAfterAStandstill(t *testing.T) {
+	s := start(t, Options{})
+	for _, tc := range []struct {
+		late time.Duration
+		want time.Duration // until when it may keep silent, 0: its connection ends
+	}{{0, 0}, {stoodStill / 2, 0}, {2 * stoodStill, afterStandstill}, {time.Hour, afterStandstill}} {
+		near, far := net.Pipe()
+		c := &conn{b: s.Broker, nc: near, s: &session{}, keepAlive: 90 * time.Second}
+		c.last = s.now() - c.keepAlive - tc.late
+		c.checkDeadline()
+		if c.kicked() != (tc.want == 0) {
+			t.Errorf("noticed %v late: ended %v", tc.late, c.kicked())
+		}
+		if left := c.deadlineAfter(s.now()); tc.want != 0 && (left > tc.want || left < tc.want-time.Second) {
+			t.Errorf("noticed %v late: %v more", tc.late, left)
+		}
+		_, _ = near.Close(), far.Close()
+	}
 }

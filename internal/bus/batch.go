@@ -125,6 +125,7 @@ type Batch struct {
 	Sequence uint64    // in the stream, from 1
 	Time     time.Time // when it was committed
 	Count    int       // entries
+	Behind   uint64    // batches behind it in the stream, when it was fetched
 
 	data   []byte
 	text   string // data once more, so that an entry's strings cost no allocation

@@ -218,5 +218,6 @@ func (b *Bus) decode(ctx context.Context, m jetstream.Msg) (*Batch, error) {
 			Received: time.Now().UTC(), Payload: m.Data()})
 	}
 	batch.Stream, batch.Sequence, batch.Time = b.stream, meta.Sequence.Stream, meta.Timestamp
+	batch.Behind = meta.NumPending
 	return &batch, nil
 }

@@ -45,6 +45,21 @@ func TestConsumerThatDiedIsNotOvertaken(t *testing.T) {
 	}
 }
 
+func TestBatchesBehind(t *testing.T) {
+	b := open(t, nil)
+	publish(t, b, "1", "2", "3")
+	var behind []uint64
+	consume(t, b, 3, func(list []Batch) error {
+		for _, x := range list {
+			behind = append(behind, x.Behind)
+		}
+		return nil
+	})
+	if !slices.Equal(behind, []uint64{2, 1, 0}) {
+		t.Fatalf("behind them were %v", behind)
+	}
+}
+
 func TestGarbageBecomesDeadLetter(t *testing.T) {
 	b := open(t, nil)
 	publish(t, b, "1")

@@ -26,13 +26,14 @@ func (m *MDMS) enter(w *work, now uint32) {
 		speed = 0
 	}
 	listening := m.outbox.readings()
+	ago := func(age time.Duration) uint32 { return now - min(uint32(min(age.Seconds()*speed, 1<<31)), now) }
 	each := func(b *bus.Batch, f func(*entry)) {
 		e := entry{wall: wall, now: now, listening: listening}
 		for x := range b.All() {
 			e.Entry, e.at = x, now
-			if age := wall.UnixMilli() - x.Received; age > 1000 {
+			if age := min(wall.UnixMilli()-x.Received, 1<<40); age > 1000 {
 				// It waited on the bus: it was received then, not now.
-				e.at = now - min(uint32(min(float64(age)/1000*speed, 1<<31)), now)
+				e.at = ago(time.Duration(age) * time.Millisecond)
 			}
 			f(&e)
 		}
@@ -45,6 +46,8 @@ func (m *MDMS) enter(w *work, now uint32) {
 		if b.Sequence <= m.position[b.Stream] {
 			continue // committed, but the acknowledgement got lost
 		}
+		age := max(wall.Sub(b.Time), 0)
+		m.hearing.heard(time.Unix(int64(ago(age)), 0), age, b.Behind, wall)
 		each(b, m.enterEntry)
 		m.pending.Stream, m.pending.Sequence = b.Stream, b.Sequence
 	}

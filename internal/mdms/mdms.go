@@ -47,6 +47,7 @@ type MDMS struct {
 	uploads    uploads
 	imagesGone uint64 // counts images that were deleted
 	outages    *outage.Engine
+	hearing    hearing // its clock
 	planner    *backfill.Planner
 	registry   *registry.Registry
 	subs       subMeters
@@ -124,7 +125,8 @@ func build(o Options) (*MDMS, error) {
 	m.judge = newJudge(o.VEE.Rules)
 	m.registry = registry.New()
 	m.imports = imports{m: m, open: map[string]*incoming{}}
-	m.outages = outage.New(outage.Options{Clock: o.Clock, Logger: o.Logger, NewID: m.newID, Device: m.find})
+	m.hearing.clock = o.Clock
+	m.outages = outage.New(outage.Options{Clock: &m.hearing, Logger: o.Logger, NewID: m.newID, Device: m.find})
 	m.commands = command.New(command.Options{ApproveFrom: o.Safety.ApproveFrom, Budgets: o.Safety.Budgets, Clock: o.Clock, Logger: o.Logger, NewID: m.newID, Send: m.sendCommand, Device: m.find,
 		Below: m.outages.Below, Reader: o.Store, Asleep: m.asleep, Verify: true, OperatorBudgets: o.Safety.Operators, FeederBudgets: o.Safety.Feeders, ReconnectBudgets: o.Safety.Reconnects, Feeder: m.feederOf,
 		Protected: m.protected})
@@ -293,6 +295,7 @@ func (m *MDMS) turn(ctx context.Context, ws []*work) (time.Duration, error) {
 	m.mu.Lock()
 	now := max(m.o.Clock.Unix(), m.now)
 	m.now, m.ledger.now = now, now
+	m.hearing.turn(time.Now())
 	m.outbox.wanted = m.o.Bus.Wanted()
 	for _, w := range ws {
 		m.enter(w, now)
@@ -372,7 +375,7 @@ func sooner(d time.Duration, at, now time.Time) time.Duration {
 
 // watch does what the time asks for. It returns the wall time of the next verdict.
 func (m *MDMS) watch(now uint32) time.Time {
-	at := m.o.Clock.Now()
+	at := m.hearing.Now()
 	next := m.outages.Tick(at)
 	m.verify()
 	if day := cim.DayOf(now); day != m.today {

@@ -270,9 +270,24 @@ func (e *Engine) passed(t *track, start, end uint32, flags uint8) {
 	c := &cut{id: e.o.NewID(), t: t, start: start, end: end, floor: t.lastCut, flags: flags}
 	if o := e.cases[t]; o != nil && o.doc.Kind == kindPower {
 		c.caseID = o.id
+	} else if o = e.around(t, start); o != nil {
+		c.o, c.caseID = o, o.id
+		o.cuts = append(o.cuts, c)
+		e.touch(o)
 	}
 	t.last, t.lastCut = c, end
 	e.keepCut(c)
+}
+
+// around is the open case of what a meter hangs on, the highest, of which an interruption that began at start is a part; nil for none.
+func (e *Engine) around(t *track, start uint32) (in *outage) {
+	t.grid.up(func(y *element) bool {
+		if o := y.outage; o != nil && start+e.together >= o.start && start <= o.start+e.together {
+			in = o
+		}
+		return true
+	})
+	return in
 }
 
 // toldOutage takes the word of a meter on how long it was without supply: it was there, others infer. What it says of the interruption

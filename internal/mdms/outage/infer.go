@@ -348,7 +348,7 @@ func (e *Engine) inferTransformer(x *element, now uint32) (changed bool) {
 // meters, and a sample of those that nothing is known of was asked.
 func (e *Engine) inCompany(x *element, now uint32) bool {
 	s := &x.signs
-	due := s.first + e.company
+	due := max(s.first+e.company, e.quiet)
 	if s.dark > 0 {
 		if x.asked < s.onset {
 			x.asked = 0
@@ -399,7 +399,7 @@ func (e *Engine) restoring(x *element, now uint32) {
 		x.firstBack = s.firstBack
 	}
 	left := s.down()
-	if left*20 <= s.back || now >= x.backSeen+e.restore {
+	if left*20 <= s.back || now >= max(x.backSeen+e.restore, e.quiet) {
 		e.comesBack(x, false, now)
 		if left+s.dark > 0 {
 			x.asked = 0 // look for outages within the one that is over
@@ -407,7 +407,7 @@ func (e *Engine) restoring(x *element, now uint32) {
 		}
 		return
 	}
-	e.wakeAt(x.backSeen+e.restore, x)
+	e.wakeAt(max(x.backSeen+e.restore, e.quiet), x)
 }
 
 // inferAbove judges a lateral or a feeder by the transformers below it. What went out on its own, at another time, says

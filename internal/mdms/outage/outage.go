@@ -31,7 +31,7 @@ type Options struct {
 
 	MaxConcentrators int // default 200,000; what hangs on one more is taken to hang on the last known one above it
 
-	Wall func() time.Time // of the budget of pings; default time.Now
+	Wall func() time.Time // of the budget of pings, and of standstills; default time.Now
 }
 
 // Engine holds what is known. Its methods must not be called concurrently.
@@ -86,6 +86,11 @@ type Engine struct {
 	waitsEnd []*track
 	alarms   []alarm
 	storm    storm
+
+	tickedWall time.Time // of the last tick
+	ticked     uint32
+	stills     []still // the newest last
+	quiet      uint32  // until when nothing is inferred from who is gone, for the centre stood still
 }
 
 // Stats are counters since the start.

@@ -62,14 +62,14 @@ func (t *track) periodic() bool {
 }
 
 // silentAt is when the device will have been silent for too long: two of its own intervals and the grace after it was last
-// heard. What the centre could not hear does not count: before it was started, and before a concentrator came back.
+// heard. What the centre could not hear does not count: before it was started, before a concentrator came back, and while it stood still.
 func (e *Engine) silentAt(t *track, grace time.Duration) uint32 {
 	interval := e.o.Interval
 	if t.dev.Interval > 0 {
 		interval = time.Duration(t.dev.Interval) * time.Minute
 	}
 	from := max(t.dev.LastSeen, e.started, t.node.silentAt, t.own.Since)
-	return uint32(min(int64(from)+int64((2*interval+grace)/time.Second), 1<<32-1))
+	return uint32(min(int64(from)+int64(e.unheard(from))+int64((2*interval+grace)/time.Second), 1<<32-1))
 }
 
 // arm sets the device's timer if it has none, or a later one.
@@ -87,6 +87,7 @@ func (e *Engine) arm(t *track) {
 // none is planned. It looks at devices whose time has come only.
 func (e *Engine) Tick(now time.Time) (next time.Time) {
 	at := uint32(max(now.Unix(), 0))
+	e.watchStill(at)
 	for i := 0; i < len(e.settles); {
 		n := e.settles[i]
 		if n.settleEnd != 0 && at < n.settleEnd {
