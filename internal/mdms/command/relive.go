@@ -29,7 +29,7 @@ type behind struct {
 	c     *control
 	trail uint64    // the entry up to which the document knows
 	sent  int       // meters that it went out to since
-	at    time.Time // to the last of them
+	at    time.Time // to the first of them
 }
 
 // relive does to restored commands what the trail tells of them behind their documents.
@@ -49,12 +49,8 @@ func (e *Engine) relive(docs []restored) error {
 		cs[d.c.doc.ID] = &behind{c: d.c, trail: *d.Engine.Trail}
 	}
 	if e.o.Reader != nil && len(cs) > 0 {
-		acts, err := e.acts(cs, first, held+reliveSlack)
-		if err != nil {
+		if err := e.readBack(cs, first, held+reliveSlack); err != nil {
 			return fmt.Errorf("what the audit trail tells of open commands is not known, meters may be asked again: %w", err)
-		}
-		for _, a := range slices.Backward(acts) {
-			e.redo(cs[a.Subject], a)
 		}
 	}
 	for _, b := range cs {
@@ -72,20 +68,20 @@ func (e *Engine) relive(docs []restored) error {
 	return nil
 }
 
-// acts reads the trail from its end back to the entry numbered first, or to a page that is older than back before the end: whatever is
-// that old is in the documents. The newest comes first.
-func (e *Engine) acts(cs map[string]*behind, first uint64, back time.Duration) (out []audit.Entry, err error) {
+// readBack reads the trail from its end back to the entry numbered first, or to a page that is older than back before the end: whatever is
+// that old is in the documents.
+func (e *Engine) readBack(cs map[string]*behind, first uint64, back time.Duration) error {
 	ctx := context.Background()
 	head, err := e.o.Reader.AuditHead(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var end time.Time
 	for last := head.Sequence; last > first; {
 		after := max(first, last-min(last, relivePage))
 		rs, err := e.o.Reader.Audit(ctx, after, int(last-after))
 		if err != nil || len(rs) == 0 { // nothing there: the end was cut off, which is audit verify's to tell
-			return out, err
+			return err
 		}
 		for i, r := range slices.Backward(rs) {
 			edge := i == 0 || end.IsZero()
@@ -94,25 +90,25 @@ func (e *Engine) acts(cs map[string]*behind, first uint64, back time.Duration) (
 			}
 			a, err := r.Entry()
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if end.IsZero() {
 				end = a.Time
 			}
 			if b := cs[a.Subject]; b != nil && r.Sequence > b.trail {
-				out = append(out, a)
+				e.redo(b, &a)
 			}
 			if i == 0 && end.Sub(a.Time) > back {
-				return out, nil
+				return nil
 			}
 		}
 		last = after
 	}
-	return out, nil
+	return nil
 }
 
-// redo does again what an entry tells of.
-func (e *Engine) redo(b *behind, a audit.Entry) {
+// redo does again what an entry tells of. The newest comes first, so a meter that has ended had its message before.
+func (e *Engine) redo(b *behind, a *audit.Entry) {
 	c := b.c
 	var d transition
 	if err := json.Unmarshal(a.Detail, &d); err != nil {
@@ -132,17 +128,18 @@ func (e *Engine) redo(b *behind, a audit.Entry) {
 		if !known || !found {
 			return
 		}
+		if st == sent {
+			b.sent++
+			b.at = a.Time
+		}
 		switch m := e.member(c, dev); {
 		case m == nil:
 		case st.finished():
 			e.leave(m, st, e.o.Wall())
-			e.touch(c)
 		case st > m.state:
 			e.move(m, st)
-			b.sent++
-			b.at = a.Time
-			e.touch(c)
 		}
+		e.touch(c)
 	}
 }
 
