@@ -109,6 +109,24 @@ func TestParamsOnTheWire(t *testing.T) {
 	}
 }
 
+// TestRoomForReconnections: a meter whose queue others have filled takes a reconnection all the same.
+func TestRoomForReconnections(t *testing.T) {
+	w := newWorld("M1")
+	w.o.MaxPerMeter = 2
+	w.e = New(w.o)
+	w.create(t, on("M1", "ping"))
+	w.create(t, on("M1", "ping"))
+	if _, err := w.e.Create(on("M1", "disconnect")); problem(t, err).Status != 429 {
+		t.Errorf("a disconnection as the third: %v", err)
+	}
+	for range 10 * spareReconnects { // each is in the place of the one before
+		w.create(t, on("M1", "reconnect"))
+	}
+	if n := w.e.Stats().Open; n != 3 {
+		t.Errorf("%d are open", n)
+	}
+}
+
 func TestBounds(t *testing.T) {
 	w := newWorld("M1", "M2", "M3")
 	w.o.MaxOpen, w.o.MaxPerMeter, w.o.MaxMembers, w.o.MaxFinished = 4, 2, 5, 2

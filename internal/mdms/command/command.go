@@ -313,6 +313,9 @@ func (e *Engine) CreateFor(req api.CommandRequest, found *Found) (api.Command, e
 	return e.view(c), nil
 }
 
+// spareReconnects is how many reconnections a meter's queue takes beyond MaxPerMeter.
+const spareReconnects = 4
+
 // add puts a checked command into the queues of its meters.
 func (e *Engine) add(p plan) (*control, error) {
 	if n := e.openCount(); n >= e.o.MaxOpen {
@@ -323,7 +326,11 @@ func (e *Engine) add(p plan) (*control, error) {
 		return nil, &api.Problem{Title: "Too many commands", Status: 429, Field: "target",
 			Detail: "with this target more meters would have unfinished commands than are allowed; wait, or choose a smaller one"}
 	}
-	if p.start.IsZero() && !p.bulk && len(e.queues.of(p.devices[0])) >= e.o.MaxPerMeter {
+	room := e.o.MaxPerMeter
+	if p.op == record.OpReconnect {
+		room += spareReconnects // what others queue must not keep a customer without supply
+	}
+	if p.start.IsZero() && !p.bulk && len(e.queues.of(p.devices[0])) >= room {
 		return nil, &api.Problem{Title: "Too many commands", Status: 429, Field: "target.meter",
 			Detail: "meter " + p.devices[0].ID + " has too many unfinished commands; wait for some to end, or cancel some"}
 	}
