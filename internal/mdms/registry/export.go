@@ -3,38 +3,82 @@ package registry
 import (
 	"encoding/csv"
 	"io"
+	"strings"
 
 	"github.com/wattbus/wattbus/internal/cim"
 )
 
-// Export writes the registry as known at a time in the form that an import reads, up to limit usage points behind the id
-// after, and behind the last of them the meters that stand on no line of theirs. It returns the id to go on behind, "" at the
-// end. Read into an empty registry and exported again, the whole gives the same bytes.
+// meterCursor begins a cursor that is behind all usage points: the rest of it is a meter. No id of a usage point holds it.
+const meterCursor = "?"
+
+// exportBytes is about how long a part of an export gets, whatever its limit.
+const exportBytes = 1 << 20
+
+// Export writes a part of the registry as known at a time in the form that an import reads: up to limit usage points behind the cursor
+// after, and behind the last of them as many at a time of the meters, of which those stand there that stand on no line of a usage point.
+// It returns the cursor to go on with, "" at the end. Read into an empty registry and exported again, the whole gives the same bytes.
 //
 // The lines of a usage point carry its versions and its installations side by side; a version of a meter stands with its
 // first installation if it begins with that line, else on a line of its own.
 func (r *Registry) Export(w io.Writer, after string, limit int, known uint32, header bool) (next string, err error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	e := exporter{r: r, known: known, csv: csv.NewWriter(w), cols: Columns()}
+	out := &counted{w: w}
+	e := exporter{r: r, known: known, csv: csv.NewWriter(out), cols: Columns()}
 	if header {
 		e.header()
 	}
-	all := r.orderedPoints()
-	i, n := searchAfter(all, func(h uint32) string { return r.names.text(r.points.at(h).id) }, after), 0
-	for ; i < len(all) && n < limit; i, n = i+1, n+1 {
-		p := r.points.at(all[i])
-		next = r.names.text(p.id)
-		e.point(p)
-	}
-	if i == len(all) {
-		next = ""
-		for _, h := range r.orderedMeters() {
-			e.meter(r.meters.at(h))
-		}
+	room := func(n int) bool { return n < limit && out.n < exportBytes }
+	if behind, meters := strings.CutPrefix(after, meterCursor); meters {
+		next = e.meters(behind, room)
+	} else {
+		next = e.points(after, room)
 	}
 	e.csv.Flush()
 	return next, e.csv.Error()
+}
+
+// counted counts what is written.
+type counted struct {
+	w io.Writer
+	n int
+}
+
+// Write implements io.Writer.
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += n
+	return n, err
+}
+
+// points writes usage points for as long as there is room, and returns the cursor behind them.
+func (e *exporter) points(after string, room func(int) bool) string {
+	all := e.r.orderedPoints()
+	i := searchAfter(all, func(h uint32) string { return e.r.names.text(e.r.points.at(h).id) }, after)
+	for n := 0; i < len(all); i, n = i+1, n+1 {
+		if !room(n) {
+			return after
+		}
+		p := e.r.points.at(all[i])
+		after = e.r.names.text(p.id)
+		e.point(p)
+	}
+	return meterCursor
+}
+
+// meters does that with meters.
+func (e *exporter) meters(after string, room func(int) bool) string {
+	all := e.r.orderedMeters()
+	i := searchAfter(all, func(h uint32) string { return e.r.names.text(e.r.meters.at(h).id) }, after)
+	for n := 0; i < len(all); i, n = i+1, n+1 {
+		if !room(n) {
+			return meterCursor + after
+		}
+		m := e.r.meters.at(all[i])
+		after = e.r.names.text(m.id)
+		e.meter(m)
+	}
+	return ""
 }
 
 func searchAfter(all []uint32, id func(uint32) string, after string) int {
@@ -124,7 +168,8 @@ func (e *exporter) beside(m *meter) (first cim.MeterInstallation, at *point, ok 
 // meter writes the versions that stand on no line of a usage point.
 func (e *exporter) meter(m *meter) {
 	beside, hasBeside := uint32(0), false
-	if first, p, ok := e.beside(m); ok && p != nil {
+	first, p, placed := e.beside(m)
+	if placed && p != nil {
 		versions, chain := e.r.versionsOf(p, e.known), e.r.chainOf(p, e.known, false)
 		for k := range min(len(chain), len(versions)) {
 			if chain[k].Meter == first.Meter && chain[k].Start == first.Start {
@@ -132,7 +177,11 @@ func (e *exporter) meter(m *meter) {
 			}
 		}
 	}
-	for _, v := range e.r.meterVersionsOf(m, e.known) {
+	all := e.r.meterVersionsOf(m, e.known)
+	if placed && len(all) == 1 && plain(&all[0]) && all[0].From == first.Start {
+		return // nothing is known of it but where it is, which an import takes from there
+	}
+	for _, v := range all {
 		if hasBeside && v.From == beside && !plain(&v) {
 			continue
 		}

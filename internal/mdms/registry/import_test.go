@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -240,4 +241,49 @@ func FuzzImport(f *testing.F) {
 			t.Fatalf("%q\ngot\n%s\nwant\n%s", file, got, want)
 		}
 	})
+}
+
+// TestExportInParts: no part of an export holds all meters, nor many bytes, and together they are the whole.
+func TestExportInParts(t *testing.T) {
+	r := New()
+	var file strings.Builder
+	file.WriteString("usage_point,valid_from,feeder,tags,meter,installed,serial\n")
+	tags := strings.Repeat("x", 64) + ";" + strings.Repeat("y", 64)
+	for i := range 500 {
+		fmt.Fprintf(&file, "UP%03d,,F1,,M%03d,2024-01-01T00:00:00Z,\n,,,,S%03d,,in stock %d\n", i, i, i, i)
+	}
+	for i := range 5000 {
+		fmt.Fprintf(&file, "UPX%d,,F%d,%s,,,\n", i, i, tags)
+	}
+	load(t, r, now, file.String())
+	var whole, parts strings.Builder
+	for _, tc := range []struct {
+		limit, parts int
+		out          *strings.Builder
+	}{{1 << 30, 3, &whole}, {100, 65, &parts}} { // of M000 and its like there is no line of their own, but they are gone through
+		n, after := 0, ""
+		for next := "more"; next != ""; n++ {
+			var b bytes.Buffer
+			var err error
+			if next, err = r.Export(&b, after, tc.limit, Now, n == 0); err != nil || b.Len() > exportBytes+8<<10 || bytes.Count(b.Bytes(), []byte("\n")) > tc.limit+1 {
+				t.Fatalf("part %d of %d: %d bytes, %v", n, tc.limit, b.Len(), err)
+			}
+			tc.out.Write(b.Bytes())
+			after = next
+		}
+		if n != tc.parts {
+			t.Errorf("%d parts, want %d", n, tc.parts)
+		}
+	}
+	if whole.String() != parts.String() {
+		t.Error("small parts are something else than large ones")
+	}
+	if n := strings.Count(whole.String(), "\n"); n != 1+500+500+5000 {
+		t.Errorf("%d lines", n)
+	}
+	again := New()
+	load(t, again, now, whole.String())
+	if got := export(t, again, Now); got != whole.String() {
+		t.Error("read again it is another one")
+	}
 }
