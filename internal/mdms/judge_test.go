@@ -13,12 +13,15 @@ import (
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/billing"
 	"github.com/wattbus/wattbus/internal/bus"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/clock"
+	"github.com/wattbus/wattbus/internal/export"
 	"github.com/wattbus/wattbus/internal/mdms/vee"
 	"github.com/wattbus/wattbus/internal/record"
 	"github.com/wattbus/wattbus/internal/store"
+	"github.com/wattbus/wattbus/internal/tariff"
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
@@ -669,6 +672,18 @@ func TestRegistersOfTheRegistry(t *testing.T) {
 			}
 			if items := j.ask(api.ReadingQuery{From: unix(j.start + (removed+1)*1800), To: unix(j.start + 12*dayLength)}); slices.ContainsFunc(items, func(r api.Reading) bool { return r.Import != nil }) {
 				t.Errorf("behind the removal: %+v", items)
+			}
+			day := tariff.DateOf(2018, 10, 28)
+			q := export.Question{Format: export.CSV, What: export.Determinants, Period: export.Period{Days: true, FirstDay: day, EndDay: day + 12}, Known: j.closedNow(),
+				Zone: must[*tariff.Zone](t)(tariff.LoadZone("UTC")), Default: "day-night", Calendar: must[export.CalendarSet](t)(export.LoadCalendars("../../examples/tariff-day-night.yaml"))}
+			if _, err := q.Each(t.Context(), j.source, "", 0, func(p *export.Point) error {
+				b, used := p.Channels[0].Bill, j.m.reg[removed]-j.m.reg[1]+uint64(j.m.wh(0))
+				if b.Missing != 0 || b.Difference != 0 || b.Contradicted != 0 || b.Total.Sum+b.Unattributed != billing.Milli(used*1000) || tc.within == 0 && b.Unattributed != 0 {
+					t.Errorf("the bill is of %v and %v unattributed, want %d; %d s missing, difference %v, %+v", b.Total.Sum, b.Unattributed, used, b.Missing, b.Difference, b.Contradictions)
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
 			}
 		})
 	}
