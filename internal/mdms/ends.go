@@ -41,6 +41,42 @@ func (m *MDMS) addRegistry(x *dayCase, s *vee.Stretch, day int) {
 	}
 }
 
+// checkRegistry adds them to the registers that a day is checked against, if it is the one on which the meter came or went. Those beyond are
+// none of its time there.
+func (m *MDMS) checkRegistry(x *dayCase) {
+	begin, end := x.p.Start, x.p.Start+dayLength
+	came, went := x.f.from >= begin && x.f.from < end, x.f.until > begin && x.f.until <= end
+	if !came && !went {
+		return
+	}
+	places := m.registry.Places(x.f.id, registry.Now)
+	if len(places) == 0 {
+		return
+	}
+	regs := x.p.Registers
+	if len(regs) == 0 && x.b.HasReg {
+		regs = append(regs, vee.RegisterAt{Wh: x.b.Register})
+	}
+	if first := places[0]; came && first.Start >= begin {
+		if wh := pick(first.First, x.k.channel); wh != nil && x.f.from-first.Start < x.p.Length {
+			at := int((first.Start - begin) / x.p.Length)
+			if i := slices.IndexFunc(regs, func(r vee.RegisterAt) bool { return r.At == at }); i >= 0 && x.p.Wh[at] != vee.None {
+				regs[i] = vee.RegisterAt{At: at + 1, Wh: regs[i].Wh + uint64(x.p.Wh[at])} // what it told then itself follows on
+			}
+			regs = slices.DeleteFunc(regs, func(r vee.RegisterAt) bool { return r.At <= at })
+			regs, x.p.Came = slices.Insert(regs, 0, vee.RegisterAt{At: at, Wh: *wh}), true
+		}
+	}
+	if last := places[len(places)-1]; went && last.End == x.f.until {
+		if wh := pick(last.Last, x.k.channel); wh != nil {
+			at := int((last.End - begin + x.p.Length - 1) / x.p.Length)
+			regs = slices.DeleteFunc(regs, func(r vee.RegisterAt) bool { return r.At >= at })
+			regs, x.p.Went = append(regs, vee.RegisterAt{At: at, Wh: *wh}), true
+		}
+	}
+	x.p.Registers = regs
+}
+
 // pick is the register of a channel, nil if it was not read.
 func pick(p cim.RegisterPair, ch cim.Channel) *uint64 {
 	switch {

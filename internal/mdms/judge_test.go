@@ -720,3 +720,43 @@ func TestProfileAgainstRegisters(t *testing.T) {
 	j.expect(from, int64(j.m.wh(from))+20, "raw", "3.5.258")
 	j.expect(from-1, int64(j.m.wh(from-1)), "validated", "3.0.1")
 }
+
+// A register that the registry has of a meter's coming or going, and that its intervals contradict, is a finding until it is put right.
+func TestRegistryAgainstIntervals(t *testing.T) {
+	t.Parallel()
+	j := newJudged(t, 6, 1000)
+	const came, went = 20, 3*48 + 30
+	row := func(first, last uint64) {
+		t.Helper()
+		text := fmt.Sprintf("usage_point,feeder,meter,installed,install_import_wh,removed,remove_import_wh\nUP1,F1,M1,%s,%d,%s,%d\n",
+			cim.Stamp(j.start+came*1800), first, cim.Stamp(j.start+went*1800), last)
+		if _, err := j.importFile(fmt.Sprint(first, last), text, true); err != nil {
+			t.Fatal(err)
+		}
+		j.settle()
+	}
+	check := func(what string, spans ...[2]int) {
+		t.Helper()
+		found := ask[api.FindingQuery, api.Page[api.Finding]](j.centre, api.QueryFindings, api.FindingQuery{Meter: "M1", Rule: "sum"}).Items
+		ok := len(found) == len(spans)
+		for i, f := range found {
+			ok = ok && strings.Contains(f.Text, "the register that the registry has") && slices.ContainsFunc(spans, func(s [2]int) bool {
+				return f.From.Equal(unix(j.start+uint32(s[0])*1800)) && f.To.Equal(unix(j.start+uint32(s[1])*1800))
+			}) && (i == 0 || f.From != found[0].From)
+		}
+		if !ok {
+			t.Errorf("%s: %+v", what, found)
+		}
+	}
+	j.settle()
+	row(j.m.reg[came], j.m.reg[went]+30_000) // the first one is right
+	j.readings(came, went+10)
+	j.giveUpGaps()
+	check("a final register that is too high", [2]int{3 * 48, went})
+	row(j.m.reg[came]-1000, j.m.reg[went])
+	check("a first register that is too low", [2]int{came, came + 1})
+	j.expect(came, int64(j.m.wh(came)), "raw", "3.5.258")
+	row(j.m.reg[came], j.m.reg[went])
+	check("both are right")
+	j.expect(came, int64(j.m.wh(came)), "validated", "3.0.1")
+}

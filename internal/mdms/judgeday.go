@@ -116,6 +116,7 @@ func (m *MDMS) judgeDay(ctx context.Context, k dayKey, t *task, change map[int]s
 	if err := x.prepare(prev, change, t.flags); err != nil {
 		return nil, err
 	}
+	m.checkRegistry(x)
 	if version == 0 && prev == nil && change == nil && x.p.Expected != nil && !slices.Contains(x.p.Expected, true) {
 		return nil, nil // the meter was not there
 	}

@@ -70,6 +70,8 @@ type Period struct {
 	Lost      []bool  // of those without a value: it will not come any more; nil: none
 	Flags     []Flag
 	Registers []RegisterAt // by ascending boundary
+	Came      bool         // the first of them was read by people, when the meter came
+	Went      bool         // the last of them was, when it went
 	Again     []Again
 	Import    []int64 // on an export channel: the same intervals of the import channel
 	Reactive  []int64 // varh of the same intervals

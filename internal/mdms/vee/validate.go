@@ -208,6 +208,10 @@ func (j *judge) registers() {
 		register := float64(delta) * j.m.Factor
 		allowed := max(j.r.SumSteps*j.m.Factor*j.m.Step, j.r.SumPercent/100*register)
 		if off := float64(sum) - register; off > allowed || -off > allowed {
+			if k == 1 && p.Came || k == len(p.Registers)-1 && p.Went {
+				j.add(Sum, 2, a.At, b.At, Number{"sum", float64(sum)}, Number{"register", register}, Number{"off", off}, Number{"allowed", allowed})
+				continue
+			}
 			apart.add(a.At, b.At, float64(sum), register, off, allowed)
 			if j.r.Severity[Sum] != Off {
 				j.doubt(Sum, a.At, b.At)

@@ -71,6 +71,8 @@ func TestRules(t *testing.T) {
 		{name: "sum", p: Period{Registers: []RegisterAt{{0, 1000}, {48, 1000 + total + total/100}}}, rule: Sum, at: [2]int{0, 48}, text: "apart, allowed are"},
 		{name: "sum of several spans", p: Period{Registers: []RegisterAt{{0, 1000}, {1, 1100}, {2, 1247}, {4, 1247 + 385 + 9}, {5, 1247 + 385 + 9 + 248 - 5}}}, rule: Sum, at: [2]int{1, 5},
 			text: "In 3 spans between registers the intervals do not add up to what the registers differ by: 770 Wh and 784 Wh in all, -14 Wh apart, up to 10 Wh in one span; allowed are 2."},
+		{name: "sum to a removal", p: Period{Went: true, Registers: []RegisterAt{{0, 1000}, {1, 1100}, {47, 1110 + total - uint64(day()[47])}}}, rule: Sum, at: [2]int{1, 47}, text: "by the register that the registry has of the installation or removal: -110 Wh apart"},
+		{name: "sum from an installation", p: Period{Came: true, Registers: []RegisterAt{{2, 0}, {48, total}}}, rule: Sum, at: [2]int{2, 48}, text: "by the register that the registry has"},
 		{name: "fallen, and never over", p: Period{Registers: []RegisterAt{{0, 500_000}, {48, 1000}}}, m: Master{Dials: NeverOver}, rule: Increase, at: [2]int{0, 48}, text: "fell from 500000 to 1000 Wh, and the meter is not known to roll over"},
 		{name: "fallen", p: Period{Registers: []RegisterAt{{0, 500_000}, {48, 1000}}}, m: Master{Dials: 7}, rule: Increase, at: [2]int{0, 48}, text: "fell from 500000 to 1000 Wh; a roll-over with 4 dials of kWh would mean 9501000 Wh, plausible are at most"},
 		{name: "jumped", p: Period{Registers: []RegisterAt{{0, 0}, {48, 90_000_000}}}, rule: Increase, at: [2]int{0, 48}, text: "rose from 0 to 90000000"},

@@ -160,6 +160,7 @@ export const sentences: Record<string, string> = {
   'finding.unit.1': 'The data carry the factor {factor}, the master data say {want}.',
   'finding.sum.0': 'The intervals add up to {sum} Wh, the registers at both ends differ by {register} Wh: {off} Wh apart, allowed are {allowed}.',
   'finding.sum.1': 'In {spans} spans between registers the intervals do not add up to what the registers differ by: {sum} Wh and {register} Wh in all, {off} Wh apart, up to {furthest} Wh in one span; allowed are {allowed}.',
+  'finding.sum.2': 'The intervals add up to {sum} Wh, and to {register} Wh by the register that the registry has of the installation or removal: {off} Wh apart, allowed are {allowed}. Was it read right, and at that time?',
   'finding.increase.0': 'The register fell from {before} to {after} Wh; a roll-over with {dials} dials of kWh would mean {delta} Wh, plausible are at most {most}: exchange or reset?',
   'finding.increase.1': 'The register rose from {before} to {after} Wh, {delta} Wh; plausible are at most {most}.',
   'finding.increase.2': 'The register fell from {before} to {after} Wh, and the meter is not known to roll over (dials): exchange or reset?',

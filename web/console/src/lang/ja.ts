@@ -464,6 +464,7 @@ export const ja: Record<string, string> = {
   'The highest interval of {highest} Wh is {ratio} times the third-highest of {third} Wh above it; allowed are {allowed}.': '最大の区間{highest} Whは、3番目の{third} Whの{ratio}倍大きい値です（許容{allowed}）。',
   'The interval came again with another value: {wh} Wh, and {other} Wh before; the newest counts.': '同じ区間が別の値（{wh} Wh、以前は{other} Wh）で再度届きました。最新の値を使用します。',
   'The interval came again with the same value of {wh} Wh.': '同じ区間が同じ値（{wh} Wh）で再度届きました。',
+  'The intervals add up to {sum} Wh, and to {register} Wh by the register that the registry has of the installation or removal: {off} Wh apart, allowed are {allowed}. Was it read right, and at that time?': '区間の合計は{sum} Wh、台帳の取付・取外し指示数では{register} Whで、{off} Whの差があります（許容{allowed}）。指示数と時刻を確認してください。',
   'The intervals add up to {sum} Wh, the registers at both ends differ by {register} Wh: {off} Wh apart, allowed are {allowed}.': '区間の合計は{sum} Wh、指示数の差は{register} Whで、{off} Whの差があります（許容{allowed}）。',
   'The link of one meter': '計器1台の通信路',
   'The live stream broke; it is being opened again': '即時更新が切れました。再接続しています',
