@@ -170,6 +170,9 @@ func (o *centerOptions) check() error {
 	if o.vee.Rules, err = loadRules(o.veeRules); err != nil {
 		return &usageError{err: fmt.Errorf("flag --vee-rules: %w", err)}
 	}
+	if strings.ContainsFunc(o.token, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return usagef("flag --token: want letters without accents, digits and signs, all of ASCII: a browser can send no others")
+	}
 	if slices.Contains(o.roles, "web") {
 		if err := o.checkHTTP(); err != nil {
 			return err

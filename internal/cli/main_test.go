@@ -118,6 +118,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"profile", "M1", "--from", "yesterday"}, `flag --from: value "yesterday" is not an RFC 3339 time`},
 		{[]string{"meters", "-o", "xml"}, `flag --output: value "xml", want table, wide, json or csv`},
 		{[]string{"meters", "--server", "ftp://x"}, "flag --server"},
+		{[]string{"center", "--token", "pässword"}, "flag --token: want letters without accents"},
 		{[]string{"center", "--roles", "mdsm"}, `flag --roles: "mdsm", want some of eeb, mdms, web`},
 		{[]string{"center", "--data", t.TempDir(), "--mqtt", "0.0.0.0:0"}, "flag --mqtt: 0.0.0.0:0 can be reached from other machines"},
 		{[]string{"center", "--data", t.TempDir(), "--mqtt", "1883"}, `flag --mqtt: value "1883", want HOST:PORT`},

@@ -70,6 +70,9 @@ func streamAccepted(r *http.Request) bool {
 func (s *Server) openStream(w http.ResponseWriter, r *http.Request) *stream {
 	st, err := s.hub.open(callerOf(r, principal(r.Context())))
 	if err == nil {
+		if s.opt.known() {
+			st.known = func() bool { who := s.authorised(r); return who != nil && who.May(api.RightView) }
+		}
 		return st
 	}
 	status := http.StatusServiceUnavailable
@@ -87,7 +90,7 @@ func (s *Server) openStream(w http.ResponseWriter, r *http.Request) *stream {
 // after a rest is not held back, and neither is any while much waits.
 const restFor = 25 * time.Millisecond
 
-// pump sends what the stream brings until ctx, the server or the reader ends. flush is called when nothing waits.
+// pump sends what the stream brings until ctx, the server, the reader or the token's time ends. flush is called when nothing waits.
 func (s *Server) pump(ctx context.Context, st *stream, send func(message) error, flush func() error) error {
 	var batch [64]message
 	heartbeat := time.NewTicker(s.opt.HeartbeatEvery)
@@ -103,6 +106,9 @@ func (s *Server) pump(ctx context.Context, st *stream, send func(message) error,
 		case <-st.done:
 			return errStopping
 		case <-heartbeat.C:
+			if st.known != nil && !st.known() {
+				return errTakenBack
+			}
 			if err := send(control("heartbeat", api.LiveControl{Heartbeat: &api.Heartbeat{Time: s.opt.Clock.Now()}})); err != nil {
 				return err
 			}

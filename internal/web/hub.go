@@ -20,6 +20,7 @@ var (
 	errTooManyStreams = errors.New("too many live streams")
 	errStreamsOfOne   = errors.New("too many live streams of one caller, who may have half of all: end some")
 	errStopping       = errors.New("the server is stopping")
+	errTakenBack      = errors.New("the token is not known any more")
 )
 
 // hub passes events from the bus to the live streams. It follows a subject on the bus while some stream wants it.
@@ -49,6 +50,7 @@ type stream struct {
 	caller string // callerOf; "": the server itself
 	out    *outbox
 	done   chan struct{} // closed when the server stops
+	known  func() bool   // reports whether its token still is; nil: none is wanted
 
 	selects atomic.Pointer[[]api.EventFilter] // the values of filters, for deliver; replaced, never changed
 

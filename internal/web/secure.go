@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,8 +12,12 @@ import (
 	"github.com/wattbus/wattbus/internal/api"
 )
 
-// bearerProtocol is the prefix of the WebSocket subprotocol that carries the token: a browser cannot set headers there.
-const bearerProtocol = "bearer."
+// A WebSocket subprotocol carries the token, since a browser cannot set headers there: as it is behind bearerProtocol or, where it has
+// characters such as / and = that no subprotocol may have (RFC 6455, 4.1), in base64url without padding behind encodedProtocol.
+const (
+	bearerProtocol  = "bearer."
+	encodedProtocol = "bearer64."
+)
 
 // loopback reports whether only this machine can reach the address.
 func loopback(addr net.Addr) bool {
@@ -90,6 +95,11 @@ func (s *Server) authorised(r *http.Request) *api.Principal {
 		for _, p := range subprotocols(r) {
 			if token, ok := strings.CutPrefix(p, bearerProtocol); ok {
 				return s.identify(token)
+			}
+			if text, ok := strings.CutPrefix(p, encodedProtocol); ok {
+				if token, err := base64.RawURLEncoding.DecodeString(text); err == nil {
+					return s.identify(string(token))
+				}
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -223,6 +224,60 @@ func TestWebSocketToken(t *testing.T) {
 		t.Errorf("subprotocol %q", conn.Subprotocol())
 	}
 	s.webSocket("?type=state", "Authorization", "Bearer s3cret")
+}
+
+// A token as "openssl rand -base64" makes it is no name of a subprotocol, so a browser sends it encoded.
+func TestWebSocketEncodedToken(t *testing.T) {
+	c := newCentre(t)
+	s := serve(t, Options{Bus: c.bus, Token: "q3x/k+Zz0w=="})
+	conn := s.webSocket("?type=state", "Sec-WebSocket-Protocol", "wattbus.v1, bearer64.cTN4L2srWnowdz09")
+	if conn.Subprotocol() != "wattbus.v1" {
+		t.Errorf("subprotocol %q", conn.Subprotocol())
+	}
+	for _, p := range []string{"bearer64.", "bearer64.cTN4", "bearer64.cTN4L2srWnowdz09=", "bearer64.%"} {
+		if _, resp, err := s.dial("", "Sec-WebSocket-Protocol", "wattbus.v1, "+p); err == nil || resp.StatusCode != 401 {
+			t.Errorf("%q: %v", p, err)
+		}
+	}
+}
+
+// fading is somebody whose token is taken back.
+type fading struct{ gone atomic.Bool }
+
+func (f *fading) Find(token string) *api.Principal {
+	if token != "v" || f.gone.Load() {
+		return nil
+	}
+	return &api.Principal{Name: "victor", Rights: []api.Right{api.RightView}}
+}
+
+// A token that is taken back ends the streams that were opened with it, at the next heartbeat.
+func TestTokenTakenBack(t *testing.T) {
+	c := newCentre(t)
+	var f fading
+	s := serve(t, Options{Bus: c.bus, Token: "root", Tokens: &f, HeartbeatEvery: 20 * time.Millisecond})
+	conn := s.webSocket("?type=state", "Sec-WebSocket-Protocol", "wattbus.v1, bearer.v")
+	sse := s.sse("?type=state", "Authorization", "Bearer v")
+	other := s.webSocket("?type=state", "Authorization", "Bearer root")
+	if m := conn.next(); m.Heartbeat == nil {
+		t.Errorf("%+v", m)
+	}
+	f.gone.Store(true)
+	var err error
+	for err == nil {
+		_, _, err = conn.ReadMessage()
+	}
+	if !websocket.IsCloseError(err, websocket.ClosePolicyViolation) || !strings.Contains(err.Error(), "the token is not known any more") {
+		t.Errorf("WebSocket: %v", err)
+	}
+	if _, err := io.Copy(io.Discard, sse.Body); err != nil {
+		t.Errorf("server-sent events: %v", err)
+	}
+	for range 3 {
+		if m := other.next(); m.Heartbeat == nil {
+			t.Errorf("another's: %+v", m)
+		}
+	}
 }
 
 func TestHeartbeat(t *testing.T) {

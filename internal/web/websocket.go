@@ -80,8 +80,15 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request, f api.EventFi
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		s.log.Info("live stream cut: it took nothing", "remote", r.RemoteAddr, "for", s.opt.WriteTimeout)
 	}
-	if errors.Is(err, errStopping) {
-		bye := websocket.FormatCloseMessage(websocket.CloseGoingAway, "the server is stopping")
+	code := 0
+	switch {
+	case errors.Is(err, errStopping):
+		code = websocket.CloseGoingAway
+	case errors.Is(err, errTakenBack):
+		code = websocket.ClosePolicyViolation
+	}
+	if code != 0 {
+		bye := websocket.FormatCloseMessage(code, err.Error())
 		if err := conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second)); err != nil {
 			s.log.Debug("closing WebSocket", "remote", r.RemoteAddr, "error", err)
 		}

@@ -39,7 +39,8 @@ async function answerOf(url: URL, init: RequestInit): Promise<Response> {
 async function answerTo(url: URL, init: RequestInit): Promise<Response> {
   const headers = new Headers(init.headers);
   headers.set('Accept', 'application/json');
-  if (token()) headers.set('Authorization', `Bearer ${token()}`);
+  const mine = token();
+  if (mine) headers.set('Authorization', `Bearer ${mine}`);
   const limit = AbortSignal.timeout(timeoutMs);
   const signal = init.signal ? AbortSignal.any([init.signal, limit]) : limit;
   let answer: Response;
@@ -55,7 +56,7 @@ async function answerTo(url: URL, init: RequestInit): Promise<Response> {
         : t('The server cannot be reached. Is the centre running, and the network up?'),
     });
   }
-  if (answer.status === 401) askForToken();
+  if (answer.status === 401) askForToken(mine);
   if (!answer.ok) throw new ProblemError(await readProblem(answer));
   return answer;
 }

@@ -3,7 +3,8 @@ import { coalesce, eventName } from './coalesce';
 import type { CloudEvent } from './shapes';
 import { sseParser, type SseMessage } from './sse';
 
-vi.mock('./token.svelte', () => ({ token: () => '', askForToken: () => {} })); // runes need a compiler
+const tokens = vi.hoisted(() => ({ asked: [] as string[] }));
+vi.mock('./token.svelte', () => ({ token: () => '', askForToken: (refused: string) => tokens.asked.push(refused) })); // runes need a compiler
 
 const event = (name: string, subject: string, data: unknown = {}): CloudEvent => ({
   specversion: '1.0', id: '1', type: `wattbus.${name}.v1`, source: `/meter/${subject}`, subject, time: '', data,
@@ -47,7 +48,7 @@ describe('server-sent events', () => {
 class FakeSocket {
   static all: FakeSocket[] = [];
   onopen?: () => void;
-  onclose?: () => void;
+  onclose?: (e: { code: number }) => void;
   onmessage?: (m: { data: string }) => void;
   sent: unknown[] = [];
   closed = false;
@@ -102,7 +103,7 @@ describe('the live stream', () => {
     vi.advanceTimersByTime(100);
     expect(seen.events).toBe(1);
 
-    last().onclose!();
+    last().onclose!({ code: 1006 });
     expect(seen.links).toEqual(['live', 'reconnecting']);
     vi.advanceTimersByTime(600);
     expect(FakeSocket.all).toHaveLength(2);
@@ -151,6 +152,18 @@ describe('the live stream', () => {
     live.stop();
   });
 
+  it('asks for a token when the one it was opened with was taken back', async () => {
+    const { live, last } = await start();
+    last().onopen!();
+    last().onclose!({ code: 1001 });
+    expect(tokens.asked).toEqual([]);
+    vi.advanceTimersByTime(600);
+    last().onopen!();
+    last().onclose!({ code: 1008 });
+    expect(tokens.asked).toEqual(['']); // the token of these tests
+    live.stop();
+  });
+
   it('tells of a gap only when something was lost', async () => {
     const { live, seen, last } = await start();
     last().onopen!();
@@ -168,9 +181,9 @@ describe('the live stream', () => {
       return new Promise(() => {});
     });
     const { live, last } = await start();
-    last().onclose!();
+    last().onclose!({ code: 1006 });
     vi.advanceTimersByTime(600);
-    last().onclose!();
+    last().onclose!({ code: 1006 });
     vi.advanceTimersByTime(1_100);
     expect(asked).toEqual(['http://127.0.0.1:8080/v1/events?type=command%2Ctotals%2Cstate&stream=sse']);
     live.stop();

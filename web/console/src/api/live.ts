@@ -5,9 +5,10 @@
 // Server and network may say nothing for 15 s (a heartbeat); twice that and a bit means that the stream is dead.
 import { coalesce } from './coalesce';
 import { address } from './address';
+import { protocolsOf } from './kepttoken';
 import type { CloudEvent, EventFilter, LiveControl } from './shapes';
 import { followSse } from './sse';
-import { token } from './token.svelte';
+import { askForToken, token } from './token.svelte';
 
 export type Link = 'connecting' | 'live' | 'reconnecting' | 'stale';
 export type Way = 'websocket' | 'sse';
@@ -16,6 +17,7 @@ const silentMs = 35_000;
 const staleMs = 10_000;
 const batchMs = 80; // events are handed on together
 const batchesMs = 250; // from one batch to the next, so that a storm costs few renderings
+const takenBack = 1008; // how the server closes a stream whose token is not known any more
 const maxBatch = 5_000; // beyond it a batch is handed on at once: bounds what a hidden tab keeps
 
 export interface LiveOptions {
@@ -121,7 +123,7 @@ export class Live {
   #openWebSocket(): void {
     const url = address('v1/events', { type: this.#opt.types.join(',') });
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-    const ws = new WebSocket(url, token() ? ['wattbus.v1', `bearer.${token()}`] : ['wattbus.v1']);
+    const ws = new WebSocket(url, protocolsOf(token()));
     const ended = () => {
       if (this.#close !== close) return; // an older one
       this.#closed();
@@ -139,7 +141,10 @@ export class Live {
       this.#opened();
     };
     ws.onmessage = (m) => this.#take(String(m.data));
-    ws.onclose = ended;
+    ws.onclose = (e) => {
+      if (e.code === takenBack) askForToken(token());
+      ended();
+    };
     this.#alive();
   }
 

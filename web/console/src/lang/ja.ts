@@ -576,6 +576,8 @@ export const ja: Record<string, string> = {
   'Which windows': '作業停電の絞り込み',
   'Who': '実施者',
   'Who I am': '利用者',
+  'A token has letters without accents, digits and signs only.': 'トークンに使えるのは半角の英数字と記号だけです。',
+  'The centre does not know the token that was given, or not any more.': '入力されたトークンはセンターに登録されていないか、無効になっています。',
   'Whoever runs the centre gives it to you. It is kept for this tab only.': 'トークンはセンターの管理者から受け取ってください。このタブでのみ保持されます。',
   'Whose commands': '指令の出し手',
   'Wildlife': '鳥獣接触',

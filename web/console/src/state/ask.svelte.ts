@@ -3,18 +3,31 @@ import type { Query } from '../api/address';
 import { get, problemOf } from '../api/http';
 import type { Page, Problem } from '../api/shapes';
 
+// Questions without an answer, or with one that says no.
+const open = new Set<() => Promise<void>>();
+
+/** Asks them again, as when the centre is back or the token is another. */
+export function askAgain(): void {
+  const all = [...open];
+  open.clear();
+  for (const ask of all) void ask();
+}
+
 export class Ask<T> {
   value = $state.raw<T | null>(null);
   problem = $state.raw<Problem | null>(null);
   loading = $state(false);
   at = $state(0); // wall, ms: when the answer came; 0: never
   #ask: AbortController | null = null;
+  #again: () => Promise<void> = async () => {};
 
   /** Asks; what was there stays until the answer is. A newer question takes the place of an older one. */
   async load(path: string, query: Query = {}): Promise<void> {
     this.#ask?.abort();
     const ask = new AbortController();
     this.#ask = ask;
+    open.delete(this.#again);
+    this.#again = () => this.load(path, query);
     this.loading = true;
     try {
       const value = await get<T>(path, query, ask.signal);
@@ -24,6 +37,7 @@ export class Ask<T> {
       this.at = Date.now();
     } catch (err) {
       if (this.#ask === ask) this.problem = problemOf(err);
+      if (this.#ask === ask && this.problem) open.add(this.#again);
     } finally {
       if (this.#ask === ask) this.loading = false;
     }
@@ -33,6 +47,7 @@ export class Ask<T> {
   clear(): void {
     this.#ask?.abort();
     this.#ask = null;
+    open.delete(this.#again);
     this.value = null;
     this.problem = null;
     this.loading = false;
@@ -53,6 +68,7 @@ export class Paged<T> {
   #query: Query = {};
   #next: string | undefined;
   #ask: AbortController | null = null;
+  readonly #again = (): Promise<void> => this.#page(this.#next === undefined);
 
   load(path: string, query: Query = {}): Promise<void> {
     this.#path = path;
@@ -68,13 +84,14 @@ export class Paged<T> {
 
   retry(): Promise<void> {
     this.problem = null;
-    return this.#page(this.#next === undefined);
+    return this.#again();
   }
 
   async #page(first: boolean): Promise<void> {
     this.#ask?.abort();
     const ask = new AbortController();
     this.#ask = ask;
+    open.delete(this.#again);
     this.loading = true;
     try {
       let rows: readonly T[] = first ? [] : this.rows;
@@ -93,6 +110,7 @@ export class Paged<T> {
       this.loaded = true;
     } catch (err) {
       if (this.#ask === ask) this.problem = problemOf(err);
+      if (this.#ask === ask && this.problem) open.add(this.#again);
     } finally {
       if (this.#ask === ask) this.loading = false;
     }

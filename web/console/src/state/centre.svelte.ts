@@ -5,7 +5,7 @@ import type { RollOut } from '../api/firmware';
 import { get, problemOf } from '../api/http';
 import { Live, type Link, type Way } from '../api/live';
 import type { CloudEvent, Command, Concentrator, EventFilter, Meter, Outage, Page as Paged, Principal, Problem, Storm, Totals } from '../api/shapes';
-import { maxPaged } from './ask.svelte';
+import { askAgain, maxPaged } from './ask.svelte';
 import { businessTime } from './clock';
 import { addSample, collectionRate, type Sample } from './collection';
 import { asked, commandsWith, upsert } from './commands';
@@ -127,6 +127,7 @@ export class Centre {
       onLink: (link, way) => {
         this.link = link;
         this.way = way;
+        if (link === 'stale') void this.#lookTotals(); // a stream that cannot be opened does not tell why: perhaps the token is not known any more
       },
       onOpen: (again) => {
         if (again || this.#looked) this.resync();
@@ -159,6 +160,7 @@ export class Centre {
   /** Everything may have changed: looks all of it up anew. */
   resync(): void {
     this.#look();
+    askAgain();
     for (const f of this.#onResync) f();
   }
 
