@@ -110,10 +110,8 @@ func (x *imports) find(p api.RegistryPart) (*incoming, error) {
 	r, w := io.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
 	in = &incoming{pipe: w, read: make(chan error, 1), cancel: cancel}
-	in.im = registry.NewImport(x.m.registry, registry.Options{Now: x.m.o.Clock.Unix(), Last: func(id string) registry.Reading {
-		x.m.mu.RLock()
-		defer x.m.mu.RUnlock()
-		return x.m.lastReading(id)
+	in.im = registry.NewImport(x.m.registry, registry.Options{Now: x.m.o.Clock.Unix(), Last: func(id string, at uint32) registry.Reading {
+		return x.m.lastReading(ctx, id, at, x.m.mu.RLocker())
 	}})
 	in.idle = time.AfterFunc(importIdle, func() { x.drop(p.Session, in, errIdle) })
 	x.open[p.Session] = in

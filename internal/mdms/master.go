@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
@@ -171,13 +172,68 @@ type writer []byte
 // Write implements io.Writer.
 func (w *writer) Write(p []byte) (int, error) { *w = append(*w, p...); return len(p), nil }
 
-// lastReading is what a meter told last, as a reading or in a load profile, for checks of registers that people read. m.mu is
-// held.
-func (m *MDMS) lastReading(id string) registry.Reading {
+// readBack is how many days before a time are looked through for what a meter told by then.
+const readBack = 3
+
+// lastReading is what a meter told last up to a time, as a reading or in a load profile, for checks of registers that people read. lock is
+// that of m.mu where it is not held.
+func (m *MDMS) lastReading(ctx context.Context, id string, at uint32, lock sync.Locker) registry.Reading {
+	lock.Lock()
 	d := m.byID[id]
 	if d == nil {
+		lock.Unlock()
 		return registry.Reading{}
 	}
+	out := newestReading(d)
+	if out.Time <= at {
+		lock.Unlock()
+		return out
+	}
+	// It told more since: what it had told by then stands in its days.
+	last := cim.DayOf(at - min(at, 1))
+	from := last - min(last, readBack-1)
+	accounts := map[cim.Channel]*account{cim.Import: d.imp.snapshot(from, last)}
+	if d.exp != nil {
+		accounts[cim.Export] = d.exp.snapshot(from, last)
+	}
+	lock.Unlock()
+	out = registry.Reading{}
+	for _, a := range accounts {
+		if err := a.load(ctx, m.o.Store, from, last); err != nil {
+			m.log.Warn("what a meter told was not read: a register is not checked", "device", id, "error", err)
+			return out
+		}
+	}
+	imp, exp := accounts[cim.Import], accounts[cim.Export]
+	for day := last; day >= from && out.Time == 0; day-- {
+		if r := imp.rows[day]; r != nil {
+			out.Time, out.Import = r.registerBy(at)
+		}
+	}
+	out.NoExport = exp != nil
+	for day := last; out.NoExport && day >= from; day-- {
+		if r := exp.rows[day]; r != nil {
+			if t, register := r.registerBy(at); t == out.Time {
+				out.Export, out.NoExport = register, false
+			}
+		}
+	}
+	return out
+}
+
+// registerBy is the last register of a day up to a time, with its time; 0 for none.
+func (r *dayRow) registerBy(at uint32) (t uint32, register uint64) {
+	regs := r.reckon()
+	for i, reg := range slices.Backward(regs) {
+		if r.at(i) <= at && reg.known {
+			return r.at(i), reg.value
+		}
+	}
+	return 0, 0
+}
+
+// newestReading is what a meter told last of all. m.mu is held.
+func newestReading(d *device) registry.Reading {
 	out := registry.Reading{Time: d.Registers.Time, Import: d.Registers.Import, Export: d.Registers.Export}
 	for _, r := range slices.Backward(d.imp.rows) {
 		for i := r.slots(); i >= 0 && r.at(i) > out.Time; i-- {
@@ -189,6 +245,12 @@ func (m *MDMS) lastReading(id string) registry.Reading {
 	}
 	return out
 }
+
+// held stands for a lock that is held already.
+type held struct{}
+
+func (held) Lock()   {}
+func (held) Unlock() {}
 
 // refusal is the problem document of what is wrong with a change of the registry.
 func refusal(ps []registry.Problem, s registry.Summary) *api.Problem {
@@ -272,7 +334,7 @@ func (m *MDMS) apply(ctx context.Context, by, action, subject string, plan func(
 	w := &work{
 		call: func() {
 			now := m.o.Clock.Unix()
-			im, err := plan(registry.Options{Now: now, Last: m.lastReading})
+			im, err := plan(registry.Options{Now: now, Last: func(id string, at uint32) registry.Reading { return m.lastReading(ctx, id, at, held{}) }})
 			if err != nil {
 				refused = err
 				return

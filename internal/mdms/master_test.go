@@ -3,6 +3,8 @@ package mdms
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/wattbus/wattbus/internal/bus"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/clock"
+	"github.com/wattbus/wattbus/internal/record"
 )
 
 // importFile sends a file in small parts.
@@ -183,4 +186,39 @@ func TestExchangeAndRetire(t *testing.T) {
 	if h := ask[api.ByID, api.Page[api.UsagePointEntry]](c, api.QueryUsagePointHistory, api.ByID{ID: "UP1"}); len(h.Items) != 4 || h.Items[3].By != "ben" {
 		t.Fatalf("%+v", h.Items)
 	}
+}
+
+// TestFinalAgainstThen: the final register of a removal that is told late is compared with what the meter had told by then, in a sealed day or
+// an open one, though it told more since.
+func TestFinalAgainstThen(t *testing.T) {
+	t.Parallel()
+	j := newJudged(t, 6, 1000)
+	j.settle()
+	if _, err := j.importFile("a", "usage_point,feeder,meter,installed\nUP1,F1,M1,"+cim.Stamp(j.start)+"\n", true); err != nil {
+		t.Fatal(err)
+	}
+	j.readings(0, 5*48)
+	for from := 5*48 + 3; from < 6*48-12; from += record.ProfileValues { // the day stays open, with a gap
+		j.profile(from, record.ProfileValues)
+	}
+	j.settle()
+	for _, slot := range []int{2*48 + 20, 3 * 48, 5*48 + 30} {
+		at, told := j.start+uint32(slot)*1800+600, j.m.reg[slot]
+		for _, tc := range []struct {
+			final uint64
+			want  string
+		}{{told - 1, "is below the " + strconv.FormatUint(told, 10) + " Wh that meter M1 told at " + cim.Stamp(at-600)}, {told + 3_000_000, "is too far above what meter M1 told, " + strconv.FormatUint(told, 10)}} {
+			text := fmt.Sprintf("usage_point,meter,installed,removed,remove_import_wh\nUP1,M1,%s,%s,%d\n", cim.Stamp(j.start), cim.Stamp(at), tc.final)
+			_, err := j.importFile(text, text, true)
+			if p := new(api.Problem); !errors.As(err, &p) || !strings.Contains(p.Detail, tc.want) || p.Field != "line 2, remove_import_wh" {
+				t.Errorf("slot %d: %v, want %s", slot, err, tc.want)
+			}
+			_, err = bus.Request[api.MeterExchange, api.UsagePoint](t.Context(), j.bus, api.QueryMeterExchange, api.MeterExchange{UsagePoint: "UP1", Time: unix(at), OldImport: &tc.final})
+			if p := new(api.Problem); !errors.As(err, &p) || !strings.Contains(p.Detail, tc.want) || p.Field != "oldImport" {
+				t.Errorf("slot %d, exchange: %v, want %s", slot, err, tc.want)
+			}
+		}
+	}
+	right := j.m.reg[3*48] + 50
+	ask[api.MeterExchange, api.UsagePoint](j.centre, api.QueryMeterExchange, api.MeterExchange{UsagePoint: "UP1", Time: unix(j.start + 3*dayLength + 600), OldImport: &right})
 }

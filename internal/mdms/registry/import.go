@@ -17,12 +17,13 @@ var ErrChanged = errors.New("registry: it was changed meanwhile")
 type Reading struct {
 	Time           uint32 // 0: nothing yet
 	Import, Export uint64 // Wh
+	NoExport       bool   // Export is not known
 }
 
 // Options of an import.
 type Options struct {
-	Now  uint32 // business time: from when a change holds that does not say so
-	Last func(meter string) Reading
+	Now  uint32                                // business time: from when a change holds that does not say so
+	Last func(meter string, at uint32) Reading // up to a time
 }
 
 // Tally counts things of one sort in an import.
@@ -61,7 +62,7 @@ type Import struct {
 // NewImport begins an import.
 func NewImport(base *Registry, o Options) *Import {
 	if o.Last == nil {
-		o.Last = func(string) Reading { return Reading{} }
+		o.Last = func(string, uint32) Reading { return Reading{} }
 	}
 	return &Import{o: o, base: base, generation: base.Generation(), stage: New(), bad: map[int]struct{}{}}
 }
@@ -254,19 +255,22 @@ func (im *Import) enterInstallation(s *statement, line int) {
 		// What a line leaves out stays as it is.
 		keep(&i, &old)
 	}
-	m, _, _ := im.meterAt(i.Meter, i.Start)
-	if column, value, wrong := checkInstallation(&i, m.Dials); wrong != "" && (!known || i != old) {
-		im.wrong(Problem{Line: line, Column: column, Value: value, Detail: wrong})
-		return
-	}
-	if column, value, wrong := againstReading(&i, im.o.Last(i.Meter), m.Dials); wrong != "" && (!known || i != old) {
-		im.wrong(Problem{Line: line, Column: column, Value: value, Detail: wrong})
-		return
-	}
-	switch {
-	case known && i == old:
+	if known && i == old {
 		im.sum.Installations.Unchanged++
 		return
+	}
+	m, _, _ := im.meterAt(i.Meter, i.Start)
+	if column, value, wrong := checkInstallation(&i, m.Dials); wrong != "" {
+		im.wrong(Problem{Line: line, Column: column, Value: value, Detail: wrong})
+		return
+	}
+	if i.Last.HasImport || i.Last.HasExport {
+		if column, value, wrong := againstReading(&i, im.o.Last(i.Meter, i.End), m.Dials); wrong != "" {
+			im.wrong(Problem{Line: line, Column: column, Value: value, Detail: wrong})
+			return
+		}
+	}
+	switch {
 	case said != 0:
 		im.wrong(Problem{Line: line, Column: "meter", Value: i.Meter, Detail: fmt.Sprintf("line %d tells something else of the same installation", said)})
 		return
@@ -308,7 +312,7 @@ func againstReading(i *cim.MeterInstallation, r Reading, dials uint8) (column, v
 		name       string
 		has        bool
 		told, read uint64
-	}{{"import", i.Last.HasImport, i.Last.Import, r.Import}, {"export", i.Last.HasExport, i.Last.Export, r.Export}} {
+	}{{"import", i.Last.HasImport, i.Last.Import, r.Import}, {"export", i.Last.HasExport && !r.NoExport, i.Last.Export, r.Export}} {
 		if span := rollsAt(dials); span != 0 {
 			c.read %= span // that of a load profile is added up
 		}

@@ -108,7 +108,7 @@ func TestRoundTrip(t *testing.T) {
 
 func problems(t testing.TB, r *Registry, file string) string {
 	t.Helper()
-	im := NewImport(r, Options{Now: now, Last: func(m string) Reading {
+	im := NewImport(r, Options{Now: now, Last: func(m string, _ uint32) Reading {
 		if m == "M2" {
 			return Reading{Time: now - 100, Import: 5000}
 		}
