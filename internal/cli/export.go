@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -230,6 +231,9 @@ func partsOf(file string) string { return file + ".parts" }
 
 // checkOut refuses a name that looks like a file of another format: it would become a directory.
 func (x *exportFlags) checkOut() error {
+	if !slices.Contains(export.Formats(), export.Format(x.q.Format)) {
+		return usagef("flag --format: %q, want csv, parquet, espi or cim", x.q.Format)
+	}
 	if info, err := os.Stat(x.out); err == nil && info.IsDir() || strings.HasSuffix(x.out, string(filepath.Separator)) {
 		return nil
 	}
@@ -326,6 +330,16 @@ func (x *exportFlags) complete(ctx context.Context, src exportSource) error {
 	if x.run != "" {
 		if x.q.Known != "" || x.q.What == string(export.Changes) {
 			return usagef("flag --run: the run says as of when values are known; leave out --as-known-at, --since and --what changes")
+		}
+		// What cannot be exported keeps no name.
+		probe := *x
+		probe.q.Known = time.Now().UTC().Format(time.RFC3339)
+		q, err := probe.question()
+		if err != nil {
+			return err
+		}
+		if err := src.prepare(q); err != nil {
+			return err
 		}
 		known, err := src.keepRun(ctx, x.run, x.q)
 		if err != nil {

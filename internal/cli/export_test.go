@@ -116,6 +116,14 @@ func TestExportOfSomeMeters(t *testing.T) {
 			t.Fatal(errs)
 		}
 	}
+	for _, wrong := range [][]string{{"--format", "espi", "--what", "registers", "--out", out + "/espi/"}, {"--what", "determinants", "--out", out + "/none.csv"}, {"--zone", "Europe/Zurch", "--out", out + "/zone.csv"}, {"--meters", "M8", "--out", out + "/m8.csv"}} {
+		if _, errs, status := call(t, nil, append([]string{"export", "--month", "2018-12", "--run", "wrong", "--server", "http://" + centre.addr("http")}, wrong...)...); status == ExitDone {
+			t.Errorf("%v: %s", wrong, errs)
+		}
+	}
+	if text, errs, status := call(t, nil, "runs", "-o", "csv", "--server", "http://"+centre.addr("http")); status != ExitDone || strings.Contains(text, "wrong") {
+		t.Errorf("what was refused keeps its name: %s, %s", text, errs)
+	}
 	if got := export("centre.csv", "--server", "http://"+centre.addr("http")); got != direct {
 		t.Error("the centre exports something else than its data directory holds")
 	}

@@ -106,8 +106,10 @@ func nameFlags(cmd *cobra.Command, err error) {
 			}
 			name.WriteRune(r)
 		}
-		if f := cmd.Flags().Lookup(name.String()); f != nil && f.Changed {
-			return "--" + f.Name
+		for _, name := range []string{name.String(), name.String() + "s"} { // meter: meters
+			if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
+				return "--" + f.Name
+			}
 		}
 		return field
 	}

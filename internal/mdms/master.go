@@ -432,7 +432,7 @@ func (m *MDMS) retireMeter(ctx context.Context, q api.MeterRetirement) (api.Reti
 	return api.Retired{ID: q.ID, Life: "retired", Time: unix(at)}, nil
 }
 
-// place is where a device hangs in the grid, as numbers of MDMS.grid.
+// place is where a device hangs in the grid, or hung last, as numbers of MDMS.grid.
 type place struct{ substation, feeder, transformer uint32 }
 
 // placesChanged takes over what the registry says of every device: where it hangs, and when it is expected to measure. read are those of which
@@ -458,7 +458,7 @@ func (m *MDMS) takePlace(d *device) {
 		m.placed(d)
 		return
 	}
-	g := m.registry.GridOf(d.ID, m.o.Clock.Unix())
+	g := m.lastGridOf(d.ID)
 	d.place = place{m.grid.number(g.Substation), m.grid.number(g.Feeder), m.grid.number(g.Transformer)}
 	if _, retired := m.registry.Known(d.ID, m.o.Clock.Unix()); retired != d.retired {
 		if d.retired = retired; retired {
@@ -482,6 +482,16 @@ func (m *MDMS) takePlace(d *device) {
 		m.placeUnheard(d, m.o.Clock.Unix())
 	}
 	m.noteExpected(d)
+}
+
+// lastGridOf returns where a meter hangs in the grid or, if it was taken out, where it hung last: what it measured was used there.
+func (m *MDMS) lastGridOf(meter string) registry.Grid {
+	now := m.o.Clock.Unix()
+	g := m.registry.GridOf(meter, now)
+	if until := m.registry.Expected(meter).Until; g == (registry.Grid{}) && until != 0 && until <= now {
+		g = m.registry.GridOf(meter, until-1)
+	}
+	return g
 }
 
 // GridOf returns where a meter hangs in the grid, for the outage engine and whoever else groups meters by it.

@@ -222,3 +222,31 @@ func TestFinalAgainstThen(t *testing.T) {
 	right := j.m.reg[3*48] + 50
 	ask[api.MeterExchange, api.UsagePoint](j.centre, api.QueryMeterExchange, api.MeterExchange{UsagePoint: "UP1", Time: unix(j.start + 3*dayLength + 600), OldImport: &right})
 }
+
+// TestSumsOfRemoved: what a meter measured counts where it was measured, also when the meter was taken out since.
+func TestSumsOfRemoved(t *testing.T) {
+	t.Parallel()
+	j := newJudged(t, 5, 1000)
+	j.settle()
+	if _, err := j.importFile("a", "usage_point,feeder,meter,installed\nUP1,F1,M1,"+cim.Stamp(j.start)+"\n", true); err != nil {
+		t.Fatal(err)
+	}
+	j.readings(0, 4*48)
+	j.settle()
+	ask[api.MeterExchange, api.UsagePoint](j.centre, api.QueryMeterExchange, api.MeterExchange{UsagePoint: "UP1", Time: unix(j.start + 4*dayLength)})
+	day := cim.DayOf(j.start + dayLength).String()
+	want := int64(j.m.reg[2*48] - j.m.reg[48])
+	for range 2 {
+		sums := ask[api.SumQuery, api.Sums](j.centre, api.QuerySums, api.SumQuery{Day: day, By: "feeder"})
+		top := ask[api.SumQuery, api.Page[api.TopMeter]](j.centre, api.QueryTop, api.SumQuery{Day: day, Feeder: "F1"})
+		if len(sums.Items) != 1 || sums.Items[0].Key != "F1" || sums.Items[0].Wh != want || len(top.Items) != 1 || top.Items[0].Feeder != "F1" || top.Items[0].UsagePoint != "UP1" {
+			t.Fatalf("%+v, %+v, want %d", sums, top, want)
+		}
+		j.halt()
+		j.run()
+		j.settle()
+	}
+	if m := ask[api.ByID, api.Meter](j.centre, api.QueryMeter, api.ByID{ID: "M1"}); m.Feeder != "" || m.Life != "removed" {
+		t.Errorf("it hangs nowhere now: %+v", m)
+	}
+}

@@ -218,7 +218,7 @@ func (m *MDMS) queryMissing(ctx context.Context, q api.SumQuery) (api.Page[api.M
 		d := m.devices[n]
 		s := d.has(x.channel)
 		lost := min(s.gone(x.lo, min(x.hi, s.finished(m.o.Clock.Unix()))), int64(lacks[n]))
-		out.Items = append(out.Items, api.MissingMeter{ID: d.ID, Lost: lost, Path: d.EndDevice.Path, UsagePoint: m.GridOf(d.ID).UsagePoint,
+		out.Items = append(out.Items, api.MissingMeter{ID: d.ID, Lost: lost, Path: d.EndDevice.Path, UsagePoint: m.lastGridOf(d.ID).UsagePoint,
 			Feeder: m.grid.all[d.place.feeder], Transformer: m.grid.all[d.place.transformer], State: outage.State(&d.EndDevice), Missing: int64(lacks[n])})
 	}
 	return out, nil
@@ -277,7 +277,7 @@ func (m *MDMS) queryTop(ctx context.Context, q api.SumQuery) (api.Page[api.TopMe
 			break
 		}
 		u := best[i]
-		out.Items = append(out.Items, api.TopMeter{ID: u.d.ID, Path: u.d.EndDevice.Path, UsagePoint: m.GridOf(u.d.ID).UsagePoint,
+		out.Items = append(out.Items, api.TopMeter{ID: u.d.ID, Path: u.d.EndDevice.Path, UsagePoint: m.lastGridOf(u.d.ID).UsagePoint,
 			Feeder: m.grid.all[u.d.place.feeder], Transformer: m.grid.all[u.d.place.transformer], Wh: u.p.wh, Missing: u.p.missing, Estimated: u.p.estimated, Edited: u.p.edited})
 	}
 	return out, nil

@@ -99,6 +99,9 @@ func (s *Server) runCalls(h huma.API) {
 		"Keeps the question under the name, with the second as of which it is answered. The answer tells asKnownAt, to be given to exports. The same "+
 			"question again gives the same answer; another one is refused.")),
 		func(ctx context.Context, in *runPutIn) (*out[api.BillingRun], error) {
+			if err := s.checkRun(&in.Body); err != nil {
+				return nil, s.asError(err)
+			}
 			return one[api.BillingRun, api.BillingRun](ctx, s, s.opt.LongAskTimeout, api.QueryRunPut, in.Body.run(in.Name, principal(ctx).Name))
 		})
 	huma.Register(h, withProblem(h, operation("get-billing-run", http.MethodGet, "/v1/billing-runs/{name}", "export", "Get a billing run", "")),
@@ -127,6 +130,21 @@ type runBody struct {
 func (b runBody) run(name, by string) api.BillingRun {
 	return api.BillingRun{Name: name, By: by, What: b.What, From: b.From, To: b.To, Meters: b.Meters, Path: b.Path, Feeder: b.Feeder, Tariff: b.Tariff,
 		Calendar: b.Calendar, Zone: b.Zone}
+}
+
+// checkRun refuses a run that nothing could be exported of: its name would be taken for good.
+func (s *Server) checkRun(b *runBody) error {
+	q := &export.Question{Format: export.CSV, What: export.What(b.What), Known: s.opt.Clock.Now(), Default: b.Calendar, Calendar: s.opt.Calendars()}
+	var err error
+	if q.Period, err = export.ParsePeriod(b.From, b.To); err != nil {
+		return err
+	}
+	if b.Zone != "" {
+		if q.Zone, err = tariff.LoadZone(b.Zone); err != nil {
+			return api.BadRequest("zone", "%v", err)
+		}
+	}
+	return q.Check()
 }
 
 // exportSource asks the MDMS.

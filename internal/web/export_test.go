@@ -95,6 +95,15 @@ func TestExport(t *testing.T) {
 		}
 	}
 
+	// A run that nothing could be exported of takes no name.
+	for field, body := range map[string]string{"calendar": `{"what":"determinants","from":"2018-12-01","to":"2018-12-02","calendar":"nope"}`,
+		"zone": `{"what":"intervals","from":"2018-12-01","to":"2018-12-02","zone":"Europe/Zurch"}`, "to": `{"what":"intervals","from":"2018-12-01","to":"2018-11-02"}`,
+		"from": `{"what":"determinants","from":"2018-12-01T00:00:00Z","to":"2018-12-02T00:00:00Z"}`} {
+		if resp, text := s.do("PUT", "/v1/billing-runs/r1", body); resp.StatusCode != 400 || !strings.Contains(string(text), `"field":"`+field+`"`) {
+			t.Errorf("%s: status %d, %s", field, resp.StatusCode, text)
+		}
+	}
+
 	// Parts: what the client library sees, with checksums, compressed on the way.
 	c, err := apiclient.New(apiclient.Options{Server: s.URL})
 	if err != nil {
