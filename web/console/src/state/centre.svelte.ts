@@ -259,10 +259,12 @@ export class Centre {
     const commands: Command[] = [];
     const outages: Outage[] = [];
     const rollOuts: RollOut[] = [];
+    let again = false; // what was asked for while the centre could not answer yet, although its stream was open
     for (const e of events) {
       switch (eventName(e.type)) {
         case 'totals':
           this.#setTotals(e.data as Totals);
+          again ||= this.problem !== null;
           this.problem = null;
           break;
         case 'state':
@@ -294,6 +296,7 @@ export class Centre {
     if (rollOuts.length > 0) for (const f of this.#onRollOuts) f(rollOuts);
     if (meters.length > 0) for (const f of this.#onMeters) f(meters);
     if (readings.length > 0) for (const f of this.#onReadings) f(readings);
+    if (again) this.resync();
   }
 }
 
