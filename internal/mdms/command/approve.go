@@ -95,6 +95,8 @@ func (e *Engine) approval(p *plan, now time.Time) *api.Said {
 	}
 	before := e.recent(p.req.By, now)
 	switch n := len(p.devices); {
+	case n > 0 && e.o.ApproveFrom == 1:
+		return api.Say("approval.always")
 	case n >= e.o.ApproveFrom:
 		return api.Say("approval.many", "n", n, "from", e.o.ApproveFrom)
 	case n+before >= e.o.ApproveFrom:

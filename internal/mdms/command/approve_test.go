@@ -107,6 +107,17 @@ func TestRejectedAndForgotten(t *testing.T) {
 }
 
 // Many small disconnections are a large one, of one person and within an hour.
+// Where every disconnection has to be approved that is what is said, not that one is as many as one.
+func TestApprovalAlways(t *testing.T) {
+	w := approving(2, 1)
+	for _, target := range []api.CommandRequest{on("M1", api.CommandDisconnect), below("C1", api.CommandDisconnect)} {
+		c := w.get(t, w.create(t, by("alice", target)))
+		if c.State != api.CommandPendingApproval || c.Approval == nil || c.Approval.Why != "another person has to approve every disconnection" {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
 func TestQuota(t *testing.T) {
 	w := approving(20, 4)
 	one := func(name string, i int) string {

@@ -12,6 +12,7 @@ export const sentences: Record<string, string> = {
   'approval.protected': 'the customer of meter {meter} is protected',
   'approval.protected-many': 'the customers of {n} of the meters are protected, the first of them {meter}',
   'approval.many': 'it disconnects {n} meters, and from {from} on another person has to approve that',
+  'approval.always': 'another person has to approve every disconnection',
   'approval.quota': 'with the {before} meters that {who} disconnected in the last hour it is {n}, and from {from} on another person has to approve that',
   'command.approved': 'approved by {who}',
   'command.approved-later': 'approved by {who}; it is to go out in {wait}',

@@ -652,6 +652,7 @@ export const ja: Record<string, string> = {
   'inferred': '推定',
   'interruptions for each customer': '需要家1軒あたりの停電回数',
   'it could not be activated': '適用できませんでした',
+  'another person has to approve every disconnection': '開放指令には必ず別の担当者の承認が必要です',
   'it disconnects {n} meters, and from {from} on another person has to approve that': '{n}台を開放する指令です。{from}台以上は別の担当者の承認が必要です',
   'it goes on': '継続中',
   "it had expired by the device's clock": '機器の時計では期限切れでした',
