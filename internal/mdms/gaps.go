@@ -36,15 +36,14 @@ func (m *MDMS) lookForGaps(now uint32) {
 	}
 	// Every length divides a day and is a multiple of a minute: nothing becomes due between two minutes.
 	grace := uint32(m.o.Backfill.Grace / time.Second)
-	minute := (now - min(now, grace)) / 60
-	if m.due == minute {
-		return
+	if minute := (now - min(now, grace)) / 60; !m.looking.going && m.due != minute {
+		m.looked, m.due = m.due, minute
+		m.looking.begin()
 	}
-	last := m.due
-	m.due = minute
+	last, minute := m.looked, m.due
 	wall, speed := time.Now(), m.o.Clock.Speed()
 	spread := uint64(m.o.Backfill.Spread.Milliseconds())
-	for _, d := range m.devices {
+	for _, d := range m.looking.part(m.devices) {
 		// Only those of which an interval ended since the last look.
 		step := uint32(d.imp.length)
 		if !d.meters() || !d.registered() || last/step == minute/step || !d.Link.State.Reachable() {

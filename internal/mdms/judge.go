@@ -420,15 +420,17 @@ func (m *MDMS) queueBlocks(blocks []store.Block) {
 // closeGaps takes the days whose missing intervals are to be estimated: those whose deadline has passed, and those of which
 // the meter said that it has no more. They are written as blocks with gaps; what comes later makes new versions of these.
 func (m *MDMS) closeGaps(now uint32) {
-	hour := now / 3600
-	if m.o.VEE.Off || hour == m.closedHour {
+	if m.o.VEE.Off {
 		return
 	}
-	m.closedHour = hour
+	if hour := now / 3600; !m.closing.going && hour != m.closedHour {
+		m.closedHour, m.closedAt = hour, now
+		m.closing.begin()
+	}
 	after := uint32(m.judge.rules.EstimateAfter / time.Second)
-	limit := cim.DayOf(now - min(now, after)) // days before this one are due
-	today := cim.DayOf(now)
-	for _, d := range m.devices {
+	limit := cim.DayOf(m.closedAt - min(m.closedAt, after)) // days before this one are due
+	today := cim.DayOf(m.closedAt)
+	for _, d := range m.closing.part(m.devices) {
 		if d.meters() {
 			d.each(func(s *series) { m.closeSeries(s, limit, today) })
 		}

@@ -91,7 +91,7 @@ func (b *book) sheets() {
 		}
 	}
 	b.l.checkSheets(b.t, each)
-	b.l.newDay(cim.DayOf(b.now), each)
+	b.l.newDay(cim.DayOf(b.now))
 	b.l.checkSheets(b.t, each)
 }
 

@@ -77,6 +77,8 @@ type MDMS struct {
 	now        uint32 // of the turn under way; never falls
 	closed     uint32 // whatever is recorded from now on is recorded later than this
 	closedHour uint32
+	closing    sweep  // by closeGaps
+	closedAt   uint32 // of which time
 
 	unheardHour uint32
 
@@ -91,8 +93,11 @@ type MDMS struct {
 	sender   sender
 	keys     keys
 	buried   []bus.DeadLetter
-	due      uint32 // minute up to which was last looked for gaps
+	due      uint32 // minute up to which is looked for gaps
+	looked   uint32 // and was before
+	looking  sweep
 	today    cim.Day
+	givingUp sweep
 	flushed  time.Time // when the flush of stale devices began
 	staled   time.Time // when some of them were written last
 	flushing int       // devices that it has still to write
@@ -381,19 +386,20 @@ func (m *MDMS) watch(now uint32) time.Time {
 	if day := cim.DayOf(now); day != m.today {
 		m.today = day
 		m.forgetFlags(day)
-		m.ledger.newDay(day, m.eachSeries)
-		for _, d := range m.devices {
-			before := d.complete()
-			d.each(func(s *series) { m.ledger.giveUp(s, day) })
-			if d.complete() != before {
-				m.markDirty(d)
-			}
+		m.ledger.newDay(day)
+		m.givingUp.begin()
+	}
+	for _, d := range m.givingUp.part(m.devices) {
+		before := d.complete()
+		d.each(func(s *series) { m.ledger.giveUp(s, m.today) })
+		if d.complete() != before {
+			m.markDirty(d)
 		}
 	}
 	more := m.expectUnheard(now)
 	m.lookForGaps(now)
 	m.closeGaps(now)
-	if more {
+	if more || m.givingUp.going || m.looking.going || m.closing.going {
 		return time.Now() // at once
 	}
 	if next.IsZero() || m.o.Clock.Paused() {

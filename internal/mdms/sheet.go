@@ -150,7 +150,7 @@ func (l *ledger) showAll(s *series) {
 }
 
 // newDay makes another day today.
-func (l *ledger) newDay(today cim.Day, each func(func(*series))) {
+func (l *ledger) newDay(today cim.Day) {
 	l.today = today
 	for ch := range l.sheets {
 		for _, sh := range slices.Clone(l.sheets[ch]) {
@@ -159,11 +159,16 @@ func (l *ledger) newDay(today cim.Day, each func(func(*series))) {
 			}
 		}
 	}
-	each(func(s *series) { // of those whose clock is ahead there may be rows already
-		if r := s.find(today); r != nil && r.page == nil {
-			l.show(r)
+	for _, of := range l.newest {
+		for _, newest := range of { // of those whose clock is ahead there may be rows already
+			if newest == nil || newest.day < today {
+				continue
+			}
+			if r := newest.s.find(today); r != nil && r.page == nil {
+				l.show(r)
+			}
 		}
-	})
+	}
 }
 
 // dropSheet gives a sheet up.

@@ -290,7 +290,7 @@ func TestSheetsGo(t *testing.T) {
 	if got := days(); !reflect.DeepEqual(got, []cim.Day{99, 100}) {
 		t.Fatalf("sheets of %v", got)
 	}
-	l.newDay(101, each)
+	l.newDay(101)
 	l.checkSheets(t, each)
 	if got := days(); !reflect.DeepEqual(got, []cim.Day{100, 101}) {
 		t.Fatalf("sheets of %v a day later", got)
