@@ -38,6 +38,8 @@ fact at the centre in more than 5 of 100 cases, or if dying concentrators made a
 	f.IntVar(&seeds, "storms", 1, "storms, each with the next seed")
 	f.DurationVar(&opts.Duration, "duration", 5*time.Hour, "of a storm, simulated; at least 3h")
 	f.Float64Var(&opts.GaspLoss, "gasp-loss", 0.6, "share of last gasps that get lost")
+	f.Float64Var(&opts.Speed, "speed", 1, "how many times as fast as the wall clock the business clock runs, 1 to 60: keep-alives end, and meters come back, by the wall clock")
+	f.Float64Var(&opts.Batteries, "batteries", 0.7, "share of the meters that have a battery, and so send a last gasp; negative: none has one")
 	f.Float64Var(&opts.LinkDrops, "link-drops", 0.3, "how often a day the link of a meter fails by itself")
 	return cmd
 }

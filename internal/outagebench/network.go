@@ -79,7 +79,7 @@ type network struct {
 	feederNames  []string
 }
 
-func build(n int, rng *rand.Rand) *network {
+func build(n int, batteries float64, rng *rand.Rand) *network {
 	w := &network{laterals: map[string][]int{}, feeders: map[string][]int{}}
 	for len(w.meters) < n {
 		at := len(w.meters)
@@ -98,7 +98,7 @@ func build(n int, rng *rand.Rand) *network {
 		}
 		for range min(size, n-len(w.meters)) {
 			x.meters = append(x.meters, len(w.meters))
-			w.meters = append(w.meters, meter{tr: len(w.transformers), phase: rng.IntN(3), battery: rng.IntN(10) < 7, on: true, linked: true, open: rng.IntN(100) == 0})
+			w.meters = append(w.meters, meter{tr: len(w.transformers), phase: rng.IntN(3), battery: rng.Float64() < batteries, on: true, linked: true, open: rng.IntN(100) == 0})
 		}
 		w.laterals[lateral] = append(w.laterals[lateral], len(w.transformers))
 		w.feeders[feeder] = append(w.feeders[feeder], len(w.transformers))

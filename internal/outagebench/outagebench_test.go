@@ -33,6 +33,26 @@ func TestStorms(t *testing.T) {
 	}
 }
 
+// TestHardStorms: the marks of precision and recall hold on a fast business clock, and where no meter has a battery. How soon the verdict
+// comes does not: it waits for keep-alives to end.
+func TestHardStorms(t *testing.T) {
+	for _, tc := range []struct{ speed, batteries float64 }{{7, 0.7}, {1, -1}, {7, -1}} {
+		t.Run(fmt.Sprintf("speed %v, batteries %v", tc.speed, tc.batteries), func(t *testing.T) {
+			t.Parallel()
+			o := small(21)
+			o.Meters, o.Speed, o.Batteries = 20_000, tc.speed, tc.batteries
+			r, err := Run(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%+v", r)
+			if r.Sustained.Precision < mark || r.Sustained.Recall < mark || len(r.Errors) > 0 {
+				t.Errorf("precision %.4f, recall %.4f, %v", r.Sustained.Precision, r.Sustained.Recall, r.Errors)
+			}
+		})
+	}
+}
+
 // Concentrators that die, by themselves or with all their meters' links, make no outage.
 func TestConcentratorsAlone(t *testing.T) {
 	t.Parallel()
@@ -66,7 +86,7 @@ func TestSameSeedSameFigures(t *testing.T) {
 }
 
 func TestWrongOptions(t *testing.T) {
-	for _, o := range []Options{{Meters: 5}, {Duration: time.Minute}, {GaspLoss: 2}, {GaspLoss: -1}} {
+	for _, o := range []Options{{Meters: 5}, {Duration: time.Minute}, {GaspLoss: 2}, {GaspLoss: -1}, {Speed: 0.5}, {Speed: 100}, {Batteries: 2}} {
 		if _, err := Run(o); err == nil {
 			t.Errorf("%+v was taken", o)
 		}

@@ -14,12 +14,14 @@ import (
 
 // Options are of one simulation.
 type Options struct {
-	Meters   int           // default 100,000
-	Seed     uint64        // default 1
-	Duration time.Duration // business time; default 5 h, at least 3 h
-	GaspLoss float64       // share of last gasps that get lost; default 0.6
-	// LinkDrops is how often a day the link of a meter fails by itself; default 0.3.
+	Meters    int           // default 100,000
+	Seed      uint64        // default 1
+	Duration  time.Duration // business time; default 5 h, at least 3 h
+	GaspLoss  float64       // share of last gasps that get lost; default 0.6
+	Batteries float64       // share of meters with a battery; default 0.7, less than 0: none has one
+	// LinkDrops is how often a day, of the wall clock, the link of a meter fails by itself; default 0.3.
 	LinkDrops float64
+	Speed     float64 // of the business clock: what takes time on the wire takes as many times more of it; default 1
 
 	Outages, Maintenance, Deaths, Faults bool // what happens
 
@@ -155,6 +157,18 @@ func Run(o Options) (Report, error) {
 	}
 	if o.Duration == 0 {
 		o.Duration = 5 * time.Hour
+	}
+	if o.Batteries == 0 {
+		o.Batteries = 0.7
+	}
+	if o.Speed == 0 {
+		o.Speed = 1
+	}
+	if o.Batteries > 1 {
+		return Report{}, fmt.Errorf("outagebench: %v of the meters have a battery: want up to 1", o.Batteries)
+	}
+	if o.Speed < 1 || o.Speed > 60 {
+		return Report{}, fmt.Errorf("outagebench: a clock %v times as fast as the wall clock: want 1 to 60", o.Speed)
 	}
 	if o.Duration < 3*time.Hour || o.Meters < 100 || o.GaspLoss < 0 || o.GaspLoss > 1 {
 		return Report{}, fmt.Errorf("outagebench: %d meters, %v, %v of last gasps lost: want at least 100, at least 3 h, and 0 to 1", o.Meters, o.Duration, o.GaspLoss)

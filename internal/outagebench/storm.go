@@ -82,9 +82,9 @@ func (w *world) storm() {
 			w.stats.Events.Restarts++
 		}
 		hours := w.o.Duration.Hours()
-		for range int(float64(len(w.meters)) * w.o.LinkDrops / 24 * hours) {
+		for range int(float64(len(w.meters)) * w.o.LinkDrops / 24 * hours / w.o.Speed) {
 			i := w.rng.IntN(len(w.meters))
-			lasts := w.between(10, 600)
+			lasts := w.wire(10, 600)
 			if w.rng.IntN(50) == 0 {
 				lasts = 1 << 20 // for good
 			}
@@ -155,7 +155,7 @@ func (w *world) mute(c int, off bool) {
 		if off {
 			w.drop(i)
 		} else {
-			w.after(w.between(1, 90), func() { w.join(i) })
+			w.after(w.wire(1, 90), func() { w.join(i) })
 		}
 	}
 }
@@ -178,6 +178,6 @@ func (w *world) rehome(c int) {
 			continue
 		}
 		m.conc = to
-		w.after(w.between(1, 300), func() { w.join(i) })
+		w.after(w.wire(1, 300), func() { w.join(i) })
 	}
 }

@@ -40,14 +40,16 @@ type world struct {
 func (w *world) Now() time.Time { return time.Unix(int64(w.at), 0).UTC() }
 
 // Deadline implements outage.Clock.
-func (w *world) Deadline(d time.Duration) time.Time { return w.Now().Add(d) }
+func (w *world) Deadline(d time.Duration) time.Time {
+	return w.Now().Add(time.Duration(float64(d) * w.o.Speed))
+}
 
 func newWorld(o Options) *world {
 	rng := rand.New(rand.NewPCG(o.Seed, 0x6f757461))
-	w := &world{network: build(o.Meters, rng), o: o, rng: rng, at: begin, due: map[uint32][]func(){}, byOrd: map[uint32]int{},
+	w := &world{network: build(o.Meters, o.Batteries, rng), o: o, rng: rng, at: begin, due: map[uint32][]func(){}, byOrd: map[uint32]int{},
 		cuts: map[uint64]store.Interruption{}, cases: map[uint64]store.Outage{}, first: map[uint64]uint32{}, loss: o.GaspLoss}
 	w.end = begin + uint32(o.Duration/time.Second)
-	w.e = outage.New(outage.Options{Clock: w, Logger: o.Logger, Wall: w.Now, NewID: func() uint64 { w.ids++; return w.ids },
+	w.e = outage.New(outage.Options{Clock: w, Logger: o.Logger, Wall: w.wall, NewID: func() uint64 { w.ids++; return w.ids },
 		Device: func(kind, id string) (*cim.EndDevice, bool) { return nil, false }})
 	w.devices = w.know(w.e)
 	for i := range w.meters {
@@ -64,6 +66,14 @@ func (w *world) after(s int, do func()) {
 
 // between draws a delay of lo to hi seconds.
 func (w *world) between(lo, hi int) int { return lo + w.rng.IntN(hi-lo+1) }
+
+// wall is the wall clock.
+func (w *world) wall() time.Time {
+	return time.Unix(begin, 0).Add(time.Duration(float64(w.at-begin) / w.o.Speed * float64(time.Second)))
+}
+
+// wire draws a delay of lo to hi seconds of the wall clock.
+func (w *world) wire(lo, hi int) int { return int(float64(w.between(lo, hi)) * w.o.Speed) }
 
 func (w *world) run() error {
 	for from := w.at; w.at < w.end; w.at++ {
@@ -162,7 +172,7 @@ func (w *world) report(i int) {
 
 func (w *world) ping(i int) {
 	m := &w.meters[i]
-	w.after(w.between(1, 15), func() {
+	w.after(w.wire(1, 15), func() {
 		if m.on && m.linked && w.reaches(m) {
 			w.e.OnResult(m.dev, w.path(m), record.Result{Header: record.Header{Time: w.at, Flags: m.flags()}, Opcode: record.OpPing, Breaker: record.BreakerClosed}, false, w.at)
 		}
@@ -178,7 +188,7 @@ func (w *world) drop(i int) {
 	m.linked = false
 	m.life++
 	life, seq, conc := m.life, m.seq, m.conc
-	w.after(w.between(keepAlive/2, keepAlive*3/2), func() {
+	w.after(w.wire(keepAlive/2, keepAlive*3/2), func() {
 		if c := &w.concs[conc]; c.alive && m.life == life {
 			w.fact(m)
 			w.e.OnLost(m.dev, c.id, record.Lost{Header: record.Header{Time: w.at}, Sequence: seq}, w.at)
@@ -216,7 +226,7 @@ func (w *world) darken(i int, planned bool) {
 	m.cuts = append(m.cuts, truth{start: w.at, planned: planned, event: w.event})
 	if m.linked && m.battery && w.rng.Float64() >= w.loss {
 		made, path, conc := w.at, w.path(m), m.conc
-		w.after(w.between(0, 4), func() {
+		w.after(w.wire(0, 4), func() {
 			if c := &w.concs[conc]; c.alive && !c.mute && path == c.id {
 				if k := &m.cuts[len(m.cuts)-1]; k.start == made && k.told == 0 {
 					k.told = w.at
@@ -236,7 +246,7 @@ func (w *world) lighten(i int) {
 	m.on = true
 	m.cuts[len(m.cuts)-1].end = w.at
 	m.powered = 1
-	w.after(w.between(5, 90), func() { w.join(i) })
+	w.after(w.wire(5, 90), func() { w.join(i) })
 }
 
 // kill takes a concentrator for one more reason; revive gives it back for one.
@@ -252,7 +262,7 @@ func (w *world) kill(c int) {
 			m.life++
 		}
 	}
-	w.after(w.between(keepAlive/2, keepAlive*3/2), func() {
+	w.after(w.wire(keepAlive/2, keepAlive*3/2), func() {
 		if !x.alive {
 			w.e.OnConcentrator(x.dev, "", x.id, "lost", w.at)
 		}
@@ -273,7 +283,7 @@ func (w *world) revive(c int) {
 	if x.dead--; x.dead > 0 {
 		return
 	}
-	w.after(w.between(20, 60), func() {
+	w.after(w.wire(20, 60), func() {
 		if x.dead > 0 {
 			return
 		}
@@ -281,7 +291,7 @@ func (w *world) revive(c int) {
 		w.e.OnConcentrator(x.dev, "", x.id, "online", w.at)
 		for _, i := range w.at3(c) {
 			if w.meters[i].conc == c {
-				w.after(w.between(1, 60), func() { w.join(i) })
+				w.after(w.wire(1, 60), func() { w.join(i) })
 			}
 		}
 	})

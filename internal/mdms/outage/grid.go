@@ -43,6 +43,7 @@ type element struct {
 	peak      float64 // the most that they were while it is out, without those that were there all the time
 	signs     signs   // of a transformer, as of the last look
 
+	mass     bool   // it went out by the wills of many concentrators, see massWent
 	taken    bool   // the last time that it was taken for out it was not
 	planned  bool   // it lies in a maintenance window
 	calm     uint32 // when it came back last: what went before has nothing to do with what goes after

@@ -94,10 +94,19 @@ func (e *Engine) recent(t *track, x *element, now uint32) bool {
 		return t.goneAt+clockSlack+e.cluster >= x.onset
 	}
 	span := e.cluster
-	if t.goneBy == bySilence && t.dev.Power.State != cim.PowerLost {
+	switch {
+	case t.dev.Power.State == cim.PowerLost:
+		span = clusterWindow // last gasps wait for nothing
+	case t.goneBy == bySilence:
 		span += uint32(e.intervalOf(t)/time.Second) + silenceWindow - clusterWindow
 	}
 	return t.goneAt+span >= now
+}
+
+// together reports whether a last gasp is of the disturbance that began at onset, by the times that they carry. The first one of a meter may
+// have got lost, and who goes later from a transformer that is out goes with it.
+func (x *element) together(t *track, onset uint32) bool {
+	return t.gaspAt+gaspWindow >= onset && (x.out || t.gaspAt <= onset+clusterWindow)
 }
 
 // missed reports whether the device was asked twice and answered neither.
@@ -113,7 +122,7 @@ func (e *Engine) timeWire() {
 	}
 	e.answer, e.company = wire(pingWait), wire(companyWait)
 	// These are generous, and stay as they are until what they have to hold needs more.
-	e.cluster, e.restore = max(clusterWindow, 2*e.company), max(restoreWait, 2*e.company)
+	e.cluster, e.restore = max(clusterWindow, 2*e.company), max(restoreWait, e.company)
 	e.together, e.again = max(togetherWait, e.company), max(pingAgain, 4*e.answer)
 }
 
@@ -153,7 +162,7 @@ func (e *Engine) look(x *element, now uint32) signs {
 	case len(gasps) > 0:
 		s.onset, s.first = common(gasps), s.gasped
 	case heard != 0:
-		s.onset = max(heard, s.first-min(s.first, e.company)) // they were there until then, or until shortly before their wills
+		s.onset = max(heard, s.first-min(s.first, e.company/2)) // they were there until then, or until shortly before their wills
 	}
 	if x.out {
 		if s.onset == 0 || s.onset > x.onset || s.onset+e.cluster < x.onset {
@@ -198,7 +207,7 @@ func (e *Engine) count(x *element, t *track, s *signs, now uint32) {
 				came = min(came, t.backAt)
 			}
 			s.lastBack = max(s.lastBack, came)
-			if s.firstBack == 0 || came < s.firstBack {
+			if (!x.out || came > x.news) && (s.firstBack == 0 || came < s.firstBack) { // else it was its link, before
 				s.firstBack = came
 			}
 		} else {
@@ -210,8 +219,8 @@ func (e *Engine) count(x *element, t *track, s *signs, now uint32) {
 	switch {
 	case t.own.State == cim.LinkNeverSeen:
 		return
-	case t.gone() && !e.recent(t, x, now), t.dev.Power.State == cim.PowerLost && t.gaspAt+gaspWindow < s.onset:
-		return // an old trouble of its own
+	case t.gone() && !e.recent(t, x, now), t.dev.Power.State == cim.PowerLost && !x.together(t, s.onset):
+		return // a trouble of its own
 	case t.dev.Power.State == cim.PowerLost:
 		s.gasps++
 	case t.gone():
@@ -237,7 +246,7 @@ func (e *Engine) count(x *element, t *track, s *signs, now uint32) {
 // went too, without last gasps, has a trouble of its own.
 func (e *Engine) weighWills(x *element, s *signs, now uint32) {
 	var mode, alone, fair float64
-	again := uint32(0)
+	again, mass := uint32(0), x.byMass()
 	for _, t := range x.meters {
 		if t.dev.Power.State == cim.PowerLost || !t.gone() || !e.recent(t, x, now) || t.restarting(now) || e.own(t, now) ||
 			t.aliveAt > s.onset+clockSlack && t.aliveAt > t.goneAt {
@@ -258,6 +267,8 @@ func (e *Engine) weighWills(x *element, s *signs, now uint32) {
 		}
 		switch {
 		case n.parent == nil: // at the centre itself
+			fair += w
+		case mass:
 			fair += w
 		case others < 3:
 			alone += w
@@ -463,13 +474,17 @@ func (e *Engine) inferAbove(x *element, now uint32) bool {
 	case !x.out:
 		if around != 0 && out >= 2 && 10*out >= 7*tells && 10*out >= 3*all {
 			x.odds = oddsSure + float64(min(out, 4))
-			x.exact, x.news = exact, around
+			x.exact, x.news, x.mass = exact, around, false
+			e.goesOut(x, onset, now)
+		} else if onset, first := e.massWent(x, now); onset != 0 {
+			x.odds = oddsSure + 1
+			x.exact, x.news, x.mass = false, first, true
 			e.goesOut(x, onset, now)
 		}
 	case tells == 0 || 2*out < tells:
 		x.firstBack = now // unless a meter tells better
 		x.transformers(func(y *element) {
-			if at := y.signs.firstBack; at > x.onset && at < x.firstBack {
+			if at := y.signs.firstBack; at > x.news && at < x.firstBack {
 				x.firstBack = at
 			}
 		})
