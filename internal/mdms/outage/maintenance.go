@@ -146,7 +146,7 @@ func (e *Engine) checkWindow(q api.MaintenanceRequest, now uint32) (*window, err
 		return nil, api.BadRequest("name", "want what the work is on: an id or a name of up to 64 bytes")
 	case (q.Scope == "meter" || q.Scope == topic.Concentrator) && topic.CheckID(q.Name) != nil:
 		return nil, api.BadRequest("name", "%.40q is no id of a %s", q.Name, q.Scope)
-	case w.level > 0 && !e.grid.known(w.level, q.Name, q.Feeder):
+	case w.level > 0 && !e.grid.known(w.level, q.Name, q.Feeder), q.Scope == "meter" && !e.knownMeter(q.Name), q.Scope == topic.Concentrator && e.nodes[q.Name] == nil:
 		return nil, api.BadRequest("name", "the registry knows no %s %.40q", q.Scope, q.Name)
 	case len(q.Reason) > 200:
 		return nil, api.BadRequest("reason", "%d bytes, want up to 200", len(q.Reason))
@@ -170,6 +170,12 @@ func (e *Engine) checkWindow(q api.MaintenanceRequest, now uint32) (*window, err
 	w.from, w.to = uint32(from.Unix()), uint32(to.Unix())
 	w.doc = api.Maintenance{Scope: q.Scope, Name: q.Name, Feeder: q.Feeder, From: utc(w.from), To: utc(w.to), Reason: q.Reason, By: q.By}
 	return w, nil
+}
+
+// knownMeter reports whether there is a device of that id that is no concentrator.
+func (e *Engine) knownMeter(id string) bool {
+	dev, ok := e.find(id)
+	return ok && dev.Kind != topic.Concentrator
 }
 
 // known reports whether there is an element of that name.

@@ -462,6 +462,8 @@ func TestMaintenance(t *testing.T) {
 		{"name", api.MaintenanceRequest{Scope: "feeder", Name: "F9", To: now.Add(9 * time.Hour)}},
 		{"name", api.MaintenanceRequest{Scope: "all", Name: "F1", To: now.Add(9 * time.Hour)}},
 		{"name", api.MaintenanceRequest{Scope: "meter", Name: "a/b", To: now.Add(9 * time.Hour)}},
+		{"name", api.MaintenanceRequest{Scope: "meter", Name: "M999", To: now.Add(9 * time.Hour)}}, // mistyped: nobody is told, and nothing is covered
+		{"name", api.MaintenanceRequest{Scope: "concentrator", Name: "C99", To: now.Add(9 * time.Hour)}},
 		{"to", api.MaintenanceRequest{Scope: "all"}},
 		{"to", api.MaintenanceRequest{Scope: "all", To: now}},
 		{"to", api.MaintenanceRequest{Scope: "all", To: now.Add(90 * 24 * time.Hour)}},
