@@ -40,7 +40,8 @@ func (r *Retention) check() error {
 	return nil
 }
 
-// noteKept finds out from which day on intervals are kept, if some were removed: their days' totals stay. m.mu is held.
+// noteKept finds out from which day on intervals are kept, if some were removed: their days' totals stay. Days that are to be removed are
+// kept no more: while it goes on, which may take hours, they have some meters' intervals only. m.mu is held.
 func (m *MDMS) noteKept(ctx context.Context) error {
 	first, some, err := m.o.Store.FirstDay(ctx)
 	if err != nil {
@@ -48,6 +49,9 @@ func (m *MDMS) noteKept(ctx context.Context) error {
 	}
 	if !some {
 		first = cim.DayOf(m.o.Clock.Unix())
+	}
+	if now, keep := m.o.Clock.Unix(), m.o.Retention.Intervals/time.Second; keep > 0 && time.Duration(now) > keep {
+		first = max(first, cim.DayOf(now-uint32(keep)))
 	}
 	kept := cim.Day(0)
 	for day, t := range m.ledger.days {
@@ -102,8 +106,16 @@ func (m *MDMS) expire(ctx context.Context) error {
 			continue
 		}
 		before, total, rows := now-uint32(keep), 0, expireRows
-		if kind == store.ExpireSlots {
+		switch kind {
+		case store.ExpireSlots:
 			rows = expireSlots
+		case store.ExpireIntervals:
+			m.mu.RLock()
+			err := m.noteKept(ctx)
+			m.mu.RUnlock()
+			if err != nil {
+				return err
+			}
 		}
 		for more := true; more; {
 			start := time.Now()
@@ -123,14 +135,6 @@ func (m *MDMS) expire(ctx context.Context) error {
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-time.After(4 * time.Since(start)):
-			}
-		}
-		if total > 0 && kind == store.ExpireIntervals {
-			m.mu.RLock()
-			err := m.noteKept(ctx)
-			m.mu.RUnlock()
-			if err != nil {
-				return err
 			}
 		}
 		if total > 0 {
