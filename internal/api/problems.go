@@ -8,6 +8,7 @@ var problems = map[string]string{
 	"problem.json-cut":        "unexpected end of JSON input",
 	"problem.body-bytes":      "the message has {n} bytes, want JSON as of POST /v1/commands, at most {most}",
 	"problem.key":             "want this property, or an id of the message, of 1 to 200 bytes: it keeps a message that comes twice from being carried out twice",
+	"problem.key-used":        "the key of this request is that of command {id}, which asks for something else: a request that is new needs a key of its own",
 	"problem.no-property":     "the message has no property {name}",
 	"problem.nobodys":         "the property {name} is nobody's token",
 	"problem.at-offset":       "at offset {n}: {text}",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/wattbus/wattbus/internal/api"
@@ -80,6 +81,9 @@ func (m *MDMS) createCommand(ctx context.Context, q api.CommandRequest) (api.Com
 	return change(ctx, m, func() (api.Command, error) {
 		if id, ok := m.keys.ids[q.Key]; ok && q.Key != "" {
 			if c, err := m.commands.Get(id); err == nil {
+				if !repeats(&q, &c) {
+					return api.Command{}, api.Conflict("the key of this request is that of command %s, which asks for something else: a request that is new needs a key of its own", c.ID)
+				}
 				return c, nil
 			} // else it was kept for long enough
 		}
@@ -93,4 +97,15 @@ func (m *MDMS) createCommand(ctx context.Context, q api.CommandRequest) (api.Com
 		}
 		return c, err
 	})
+}
+
+// repeats reports whether a request may be the one that made a command: who used a key twice would else be told that something was done
+// that never was.
+func repeats(q *api.CommandRequest, c *api.Command) bool {
+	a, b := q.Target, c.Target
+	if b.Listed > 0 && b.Meters == nil && len(a.Meters) == b.Listed {
+		b.Meters = a.Meters // which ones is not told
+	}
+	a.Listed, b.Listed = 0, 0
+	return q.Type == c.Type && reflect.DeepEqual(a, b)
 }

@@ -1,12 +1,15 @@
 package mdms
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
+	"github.com/wattbus/wattbus/internal/bus"
 	"github.com/wattbus/wattbus/internal/clock"
 )
 
@@ -31,6 +34,21 @@ func TestKeysOutliveARestart(t *testing.T) {
 	first := request("erp/order-1", 0)
 	if again := request("erp/order-1", 0); again.ID != first.ID {
 		t.Errorf("command %s, then %s", first.ID, again.ID)
+	}
+	// What asks for something else is no repetition, and not said to be done.
+	for _, q := range []api.CommandRequest{
+		{Target: api.Target{Meter: w.ids[1]}, Type: api.CommandPing}, {Target: api.Target{Meter: w.ids[0]}, Type: api.CommandRead},
+		{Target: api.Target{Meters: w.ids[:1]}, Type: api.CommandPing}, {Target: api.Target{Meters: w.ids[:2]}, Type: api.CommandPing},
+	} {
+		q.By, q.Key = "erp", "erp/order-1"
+		var p *api.Problem
+		if _, err := bus.Request[api.CommandRequest, api.Command](t.Context(), c.bus, api.QueryCommandCreate, q); !errors.As(err, &p) || p.Status != 409 || !strings.Contains(p.Detail, first.ID) {
+			t.Errorf("%+v with a key that is in use: %v", q, err)
+		}
+	}
+	list := api.CommandRequest{Target: api.Target{Meters: w.ids[:2]}, Type: api.CommandPing, By: "erp", Key: "erp/list"}
+	if one, two := ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, list), ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, list); one.ID != two.ID {
+		t.Errorf("a list: commands %s and %s", one.ID, two.ID)
 	}
 	if other, none := request("erp/order-2", 0), request("", 0); other.ID == first.ID || none.ID == first.ID || none.ID == request("", 0).ID {
 		t.Errorf("commands %s, %s, %s", first.ID, other.ID, none.ID)

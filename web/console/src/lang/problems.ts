@@ -6,6 +6,7 @@ export const problems: Record<string, string> = {
   'problem.json-cut': 'JSONが途中で終わっています',
   'problem.body-bytes': 'メッセージが{n}バイトです。JSONは{most}バイト以内で送ってください',
   'problem.key': 'この属性かメッセージIDが必要です（1～200バイト）。二重に届いたメッセージの二重実行を防ぎます',
+  'problem.key-used': 'この要求のキーは、内容の異なる指令{id}ですでに使われています。新しい要求には別のキーを付けてください',
   'problem.no-property': 'メッセージに属性{name}がありません',
   'problem.nobodys': '属性{name}のトークンは登録されていません',
   'problem.at-offset': '{n}文字目：{text}',
