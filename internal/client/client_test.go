@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,6 +222,24 @@ func TestBackoffGrowsWithJitterAndResets(t *testing.T) {
 			t.Errorf("after a connection that lasted the next attempt came after %s", d)
 		}
 		p.close()
+		stop()
+	})
+}
+
+// A server that takes connections and says nothing is told each time in the same words, not by an end that the client made itself.
+func TestSilentServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		errs := make(chan error, 10)
+		_, n, stop := start(t, Options{ConnectTimeout: 5 * time.Second, OnDisconnect: func(err error) { errs <- err }})
+		for range 2 {
+			p := n.accept()
+			p.next()
+			p.want(`end`)
+			if err := <-errs; !errors.Is(err, context.DeadlineExceeded) || !strings.HasSuffix(err.Error(), ": no CONNACK within 5s: context deadline exceeded") {
+				t.Errorf("ended with %v", err)
+			}
+			p.close()
+		}
 		stop()
 	})
 }

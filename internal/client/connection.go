@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -142,8 +143,11 @@ func (c *Client) dial(ctx context.Context, at int) (net.Conn, bool, limits, erro
 	present, lim, err := c.handshake(conn, srv)
 	if !stop() {
 		<-closed
-		if err == nil {
+		switch {
+		case err == nil:
 			err = context.Cause(ctx)
+		case errors.Is(ctx.Err(), context.DeadlineExceeded): // that the connection was closed then is no news
+			err = fmt.Errorf("no CONNACK within %v: %w", c.o.ConnectTimeout, ctx.Err())
 		}
 	}
 	if err != nil {
