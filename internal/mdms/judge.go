@@ -392,6 +392,18 @@ func (m *MDMS) judgeRemoval(d *device, before uint32) {
 	})
 }
 
+// judgeArrival queues the days of a channel before which nothing is expected any more, as its beginning was put off: before was the first
+// expected interval so far. m.mu is held.
+func (m *MDMS) judgeArrival(s *series, before uint32) {
+	if m.o.VEE.Off || before == 0 || s.from <= before {
+		return
+	}
+	today := cim.DayOf(m.now)
+	for day := max(cim.DayOf(before), today-min(today, giveUpDays)); day <= cim.DayOf(s.from) && day < today; day++ {
+		m.judge.add(dayKey{day, s.device, s.channel}, nil, nil, true)
+	}
+}
+
 // seriesOf is the account of a day's channel. m.mu is held.
 func (m *MDMS) seriesOf(k dayKey) *series {
 	if int(k.device) >= len(m.devices) {

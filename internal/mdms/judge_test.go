@@ -760,3 +760,37 @@ func TestRegistryAgainstIntervals(t *testing.T) {
 	check("both are right")
 	j.expect(came, int64(j.m.wh(came)), "validated", "3.0.1")
 }
+
+// Before its installation nothing is estimated of a meter, nor found; what was, before the installation was told, is taken back.
+func TestNoEstimatesBeforeInstallation(t *testing.T) {
+	t.Parallel()
+	j := newJudged(t, 8, 1000)
+	j.settle()
+	j.readings(0, 20) // in the workshop
+	j.readings(3*48+10, 8*48)
+	j.giveUpGaps()
+	count := func(what string, estimated, findings int) {
+		t.Helper()
+		n := 0
+		for _, r := range j.ask(api.ReadingQuery{From: unix(j.start), To: unix(j.start + 3*dayLength)}) {
+			if r.Quality == "estimated" {
+				n++
+			}
+		}
+		found := 0
+		for _, f := range ask[api.FindingQuery, api.Page[api.Finding]](j.centre, api.QueryFindings, api.FindingQuery{Meter: "M1"}).Items {
+			if f.From.Before(unix(j.start + 3*dayLength)) {
+				found++
+			}
+		}
+		if n != estimated || found != findings {
+			t.Errorf("%s: %d estimates, %d findings; want %d and %d", what, n, found, estimated, findings)
+		}
+	}
+	count("before it is told", 3*48-20, 3)
+	if _, err := j.importFile("a", "usage_point,feeder,meter,installed\nUP1,F1,M1,"+cim.Stamp(j.start+3*dayLength)+"\n", true); err != nil {
+		t.Fatal(err)
+	}
+	j.settle()
+	count("told", 0, 0)
+}

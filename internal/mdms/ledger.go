@@ -158,6 +158,7 @@ func (l *ledger) expect(s *series, from uint32) error {
 	}
 	old, oldBase := s.from, s.base()
 	s.from = from
+	s.closed = min(s.closed, cim.DayOf(from)) // days without a value may lie before those that were judged
 	// Days that were sealed from the old beginning on stay sealed; from the new one to that day there may be blocks
 	// that hold less than is expected now.
 	shift := uint(oldBase - cim.DayOf(from))

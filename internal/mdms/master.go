@@ -441,9 +441,11 @@ func (m *MDMS) placesChanged(read []*device) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, d := range m.devices {
-		before := d.span.Until
+		until, from := d.span.Until, [2]uint32{}
+		d.each(func(s *series) { from[s.channel] = s.from })
 		m.takePlace(d)
-		m.judgeRemoval(d, before)
+		m.judgeRemoval(d, until)
+		d.each(func(s *series) { m.judgeArrival(s, from[s.channel]) })
 	}
 	for _, d := range read {
 		m.judgeEnds(d)

@@ -55,7 +55,9 @@ func (m *MDMS) firstWord(d *device, oldest uint32) {
 	if s.from == 0 || s.from <= s.begin || from <= s.from {
 		return
 	}
+	before := s.from
 	m.ledger.begin(s, from)
+	m.judgeArrival(s, before)
 	m.noteExpected(d)
 }
 
