@@ -1,6 +1,8 @@
 package api
 
 import (
+	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -71,7 +73,7 @@ type Target struct {
 	Meter  string       `json:"meter,omitempty"`
 	Meters []string     `json:"meters,omitempty" nullable:"false" maxItems:"20000" doc:"Ids, each once. Lists of commands and live events give listed instead."`
 	Path   string       `json:"path,omitempty"`
-	Group  *uint32      `json:"group,omitempty"`
+	Group  *uint32      `json:"group,omitempty" maximum:"4294967295"`
 	Query  *TargetQuery `json:"query,omitempty"`
 	Listed int          `json:"listed,omitempty" readOnly:"true" doc:"How many meters a list names."`
 }
@@ -91,11 +93,38 @@ type TargetQuery struct {
 type Params struct {
 	From    *time.Time `json:"from,omitempty"` // profile
 	To      *time.Time `json:"to,omitempty"`   // profile
-	Channel string     `json:"channel,omitempty" enum:"import,export,all" doc:"profile; import when absent"`
+	Channel Channel    `json:"channel,omitempty" enum:"import,export,all" doc:"profile; import when absent. The numbers of the messages (0, 1, 255) mean the same."`
 	Arm     bool       `json:"arm,omitempty"`                                // reconnect: a person closes the breaker at the meter
 	Minutes int        `json:"minutes,omitempty" minimum:"1" maximum:"1440"` // interval
-	Groups  []uint32   `json:"groups,omitempty"`                             // groups
+	Groups  []uint32   `json:"groups,omitempty" maximum:"4294967295"`        // groups
 	Image   string     `json:"image,omitempty" doc:"firmware-activate, firmware-drop: the image's id"`
+}
+
+// Channel is the channel of a load profile by its name; "" is that of import.
+type Channel string
+
+// The channels.
+const (
+	ChannelImport Channel = "import"
+	ChannelExport Channel = "export"
+	ChannelAll    Channel = "all"
+)
+
+// ChannelNumbers are the channels as the messages number them.
+var ChannelNumbers = map[float64]Channel{0: ChannelImport, 1: ChannelExport, 255: ChannelAll}
+
+// UnmarshalJSON takes a channel by its name or by its number: programs that speak to meters too know the numbers.
+func (c *Channel) UnmarshalJSON(text []byte) error {
+	var n float64
+	if err := json.Unmarshal(text, &n); err != nil || string(text) == "null" {
+		return json.Unmarshal(text, (*string)(c))
+	}
+	name, ok := ChannelNumbers[n]
+	if !ok {
+		return fmt.Errorf("channel %v, want 0, 1 or 255", n)
+	}
+	*c = name
+	return nil
 }
 
 // CommandRequest asks for a command.

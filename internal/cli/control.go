@@ -69,7 +69,7 @@ func newControls(a *app) []*cobra.Command {
 			func(c *control, cmd *cobra.Command) {
 				cmd.Flags().StringVar(&c.from, "from", "", "start of the span, RFC 3339")
 				cmd.Flags().StringVar(&c.to, "to", "", "end of the span, RFC 3339")
-				cmd.Flags().StringVar(&c.params.Channel, "channel", "", "import, export or all (default import)")
+				cmd.Flags().StringVar((*string)(&c.params.Channel), "channel", "", "import, export or all (default import)")
 			}),
 		command(api.CommandDisconnect, "disconnect", "Open a meter's breaker: the supply is cut off",
 			"Open the breaker. Consumption and periodic readings stop until it is closed again.",

@@ -172,6 +172,8 @@ func TestRefused(t *testing.T) {
 		{"profile", set(2, 27, 2), "value"},
 		{"profile", set(2, 29, 0), "value"},
 		{"profile", set(2, 7, 0x31), "value"},
+		{"result", set(3, 16, 0), "opcode"},
+		{"result", set(3, 16, 12), "opcode"},
 		{"result", set(3, 17, 6), "value"},
 		{"result", set(3, 18, 3), "value"},
 		{"power", set(4, 8, 0), "value"},

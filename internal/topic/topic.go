@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Direction is the first level of a topic.
@@ -77,7 +78,8 @@ func CheckID(s string) error {
 		c := s[i]
 		alnum := c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
 		if !alnum && (i == 0 || c != '-' && c != '_' && c != '.') {
-			return fmt.Errorf("id %q: character %q at %d, want letters and digits, after the first also - _ .: %w", s, c, i, ErrGrammar)
+			r, _ := utf8.DecodeRuneInString(s[i:])
+			return fmt.Errorf("id %q: character %q at %d, want letters and digits, after the first also - _ .: %w", s, r, i, ErrGrammar)
 		}
 	}
 	if s == "all" || s == "group" || IsKind(s) {

@@ -43,6 +43,12 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestCharacterAtFault(t *testing.T) {
+	if err := CheckID("Mé"); err == nil || !strings.Contains(err.Error(), "character 'é' at 1") {
+		t.Error(err)
+	}
+}
+
 func TestPaths(t *testing.T) {
 	if o, id := Parent("C1/C7"); o != "C1" || id != "C7" {
 		t.Error(o, id)

@@ -98,6 +98,18 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// Programs that speak to meters, too, know channels by their numbers; types of bodies may be written in capitals.
+func TestNumberedChannel(t *testing.T) {
+	c := newCentre(t)
+	s := serve(t, Options{Bus: c.bus})
+	for given, want := range map[string]api.Channel{`0`: api.ChannelImport, `1`: api.ChannelExport, `255.0`: api.ChannelAll, `"export"`: api.ChannelExport} {
+		resp, body := s.do("POST", "/v1/commands", `{"target":{"meter":"M1"},"type":"profile","params":{"channel":`+given+`}}`, "Content-Type", "Application/JSON; charset=UTF-8")
+		if got := c.lastAsked(api.QueryCommandCreate).(api.CommandRequest).Params.Channel; resp.StatusCode != 202 || got != want {
+			t.Errorf("channel %s: status %d, %q, want %q: %s", given, resp.StatusCode, got, want, body)
+		}
+	}
+}
+
 func TestCommandRefusals(t *testing.T) {
 	c := newCentre(t)
 	s := serve(t, Options{Bus: c.bus})
@@ -115,14 +127,17 @@ func TestCommandRefusals(t *testing.T) {
 	post("target.meter", "no meter M99", `{"target":{"meter":"M99"},"type":"read"}`)
 	post("target.path", "grammar", `{"target":{"path":"C1/"},"type":"read"}`)
 	post("target.group", "", `{"target":{"group":-1},"type":"read"}`)
-	post("body", "", `{"target":{"group":4294967296},"type":"read"}`)
+	post("target.group", "<= 4294967295", `{"target":{"group":4294967296},"type":"read"}`)
+	post("params.groups[1]", "4294967296, expected number <= 4294967295", `{"target":{"meter":"M1"},"type":"groups","params":{"groups":[1,4294967296]}}`)
+	post("params.channel", "import, export, all, 0, 1, 255", `{"target":{"meter":"M1"},"type":"profile","params":{"channel":2}}`)
+	post("params.from", "1796000000", `{"target":{"meter":"M1"},"type":"profile","params":{"from":1796000000}}`)
 	post("type", "one of", `{"target":{"meter":"M1"},"type":"explode"}`)
 	post("expiresIn", "", `{"target":{"meter":"M1"},"type":"read","expiresIn":-1}`)
 	post("colour", "unexpected", `{"target":{"meter":"M1"},"type":"read","colour":1}`)
 	post("params.from", "", `{"target":{"meter":"M1"},"type":"profile","params":{"from":"noon"}}`)
 	post("params.from", "1970", `{"target":{"meter":"M1"},"type":"profile","params":{"from":"1960-01-01T00:00:00Z"}}`)
 	s.refused(413, "body", "too large", "POST", "/v1/commands", `{"target":{"meter":"`+strings.Repeat("x", maxBody)+`"}}`)
-	s.refused(415, "body", "content type", "POST", "/v1/commands", `<xml/>`, "Content-Type", "text/xml")
+	s.refused(415, "Content-Type", `"text/xml", want application/json`, "POST", "/v1/commands", `<xml/>`, "Content-Type", "text/xml")
 	s.refused(400, "id", "decimal", "GET", "/v1/commands/abc", "")
 	s.refused(404, "", "no command 7", "GET", "/v1/commands/7", "")
 	s.refused(404, "", "no command 7", "GET", "/v1/commands/7", "", "Prefer", "wait=5")

@@ -169,7 +169,7 @@ func TestClientEvents(t *testing.T) {
 	go func() {
 		result <- cl.Events(t.Context(), apiclient.EventFilter{}, func(api.Event) error { return nil })
 	}()
-	eventually(t, "the client follows", func() bool { return s.topics() == len(api.EventTypes())-2 })
+	eventually(t, "the client follows", func() bool { return s.topics() == len(api.EventTypes()) })
 	s.web.hub.close()
 	if err := <-result; !errors.Is(err, apiclient.ErrStreamEnded) || !strings.Contains(err.Error(), s.URL) {
 		t.Errorf("the server stopped: %v", err)

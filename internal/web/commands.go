@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,6 +56,16 @@ type commandOut struct {
 }
 
 // commandCalls registers the calls about commands.
+// numberedChannels lets the channel of a load profile be given by its number, too.
+func numberedChannels(h huma.API) {
+	channel := h.OpenAPI().Components.Schemas.Map()["Params"].Properties["channel"]
+	channel.Type = "" // text or number
+	for _, n := range slices.Sorted(maps.Keys(api.ChannelNumbers)) {
+		channel.Enum = append(channel.Enum, n)
+	}
+	channel.PrecomputeMessages()
+}
+
 func (s *Server) commandCalls(h huma.API) {
 	create := operation("create-command", http.MethodPost, "/v1/commands", "commands", "Create a command",
 		"Answers at once with the command's id; the command goes on. With `Prefer: wait=N` it answers 200 with the whole command if that ends in time.")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 )
 
 type eventsIn struct {
-	Type   []string `query:"type" doc:"Types of events: reading, state, concentrator, command, outage, storm, device, submeter, totals. None: all but reading and submeter."`
+	Type   []string `query:"type" doc:"Types of events: reading, state, concentrator, command, outage, storm, firmware, device, submeter, totals. None: all."`
 	Meter  string   `query:"meter" doc:"Only events of this device."`
 	Path   string   `query:"path" doc:"Only events of devices below these concentrators, such as C1/C7."`
 	Stream string   `query:"stream" enum:"sse,ws" doc:"How to stream where neither the Accept nor the Upgrade header says it."`
@@ -24,10 +25,11 @@ type eventsIn struct {
 // eventCalls registers GET /v1/events: a WebSocket where the client asks for an upgrade, else server-sent events.
 func (s *Server) eventCalls(h huma.API) {
 	op := operation("follow-events", http.MethodGet, "/v1/events", "events", "Follow live events",
-		"CloudEvents 1.0 as they happen. With `Upgrade: websocket` each text message is one event or one control message "+
-			"(LiveControl), and the client may send LiveRequest messages to subscribe and unsubscribe; without any query "+
-			"parameter such a stream starts empty. Otherwise server-sent events, whose event name is the event's name. A slow reader "+
-			"gets only the newest state, reading and totals of each device, and a `gap` says how many it did not get.")
+		"CloudEvents 1.0 as they happen: all that the filter selects, and without one all there are. With `Upgrade: websocket` each text "+
+			"message is one event or one control message (LiveControl), and the client may send LiveRequest messages to subscribe and "+
+			"unsubscribe. Such a stream without any query parameter brings everything until the first subscription, which takes the place "+
+			"of that; one with the subprotocol `wattbus.v1` starts empty. Otherwise server-sent events, whose event name is the event's "+
+			"name. A slow reader gets only the newest state, reading and totals of each device, and a `gap` says how many it did not get.")
 	op.Responses = map[string]*huma.Response{
 		"101": {Description: "WebSocket"},
 		"200": {Description: "Server-sent events", Content: map[string]*huma.MediaType{
@@ -57,13 +59,18 @@ func (s *Server) eventCalls(h huma.API) {
 	})
 }
 
+// streamAccepted reports whether the client takes server-sent events: it says so, or takes anything. RFC 9110, 12.5.1
 func streamAccepted(r *http.Request) bool {
-	for _, line := range r.Header.Values("Accept") {
-		if strings.Contains(line, "text/event-stream") {
-			return true
+	all := strings.Join(r.Header.Values("Accept"), ",")
+	best, accepted := -1, strings.TrimSpace(all) == ""
+	for part := range strings.SplitSeq(all, ",") {
+		kind, params, _ := strings.Cut(part, ";")
+		exact := slices.Index([]string{"*/*", "text/*", "text/event-stream"}, strings.ToLower(strings.TrimSpace(kind)))
+		if exact > best { // the most exact range counts
+			best, accepted = exact, weight(params) > 0
 		}
 	}
-	return false
+	return accepted
 }
 
 // openStream makes the stream or answers why there is none.

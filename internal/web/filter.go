@@ -12,8 +12,7 @@ import (
 	"github.com/wattbus/wattbus/internal/topic"
 )
 
-// checkFilter says what is wrong with a filter, or sorts its types and returns nil. No types mean all but readings and values of sub-meters,
-// which cost the centre one event each.
+// checkFilter says what is wrong with a filter, or sorts its types and returns nil. No types mean all.
 func checkFilter(f *api.EventFilter) *api.Problem {
 	known := api.EventTypes()
 	for _, t := range f.Types {
@@ -22,7 +21,7 @@ func checkFilter(f *api.EventFilter) *api.Problem {
 		}
 	}
 	if len(f.Types) == 0 {
-		f.Types = slices.DeleteFunc(known, func(t string) bool { return t == api.EventReading || t == api.EventSubMeter })
+		f.Types = known
 	}
 	f.Types = slices.Compact(slices.Sorted(slices.Values(f.Types)))
 	if f.Meter != "" {

@@ -58,7 +58,7 @@ func TestSubjects(t *testing.T) {
 
 func TestCheckFilter(t *testing.T) {
 	f := api.EventFilter{}
-	if p := checkFilter(&f); p != nil || slices.Contains(f.Types, api.EventReading) || slices.Contains(f.Types, api.EventSubMeter) || len(f.Types) != len(api.EventTypes())-2 {
+	if p := checkFilter(&f); p != nil || len(f.Types) != len(api.EventTypes()) {
 		t.Errorf("%v %v", p, f)
 	}
 	f = api.EventFilter{Types: []string{"state", "reading", "state"}}

@@ -155,7 +155,11 @@ func TestEveryRefusalIsAProblem(t *testing.T) {
 		{"query that is no UTF-8", "GET", "/v1/meters?path=%ff", "", 400, nil},
 		{"time that is none", "GET", "/v1/meters/M1/readings?from=yesterday", "", 400, nil},
 		{"condition that is not so", "PUT", "/v1/groups/12", `{"members":["M1"]}`, 412, []string{"If-Match", `"x"`}},
-		{"events in a form that there is not", "GET", "/v1/events", "", 406, nil},
+		{"events in a form that there is not", "GET", "/v1/events", "", 406, []string{"Accept", "application/json"}},
+		{"a body of another type", "POST", "/v1/commands", `{}`, 415, []string{"Content-Type", "text/plain"}},
+		{"a number without room", "POST", "/v1/commands", `{"target":{"group":4294967296},"type":"ping"}`, 400, nil},
+		{"a number without room in a list", "POST", "/v1/commands", `{"target":{"meter":"M1"},"type":"groups","params":{"groups":[4294967296]}}`, 400, nil},
+		{"a channel that there is not", "POST", "/v1/commands", `{"target":{"meter":"M1"},"type":"profile","params":{"channel":2}}`, 400, nil},
 	} {
 		resp, body := s.do(tc.method, tc.path, tc.body, tc.headers...)
 		if tc.method == "HEAD" {

@@ -1,11 +1,14 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -91,6 +94,12 @@ func toProblem(_ huma.Context, _ string, v any) (any, error) {
 	if m.Status == http.StatusUnprocessableEntity {
 		p = problem(http.StatusBadRequest, m.Detail)
 	}
+	switch {
+	case m.Status == http.StatusRequestEntityTooLarge:
+		p.Detail = fmt.Sprintf("the body is too large, want less than %d bytes", maxBody)
+	case m.Detail == "request body is required":
+		p.Detail = "it is required and missing"
+	}
 	for _, e := range m.Errors {
 		if e != nil {
 			p.Errors = append(p.Errors, fieldError(e))
@@ -119,6 +128,12 @@ func fieldError(e *huma.ErrorDetail) api.FieldError {
 	if e.Message == "unknown query parameter" {
 		return api.FieldError{Field: fieldName(location), Detail: "unknown parameter; see /openapi.json"}
 	}
+	if kind, ok := strings.CutPrefix(e.Message, huma.ErrUnknownContentType.Error()+": "); ok {
+		return api.FieldError{Field: "Content-Type", Detail: fmt.Sprintf("%.40q, want application/json", kind)}
+	}
+	if m := tooGreat.FindStringSubmatch(e.Message); m != nil {
+		return api.FieldError{Field: cmp.Or(m[2], fieldName(location)), Detail: fmt.Sprintf("%.40q is too large", m[1])}
+	}
 	return api.FieldError{Field: fieldName(location), Detail: valued(e.Value) + plain(e.Message)}
 }
 
@@ -127,7 +142,9 @@ func valued(v any) string {
 	switch v := v.(type) {
 	case string:
 		return fmt.Sprintf("%.40q, ", v)
-	case bool, int, int32, int64, uint, uint32, uint64, float32, float64:
+	case float64: // any number of JSON
+		return strconv.FormatFloat(v, 'f', -1, 64) + ", "
+	case bool, int, int32, int64, uint, uint32, uint64, float32:
 		return fmt.Sprintf("%v, ", v)
 	}
 	return ""
@@ -143,12 +160,26 @@ func fieldName(location string) string {
 	return location
 }
 
-// plain rewords the one message of huma's that speaks Go.
+// tooGreat is how encoding/json says that a number has no room in its field.
+var tooGreat = regexp.MustCompile(`^json: cannot unmarshal number (\S+) into Go (?:struct field [^.]+\.(\S+)|value) of type`)
+
+// bound is a bound of huma's as Go writes it once it has seven digits.
+var bound = regexp.MustCompile(`[0-9.]+e\+[0-9]+$`)
+
+// plain rewords the messages of huma's that speak Go.
 func plain(message string) string {
-	if strings.HasPrefix(message, "invalid date/time for format") {
+	switch {
+	case strings.HasPrefix(message, "invalid date/time for format"):
 		return "not an RFC 3339 time such as 2018-12-12T00:00:00Z"
+	case message == "unexpected end of JSON input":
+		return "invalid end of JSON"
 	}
-	return message
+	return bound.ReplaceAllStringFunc(message, func(s string) string {
+		if n, err := strconv.ParseFloat(s, 64); err == nil {
+			s = strconv.FormatFloat(n, 'f', -1, 64)
+		}
+		return s
+	})
 }
 
 // badRequests makes huma answer 400 where it would answer 422, so that a wrong request has one status whoever found it.

@@ -60,12 +60,22 @@ func acceptsGzip(r *http.Request) bool {
 		for part := range strings.SplitSeq(line, ",") {
 			coding, params, _ := strings.Cut(strings.TrimSpace(part), ";")
 			if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
-				q, err := strconv.ParseFloat(strings.TrimPrefix(strings.ReplaceAll(params, " ", ""), "q="), 64)
-				return err != nil || q > 0 // no weight: 1
+				return weight(params) > 0
 			}
 		}
 	}
 	return false
+}
+
+// weight reads the parameters behind what a client accepts, 1 where there is no weight. RFC 9110, 12.4.2
+func weight(params string) float64 {
+	for param := range strings.SplitSeq(strings.ReplaceAll(params, " ", ""), ";") {
+		name, value, _ := strings.Cut(param, "=")
+		if q, err := strconv.ParseFloat(value, 64); err == nil && strings.EqualFold(name, "q") {
+			return q
+		}
+	}
+	return 1
 }
 
 // minGzip is the size in bytes from which compressing an answer pays.

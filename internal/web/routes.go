@@ -29,6 +29,7 @@ func (s *Server) routes() (*http.ServeMux, staticFile, error) {
 	s.valueCalls(h)
 	s.editCalls(h)
 	s.commandCalls(h)
+	numberedChannels(h)
 	s.decisionCalls(h)
 	s.quarantineCalls(h)
 	s.firmwareCalls(h)
@@ -171,6 +172,7 @@ func (s *Server) middleware(next http.Handler) http.Handler {
 		default:
 			r.Body = http.MaxBytesReader(out, r.Body, maxBody+1)
 		}
+		lowerMediaType(r.Header)
 		var w http.ResponseWriter = out
 		if compressible(r) {
 			z := newGzipWriter(out, &s.gzips)
@@ -184,6 +186,17 @@ func (s *Server) middleware(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// lowerMediaType writes the type of a body small, as the calls look for it: it means the same in capitals. RFC 9110, 8.3.1
+func lowerMediaType(h http.Header) {
+	if kind, params, ok := strings.Cut(h.Get("Content-Type"), ";"); kind != "" {
+		kind = strings.ToLower(strings.TrimSpace(kind))
+		if ok {
+			kind += ";" + params
+		}
+		h.Set("Content-Type", kind)
+	}
 }
 
 // maxBody is the largest request body in bytes.

@@ -103,7 +103,7 @@ func (s *site) topics() int {
 func TestWebSocketSubscribe(t *testing.T) {
 	c := newCentre(t)
 	s := serve(t, Options{Bus: c.bus})
-	conn := s.webSocket("")
+	conn := s.webSocket("", "Sec-WebSocket-Protocol", protocol)
 	if s.topics() != 0 || c.bus.EventInterest("meter", api.EventReading) {
 		t.Error("a stream without subscriptions follows something")
 	}
@@ -169,6 +169,33 @@ func TestWebSocketFilters(t *testing.T) {
 	}
 }
 
+// A client that knows of no filters gets everything, by either way; its first subscription takes the place of that.
+func TestEverything(t *testing.T) {
+	c := newCentre(t)
+	s := serve(t, Options{Bus: c.bus})
+	for _, accept := range []string{"", "*/*", "text/html, text/*;q=0.3"} {
+		resp := s.sse("", "Accept", accept)
+		if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+			t.Errorf("Accept %q: %d, %s", accept, resp.StatusCode, resp.Header.Get("Content-Type"))
+		}
+		_ = resp.Body.Close()
+	}
+	eventually(t, "the streams have ended", func() bool { return s.topics() == 0 })
+	conn := s.webSocket("")
+	for _, name := range []string{api.EventReading, api.EventState, api.EventSubMeter} {
+		c.publish("meter", name, "C1", "M1", struct{}{})
+		if got := conn.event(); got != name+" M1" {
+			t.Errorf("got %s", got)
+		}
+	}
+	conn.subscribe(`{"types":["state"],"meter":"M2"}`)
+	c.publish("meter", api.EventState, "C1", "M1", struct{}{})
+	c.publish("meter", api.EventState, "C1", "M2", struct{}{})
+	if got := conn.event(); got != "state M2" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestWebSocketRefusals(t *testing.T) {
 	c := newCentre(t)
 	s := serve(t, Options{Bus: c.bus, MaxStreams: 1})
@@ -196,7 +223,7 @@ func TestWebSocketRefusals(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	s.refused(503, "", "too many", "GET", "/v1/events", "", "Accept", "text/event-stream")
-	s.refused(406, "", "text/event-stream", "GET", "/v1/events", "")
+	s.refused(406, "", "text/event-stream", "GET", "/v1/events", "", "Accept", "application/json, text/event-stream;q=0, */*;q=0.5")
 	s.refused(426, "", "WebSocket", "GET", "/v1/events?stream=ws", "")
 	s.refused(400, "type", "weather", "GET", "/v1/events?type=weather", "", "Accept", "text/event-stream")
 	if _, resp, err := s.dial("", "Origin", "http://evil.example"); err == nil || resp.StatusCode != 403 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,9 @@ import (
 
 // protocol is the WebSocket subprotocol; a client need not name one.
 const protocol = "wattbus.v1"
+
+// unasked is the key of the filter of a client that named none: everything, until it subscribes. No filterKey is like it.
+const unasked = ""
 
 // maxRequest bounds a client's message, bytes.
 const maxRequest = 16 << 10
@@ -43,8 +47,13 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request, f api.EventFi
 		return
 	}
 	defer st.leave()
-	if asked {
-		if err := st.edit(func(fs map[string]api.EventFilter) { fs[filterKey(f)] = f }); err != nil {
+	// Who does not name the subprotocol may not know how to subscribe.
+	if all := !asked && !slices.Contains(websocket.Subprotocols(r), protocol); asked || all {
+		key := filterKey(f)
+		if all {
+			key = unasked
+		}
+		if err := st.edit(func(fs map[string]api.EventFilter) { fs[key] = f }); err != nil {
 			writeProblem(w, problem(http.StatusServiceUnavailable, err.Error()))
 			return
 		}
@@ -146,6 +155,7 @@ func (st *stream) obey(text []byte) (string, api.LiveControl) {
 	key, known := filterKey(*f), true
 	err := st.edit(func(fs map[string]api.EventFilter) {
 		if req.Subscribe != nil {
+			delete(fs, unasked)
 			fs[key] = *f
 			return
 		}

@@ -249,7 +249,7 @@ func noGroup(field string) error {
 
 func checkSpan(p *api.Params) error {
 	switch p.Channel {
-	case "", "import", "export", "all":
+	case "", api.ChannelImport, api.ChannelExport, api.ChannelAll:
 	default:
 		return api.BadRequest("params.channel", "%.40q, want import, export or all", p.Channel)
 	}

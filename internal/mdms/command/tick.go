@@ -353,11 +353,11 @@ func (e *Engine) encode(c *control) []byte {
 	return m.Append(nil)
 }
 
-func channelOf(s string) record.Channel {
-	switch s {
-	case "export":
+func channelOf(c api.Channel) record.Channel {
+	switch c {
+	case api.ChannelExport:
 		return record.ChannelExport
-	case "all":
+	case api.ChannelAll:
 		return record.ChannelAll
 	}
 	return record.ChannelImport
