@@ -82,7 +82,7 @@ func DecodeResult(b []byte) (Result, error) {
 	}
 	m := Result{h, u64(b[8:]), Opcode(b[16]), Outcome(b[17]), Breaker(b[18]), u32(b[20:])}
 	switch {
-	case m.Opcode < OpRead || m.Opcode > OpFirmwareDrop:
+	case (m.Opcode < OpRead || m.Opcode > OpFirmwareDrop) && m.Outcome != NotSupported: // so a device answers one that it does not know
 		return m, at("result: opcode", 16, ErrOpcode, "%d, want %d to %d", uint8(m.Opcode), OpRead, OpFirmwareDrop)
 	case m.Outcome > Delivered:
 		return m, at("result: outcome", 17, ErrValue, "%d, want 0 to %d", m.Outcome, Delivered)
