@@ -187,8 +187,20 @@ func checkInstallation(i *cim.MeterInstallation, dials uint8) (column, value, wr
 		return "remove_import_wh", fmt.Sprint(i.Last.Import), "there is a final register but no time of removal: fill in removed"
 	case i.End == 0 && i.Last.HasExport:
 		return "remove_export_wh", fmt.Sprint(i.Last.Export), "there is a final register but no time of removal: fill in removed"
-	case i.End == i.Start:
+	case i.End == i.Start && i.End != 0:
 		return "", "", ""
+	}
+	for _, r := range []struct {
+		column string
+		has    bool
+		wh     uint64
+	}{{"install_import_wh", i.First.HasImport, i.First.Import}, {"install_export_wh", i.First.HasExport, i.First.Export},
+		{"remove_import_wh", i.Last.HasImport, i.Last.Import}, {"remove_export_wh", i.Last.HasExport, i.Last.Export}} {
+		if span := rollsAt(dials); r.has && span != 0 && r.wh >= span {
+			return r.column, fmt.Sprint(r.wh), fmt.Sprintf("is more than the meter's %d dials can show, %d: read it again, in Wh, or correct the dials", dials, span-1)
+		}
+	}
+	switch {
 	case i.First.HasImport && i.Last.HasImport && fell(i.First.Import, i.Last.Import, dials):
 		return "remove_import_wh", fmt.Sprint(i.Last.Import), fmt.Sprintf("is below the first register, %d; of a meter that rolled over the dials must be known", i.First.Import)
 	case i.First.HasExport && i.Last.HasExport && fell(i.First.Export, i.Last.Export, dials):

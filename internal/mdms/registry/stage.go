@@ -133,6 +133,7 @@ func (im *Import) checkTogether() {
 			return fmt.Sprintf("meter %s is at usage point %s since %s, %s: it cannot be at two places", id, a.UsagePoint, cim.Stamp(a.Start), until(a))
 		})
 		im.checkRetired(id, all, m)
+		im.checkDials(id, all)
 		if len(all) > 0 && !im.hasMeter(id) {
 			// Nothing is known of it but where it is.
 			im.stage.Add(Change{Recorded: uint32(firstLine(all)), Meter: &cim.MeterAsset{MRID: id, From: all[0].Start}})
@@ -201,6 +202,21 @@ func (im *Import) checkRetired(id string, all []placed, staged *meter) {
 	if line != 0 {
 		im.wrong(Problem{Line: line, Column: "stage", Value: m.Stage.String(),
 			Detail: fmt.Sprintf("meter %s is retired since %s but is at a usage point then: remove it first", id, cim.Stamp(m.From))})
+	}
+}
+
+// checkDials checks the registers at both ends of a meter's installations against dials that are staged.
+func (im *Import) checkDials(id string, all []placed) {
+	for i := range all {
+		m, line, _ := im.meterAt(id, all[i].Start)
+		if line == 0 {
+			continue
+		}
+		if column, value, wrong := checkInstallation(&all[i].MeterInstallation, m.Dials); wrong != "" {
+			im.wrong(Problem{Line: line, Column: "dials", Value: fmt.Sprint(m.Dials), Detail: fmt.Sprintf("contradicts the installation at usage point %s since %s, of which %s %s %s",
+				all[i].UsagePoint, cim.Stamp(all[i].Start), column, value, wrong)})
+			return
+		}
 	}
 }
 
