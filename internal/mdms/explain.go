@@ -3,6 +3,7 @@ package mdms
 import (
 	"context"
 	"strconv"
+	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/cim"
@@ -23,6 +24,9 @@ func (m *MDMS) queryExplain(ctx context.Context, q api.ExplainQuery) (api.Explan
 	}
 	if err := m.checkKept("at", uint32(at)); err != nil {
 		return api.Explanation{}, err
+	}
+	if now := m.o.Clock.Unix(); uint32(at) > now {
+		return api.Explanation{}, api.BadRequest("at", "%s lies in the future of the centre, whose time is %s", unix(uint32(at)).Format(time.RFC3339), unix(now).Format(time.RFC3339))
 	}
 	day := cim.DayOf(uint32(at))
 	m.mu.RLock()
@@ -63,7 +67,13 @@ func (m *MDMS) queryExplain(ctx context.Context, q api.ExplainQuery) (api.Explan
 	if open := a.rows[day]; open != nil && !open.block && (open.cells[i].wh != cim.NoValue || open.refused(i)) {
 		x.open(open, i)
 	}
-	return out, x.findings(ctx, d.Ordinal, ch)
+	if err := x.findings(ctx, d.Ordinal, ch); err != nil {
+		return out, err
+	}
+	if len(out.Versions) == 0 && len(out.Findings) == 0 && !(a.from != 0 && r.start(i) >= a.from && r.expected(i)) {
+		return out, api.NotFound("nothing is expected of meter %s at %v, and nothing came", q.ID, q.At.UTC().Format(time.RFC3339))
+	}
+	return out, nil
 }
 
 // explainer collects the versions of one interval.

@@ -558,6 +558,11 @@ func TestNoEstimatesBehindRemoval(t *testing.T) {
 			row(j, until)
 			j.settle()
 		}
+		for at, want := range map[uint32]string{j.start + 7*dayLength: "nothing is expected of meter M1 at", j.start - dayLength: "nothing is expected", j.start + 40*dayLength: "lies in the future of the centre"} {
+			if _, err := request[api.Explanation](j.centre, api.QueryExplain, api.ExplainQuery{ID: "M1", At: unix(at)}); (err == nil || !strings.Contains(err.Error(), want)) && !(late && at == j.start+7*dayLength) { // of what was estimated there is a tale
+				t.Errorf("late %v: explained at %v: %v, want %s", late, unix(at), err, want)
+			}
+		}
 		if n, sum := estimated(j), day(j, 6); n != 2 || sum.Estimated != 0 || sum.Wh != 0 || sum.Values != 0 || sum.Missing != 0 {
 			t.Errorf("late %v: %d slots are estimated, want 2: %+v", late, n, sum)
 		}
