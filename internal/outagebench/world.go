@@ -2,6 +2,7 @@ package outagebench
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/wattbus/wattbus/internal/cim"
@@ -50,7 +51,7 @@ func newWorld(o Options) *world {
 		cuts: map[uint64]store.Interruption{}, cases: map[uint64]store.Outage{}, first: map[uint64]uint32{}, loss: o.GaspLoss}
 	w.end = begin + uint32(o.Duration/time.Second)
 	w.e = outage.New(outage.Options{Clock: w, Logger: o.Logger, Wall: w.wall, NewID: func() uint64 { w.ids++; return w.ids },
-		Device: func(kind, id string) (*cim.EndDevice, bool) { return nil, false }})
+		Device: w.device})
 	w.devices = w.know(w.e)
 	for i := range w.meters {
 		w.byOrd[w.meters[i].dev.Ordinal] = i
@@ -66,6 +67,14 @@ func (w *world) after(s int, do func()) {
 
 // between draws a delay of lo to hi seconds.
 func (w *world) between(lo, hi int) int { return lo + w.rng.IntN(hi-lo+1) }
+
+func (w *world) device(kind, id string) (*cim.EndDevice, bool) {
+	i := slices.IndexFunc(w.devices, func(d *cim.EndDevice) bool { return d.Kind == kind && d.ID == id })
+	if i < 0 {
+		return nil, false
+	}
+	return w.devices[i], true
+}
 
 // wall is the wall clock.
 func (w *world) wall() time.Time {

@@ -70,6 +70,8 @@ func TestWithoutGaspsOnAFastClock(t *testing.T) {
 // TestSilenceAloneByInterval: all wills got lost, and the meters report every two hours: their silence is noticed up to two hours apart.
 func TestSilenceAloneByInterval(t *testing.T) {
 	w := newTown(t, 2, 12)
+	w.not = true
+	w.back(w.of["T1"]...)
 	for _, id := range w.of["T1"] {
 		w.m(id).Interval = 120
 	}

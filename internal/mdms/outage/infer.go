@@ -23,11 +23,12 @@ const (
 	oddsAlive   = -7.0 // a meter was there all the time
 	oddsFew     = 2.0  // a transformer of few meters, and nobody says otherwise
 
-	capGasps = 24.0
-	capWills = 8.0
-	capAlone = 3.0 // wills over a concentrator that serves nobody else: it may be the concentrator
-	capMode  = 1.0 // wills over a concentrator that lost its other meters too, without last gasps: it is the concentrator
-	capUp    = 6.0 // what a meter inherits from its transformer
+	capNoGasp = -4.0 // what takes one last gasp on its way may take others
+	capGasps  = 24.0
+	capWills  = 8.0
+	capAlone  = 3.0 // wills over a concentrator that serves nobody else: it may be the concentrator
+	capMode   = 1.0 // wills over a concentrator that lost its other meters too, without last gasps: it is the concentrator
+	capUp     = 6.0 // what a meter inherits from its transformer
 
 	oddsSure    = 2.944 // P = 0.95: an element is out
 	oddsDoubt   = 0.0   // P = 0.5: it is not, after all
@@ -65,7 +66,7 @@ type signs struct {
 	gasps, wills, silences         int
 	alive, back, missed            int
 	blocked, dark                  int // behind a lost concentrator; not heard of since, and not expected to be
-	noGasp                         int // of the gone ones: have a battery
+	noGasp                         int // have a battery, and sent none
 	explained                      int // restarts, maintenance of their own
 	mains                          bool
 	willOdds                       float64
@@ -93,6 +94,11 @@ func (e *Engine) recent(t *track, x *element, now uint32) bool {
 	if x.out {
 		return t.goneAt+clockSlack+e.cluster >= x.onset
 	}
+	return t.goneAt+e.recently(t) >= now
+}
+
+// recently is for how long it counts that a device has left.
+func (e *Engine) recently(t *track) uint32 {
 	span := e.cluster
 	switch {
 	case t.dev.Power.State == cim.PowerLost:
@@ -100,7 +106,7 @@ func (e *Engine) recent(t *track, x *element, now uint32) bool {
 	case t.goneBy == bySilence:
 		span += uint32(e.intervalOf(t)/time.Second) + silenceWindow - clusterWindow
 	}
-	return t.goneAt+span >= now
+	return span
 }
 
 // together reports whether a last gasp is of the disturbance that began at onset, by the times that they carry. The first one of a meter may
@@ -229,15 +235,15 @@ func (e *Engine) count(x *element, t *track, s *signs, now uint32) {
 		} else {
 			s.wills++
 		}
-		if t.dev.Capabilities&uint16(record.CapBattery) != 0 {
-			s.noGasp++
-		}
 	case n.blocked:
 		s.blocked++
 	case e.missed(t, now):
 		s.missed++
 	default:
 		s.dark++
+	}
+	if t.dev.Power.State != cim.PowerLost && t.dev.Capabilities&uint16(record.CapBattery) != 0 && (t.gone() || !n.blocked) {
+		s.noGasp++
 	}
 	s.total++
 }
@@ -285,7 +291,7 @@ func (e *Engine) weighWills(x *element, s *signs, now uint32) {
 	if most := float64(s.wills) * oddsWill; s.total >= 2 && s.total <= fewMeters && s.wills == s.total && fair >= most && s.last <= s.first+e.company {
 		few = oddsFew // two or three links do not fail by themselves in the same minute
 	}
-	s.willOdds = min(min(mode, capMode)+min(alone, capAlone)+fair, capWills) + few + oddsNoGasp*float64(s.noGasp)
+	s.willOdds = min(min(mode, capMode)+min(alone, capAlone)+fair, capWills) + few + max(oddsNoGasp*float64(s.noGasp), capNoGasp)
 	x.concentrators(func(n *node) {
 		if n.dev != nil && n.dev.grid == x && n.dev.dev.Power.State == cim.PowerLost {
 			s.mains = true

@@ -58,6 +58,10 @@ func (e *Engine) restoreCut(k store.Interruption, dev *cim.EndDevice, o *outage)
 	case c.flags&cutRetracted == 0 && c.end >= t.lastCut:
 		c.floor = t.lastCut
 		t.last, t.lastCut = c, c.end
+		if c.flags&cutAssumed == 0 { // it was back then: else it would pass for one that was there all the time
+			t.goneAt = max(t.goneAt, c.start)
+			t.aliveAt, t.backAt, t.joinedAt = max(t.aliveAt, c.end), max(t.backAt, c.end), max(t.joinedAt, c.end)
+		}
 	}
 	if o != nil && (o.x != nil || o.w != nil) {
 		o.cuts = append(o.cuts, c)
@@ -82,7 +86,7 @@ func (e *Engine) restoreGrid(o *outage) bool {
 	e.standing[o] = true
 	e.open++
 	if !o.doc.Partial {
-		x.out, x.onset, x.since, x.odds = true, o.start, o.start, capUp
+		x.out, x.onset, x.since, x.odds, x.peak = true, o.start, o.start, capUp, capUp
 		x.transformers(func(y *element) {
 			y.implied = y.above()
 			e.grid.touch(y)

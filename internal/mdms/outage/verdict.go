@@ -151,6 +151,9 @@ func (e *Engine) settle(t *track, now uint32) {
 		e.tally[j.verdict]++
 	}
 	t.confidence = float32(j.confidence)
+	if j.verdict == verdictUnknown && t.gone() && t.grid != nil {
+		e.wakeAt(max(t.goneAt+e.recently(t), now)+1, t.grid) // then its neighbours tell nothing of it any more
+	}
 	if t.gone() {
 		e.reconsider(e.cases[t], now)
 	}

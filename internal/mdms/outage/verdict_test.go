@@ -820,3 +820,23 @@ func TestTheyComeBackOneByOne(t *testing.T) {
 		}
 	}
 }
+
+// TestOneGaspAndALink: a meter of ten loses its supply by itself, and a minute later the link of another fails. All have batteries: were the
+// transformer out, more of them would have said so.
+func TestOneGaspAndALink(t *testing.T) {
+	w := newTown(t, 4, 9)
+	w.after(10 * time.Minute)
+	w.gasp("M1")
+	w.seconds(60)
+	w.wills("M2")
+	w.seconds(5)
+	w.verdict(api.VerdictPowerLost, "M1")
+	if v := w.e.Verdict(w.m("M2"), true); v.State == api.VerdictPowerLost {
+		t.Errorf("%+v", v)
+	}
+	// A second last gasp, or more wills, tell.
+	w.wills("M3", "M5")
+	w.seconds(5)
+	w.verdict(api.VerdictPowerLost, "M1", "M2", "M3", "M5")
+	w.sound()
+}

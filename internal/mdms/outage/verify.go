@@ -106,11 +106,11 @@ func (e *Engine) unanswered(now uint32) {
 	}
 }
 
-// wakeAt has an element looked at again.
+// wakeAt has an element looked at again, not later than then.
 func (e *Engine) wakeAt(at uint32, x *element) {
 	for i := range e.alarms {
 		if e.alarms[i].x == x {
-			e.alarms[i].due = at
+			e.alarms[i].due = min(e.alarms[i].due, at)
 			return
 		}
 	}
