@@ -132,7 +132,7 @@ type CommandRequest struct {
 	Target    Target `json:"target"`
 	Type      string `json:"type" enum:"read,profile,disconnect,reconnect,interval,clock,ping,groups,firmware-status,firmware-activate,firmware-drop"`
 	Params    Params `json:"params,omitzero"`
-	ExpiresIn int    `json:"expiresIn,omitempty" minimum:"1" maximum:"31536000" doc:"seconds; when absent 60, and the time a meter still sleeps"`
+	ExpiresIn int    `json:"expiresIn,omitempty" minimum:"1" maximum:"2592000" doc:"seconds; when absent 60, and the time a meter still sleeps"`
 	// At is when it is to go out, wall time; its life, expiresIn, begins then. Its meters are those of when it was asked for.
 	At       *time.Time `json:"at,omitempty" doc:"When it is to go out, by the wall clock, at most 30 days ahead; its expiresIn begins then. When absent at once."`
 	Priority string     `json:"priority,omitempty" enum:"low,normal,high" doc:"When absent high for reconnect, else normal."`

@@ -110,6 +110,23 @@ func TestNumberedChannel(t *testing.T) {
 	}
 }
 
+// Times of a query may have small letters, and a plus sign that the client forgot to escape.
+func TestTimesOfQueries(t *testing.T) {
+	c := newCentre(t)
+	s := serve(t, Options{Bus: c.bus})
+	for _, from := range []string{"2018-12-12T06:00:00Z", "2018-12-12t06:00:00z", "2018-12-12T07:00:00+01:00", "2018-12-12t07:00:00.000%2B01:00", "2018-12-12T05:00:00-01:00"} {
+		if resp, body := s.do("GET", "/v1/meters/M1/readings?from="+from, ""); resp.StatusCode != 200 {
+			t.Errorf("%s: status %d: %s", from, resp.StatusCode, body)
+		}
+		if q := c.lastAsked(api.QueryReadings).(api.ReadingQuery); !q.From.Equal(time.Date(2018, 12, 12, 6, 0, 0, 0, time.UTC)) {
+			t.Errorf("%s is taken for %v", from, q.From)
+		}
+	}
+	for _, from := range []string{"yesterday", "2018-12-12%2006:00:00Z", "2018-12-12T06:00:00%2B1"} {
+		s.refused(400, "from", "RFC 3339", "GET", "/v1/meters/M1/readings?from="+from, "")
+	}
+}
+
 func TestCommandRefusals(t *testing.T) {
 	c := newCentre(t)
 	s := serve(t, Options{Bus: c.bus})
@@ -155,7 +172,7 @@ func TestPreferWait(t *testing.T) {
 		cmd := c.end("100", api.CommandDone)
 		c.publish("meter", api.EventCommand, "C1", "M1", cmd)
 	}()
-	resp, text := s.do("POST", "/v1/commands", `{"target":{"meter":"M1"},"type":"read"}`, "Prefer", "wait=30, respond-async")
+	resp, text := s.do("POST", "/v1/commands", `{"target":{"meter":"M1"},"type":"read"}`, "Prefer", `wait="30", respond-async`)
 	if resp.StatusCode != 200 || resp.Header.Get("Preference-Applied") != "wait=30" || !strings.Contains(string(text), `"state":"done"`) {
 		t.Errorf("%d %v %s", resp.StatusCode, resp.Header, text)
 	}

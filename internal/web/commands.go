@@ -195,7 +195,7 @@ func (in WaitIn) wait() time.Duration {
 	for part := range strings.SplitSeq(in.Prefer, ",") {
 		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
 		if ok && strings.EqualFold(strings.TrimSpace(name), "wait") {
-			if n, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && n > 0 {
+			if n, err := strconv.Atoi(strings.Trim(value, " \t\"")); err == nil && n > 0 {
 				return min(time.Duration(min(n, 3600))*time.Second, maxWait)
 			}
 		}
