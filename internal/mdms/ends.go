@@ -138,7 +138,7 @@ func (m *MDMS) judgeEnds(d *device) {
 		if s.from == 0 {
 			return
 		}
-		first, last := cim.DayOf(s.from), cim.DayOf(m.now)
+		first, last := cim.DayOf(s.from), cim.DayOf(m.o.Clock.Unix())
 		if s.until > s.from {
 			last = min(last, cim.DayOf(s.until-1))
 			for day := last; day >= first && day+stretchAhead >= last && m.judgeOpen(d, s, day); day-- {

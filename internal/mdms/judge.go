@@ -159,6 +159,7 @@ func (m *MDMS) runJudge(ctx context.Context) {
 		}
 		return
 	}
+	m.judgeTold()
 	look := true // for what the last run left
 	for {
 		if look {
@@ -378,15 +379,39 @@ func (m *MDMS) judgeRemoval(d *device, before uint32) {
 	if m.o.VEE.Off || until == before {
 		return
 	}
-	from := min(before-1, until-1) + 1 // 0, for no end, is the greatest
+	m.judgeBehind(d, min(before-1, until-1)+1) // 0, for no end, is the greatest
+}
+
+// judgeBehind queues the days from a time on. m.mu is held.
+func (m *MDMS) judgeBehind(d *device, from uint32) {
+	today := cim.DayOf(m.o.Clock.Unix())
 	d.each(func(s *series) {
 		if s.from == 0 {
 			return
 		}
-		today := cim.DayOf(m.now)
 		for day := max(cim.DayOf(from), cim.DayOf(s.from), today-min(today, giveUpDays)); day < today; day++ {
 			if r := s.find(day); m.overdue(day) || s.sealed(day) || r != nil && r.block {
 				m.judge.add(dayKey{day, d.Ordinal, s.channel}, nil, nil, true)
+			}
+		}
+	})
+}
+
+// toldBack is for how long it may be open, when the centre starts, whether what the registry told of a removal was judged.
+const toldBack = 2 * dayLength
+
+// judgeTold queues the days around removals, and around registers read at the ends of meters' lives, that were told shortly before the centre
+// stopped: it may have stopped before these days were judged.
+func (m *MDMS) judgeTold() {
+	now := m.o.Clock.Unix()
+	m.walk(func(_ int, part []*device) {
+		for _, d := range part {
+			if told := m.registry.Told(d.ID); told == 0 || uint64(told)+toldBack < uint64(now) {
+				continue
+			}
+			m.judgeEnds(d)
+			if d.span.Until != 0 {
+				m.judgeBehind(d, d.span.Until)
 			}
 		}
 	})

@@ -799,3 +799,45 @@ func TestNoEstimatesBeforeInstallation(t *testing.T) {
 	j.settle()
 	count("told", 0, 0)
 }
+
+// A removal that was told right before the centre stopped is judged when it starts again.
+func TestRemovalToldBeforeAStop(t *testing.T) {
+	t.Parallel()
+	const removed = 3*48 + 20
+	j := newJudged(t, 9, 1000)
+	j.settle()
+	j.readings(0, removed-10)
+	j.giveUpGaps()
+	estimated := func() (before, behind int, sum int64) {
+		t.Helper()
+		for _, r := range j.ask(api.ReadingQuery{From: unix(j.start), To: unix(j.start + 9*dayLength)}) {
+			switch {
+			case r.Quality != "estimated":
+			case r.Start.Before(unix(j.start + removed*1800)):
+				before, sum = before+1, sum+*r.Import
+			default:
+				behind++
+			}
+		}
+		return before, behind, sum
+	}
+	if _, behind, _ := estimated(); behind == 0 {
+		t.Fatal("nothing is estimated before the removal is told")
+	}
+	restart := func(off bool) {
+		j.halt()
+		j.opts.VEE.Off = off
+		j.run()
+		j.until("the centre to be up", 120*time.Second, func() bool { _, ok := j.totals(); return ok })
+	}
+	restart(true) // as if it stopped at once
+	text := fmt.Sprintf("usage_point,feeder,meter,installed,removed,remove_import_wh\nUP1,F1,M1,%s,%s,%d\n", cim.Stamp(j.start), cim.Stamp(j.start+removed*1800), j.m.reg[removed])
+	if _, err := j.importFile("a", text, true); err != nil {
+		t.Fatal(err)
+	}
+	restart(false)
+	j.until("the removal to be judged", 120*time.Second, func() bool {
+		before, behind, sum := estimated()
+		return before == 10 && behind == 0 && sum == int64(j.m.reg[removed]-j.m.reg[removed-10])
+	})
+}

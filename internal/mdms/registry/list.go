@@ -84,6 +84,22 @@ func (r *Registry) Expected(id string) Span {
 	return s
 }
 
+// Told is when a removal of a meter was recorded last, or a register that people read when it came or went; 0: never.
+func (r *Registry) Told(id string) (recorded uint32) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	m := r.findMeter(id)
+	if m == nil {
+		return 0
+	}
+	for h := m.installs; h != 0; h = r.iv.at(h).beforeOfMeter {
+		if v := r.iv.at(h); v.end != 0 || v.has != 0 {
+			recorded = max(recorded, v.recorded)
+		}
+	}
+	return recorded
+}
+
 // EachInstalled calls f with every meter that the registry ever saw installed, until f returns false. f must not ask the registry.
 func (r *Registry) EachInstalled(f func(id string) bool) {
 	r.mu.RLock()
