@@ -50,9 +50,9 @@ func RecogniseLetter(text string) []Said {
 	known := false
 	for rest := text; rest != ""; {
 		piece, after := rest, ""
-		if at := joints(rest); len(at) > 0 {
+		if at := joints(rest); len(at) > 0 && r.best(rest, "letter.") == nil {
 			piece, after = rest[:at[0]], rest[at[0]+2:]
-			for _, i := range at { // the longest that is known
+			for _, i := range at { // the longest that is known, since a sentence may have a joint of its own
 				if r.best(rest[:i], "letter.") != nil {
 					piece, after = rest[:i], rest[i+2:]
 				}

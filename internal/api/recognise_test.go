@@ -44,6 +44,8 @@ func TestRecogniseLetter(t *testing.T) {
 		{"telegram in line 3 at offset 35: no '!' at the end: wrong length", "letter.at-line letter.text letter.length"},
 		{`topic "up/C1/meter/group/reading": id "group" is a reserved word: outside the topic grammar`, "letter.topic letter.id-reserved letter.grammar"},
 		{"body at offset 10: structure of 7: nothing in it says what the values are, and no declaration has a list of as many: is missing", "letter.at letter.of letter.text letter.missing"},
+		{"Bad request: wattbus_key: want this property, or an id of the message, of 1 to 200 bytes: it keeps a message that comes twice from being carried out twice",
+			"letter.text letter.word problem.key"},
 		{"nothing: of this: is known", "letter.word letter.text"},
 		{"Nothing. Of this", ""},
 	} {
