@@ -112,6 +112,7 @@ func TestConsolePages(t *testing.T) {
 			b.questions(look, shots, ids)
 		}
 	}
+	b.forcedColours(ids)
 	b.telephone(shots, ids)
 	b.early("http://"+c.http+"/", ids)
 }
@@ -152,10 +153,41 @@ func (b *browser) telephone(shots string, ids *strings.Replacer) {
 			[...document.querySelectorAll('nav li a')].filter(a => { const r = a.getBoundingClientRect(); return r.left < 0 || r.right > innerWidth || r.bottom > innerHeight || a.scrollWidth > a.clientWidth; }).length].join(' ')`); said != `"0 0 0"` {
 			b.t.Errorf("%s on a telephone: it is longer than the window by (width, height), and so many pages are out of view: %s", page.name, said)
 		}
+		// Buttons of a row stand beside what the row says, not over it.
+		if over := b.eval(`[...document.querySelectorAll('[role=rowgroup] [role=cell]')].filter(c => c.querySelector('button')).flatMap(c => {
+			const a = c.getBoundingClientRect();
+			return [...c.parentElement.children].filter(o => { const r = o.getBoundingClientRect(); return o !== c && o.textContent.trim() && r.left < a.right - 1 && r.right > a.left + 1 && r.top < a.bottom - 1 && r.bottom > a.top + 1; }).map(o => o.innerText);
+		}).join('; ')`); over != `""` {
+			b.t.Errorf("%s on a telephone: buttons stand over %s", page.name, over)
+		}
 		if shots != "" {
 			b.shot(filepath.Join(shots, page.name+"-telephone.png"))
 		}
 	}
+}
+
+// forcedColours looks at a page in the high contrast of Windows, which takes the backgrounds away: what is chosen and how grave something
+// is are to be seen all the same.
+func (b *browser) forcedColours(ids *strings.Replacer) {
+	b.t.Helper()
+	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "forced-colors", "value": "active"}}})
+	for _, page := range consolePages {
+		if page.name != "quality" {
+			continue
+		}
+		b.eval(fmt.Sprintf(`location.hash = %q`, ids.Replace(page.hash)))
+		b.shows("the page "+page.name+" in forced colours", page.ready)
+		if said := b.eval(`(() => {
+			const colour = e => getComputedStyle(e).backgroundColor;
+			const chosen = [...document.querySelectorAll('.segments > [aria-current=true], .segments > [aria-pressed=true]')];
+			const plain = [...document.querySelectorAll('.segments > :not([aria-current=true], [aria-pressed=true])')].map(colour);
+			return [chosen.length > 1, chosen.some(e => plain.includes(colour(e))), new Set([...document.querySelectorAll('[role=gridcell]')].map(colour)).size > 1,
+				colour(document.querySelector('nav a[aria-current=page]')) !== colour(document.querySelector('nav a:not([aria-current])'))].join(' ');
+		})()`); said != `"true false true true"` {
+			b.t.Errorf("forced colours: %s", said)
+		}
+	}
+	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{}})
 }
 
 // early loads some pages and checks that each takes all that the document asked for before its scripts were there: what is asked for in
