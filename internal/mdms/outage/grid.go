@@ -54,6 +54,7 @@ type element struct {
 	whole      bool    // of a dirty transformer: all its meters are judged anew, also where nothing goes on
 	visit      uint32  // Engine.visit of the last correlation that met it
 	asked      uint32  // when its sample was asked last
+	wake       uint32  // when it is looked at again, 0: nobody waits
 	outage     *outage // its case
 }
 

@@ -84,7 +84,7 @@ type Engine struct {
 	tokensAt time.Time
 	waits    timers // for answers to pings
 	waitsEnd []*track
-	alarms   []alarm
+	alarms   []*element // to be looked at again, see element.wake
 	storm    storm
 
 	tickedWall time.Time // of the last tick

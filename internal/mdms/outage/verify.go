@@ -108,32 +108,27 @@ func (e *Engine) unanswered(now uint32) {
 
 // wakeAt has an element looked at again, not later than then.
 func (e *Engine) wakeAt(at uint32, x *element) {
-	for i := range e.alarms {
-		if e.alarms[i].x == x {
-			e.alarms[i].due = min(e.alarms[i].due, at)
-			return
-		}
+	if x.wake == 0 {
+		e.alarms = append(e.alarms, x)
+		x.wake = at
 	}
-	e.alarms = append(e.alarms, alarm{at, x})
-}
-
-type alarm struct {
-	due uint32
-	x   *element
+	x.wake = min(x.wake, at)
 }
 
 func (e *Engine) awake(now uint32) (next uint32) {
 	kept := e.alarms[:0]
-	for _, a := range e.alarms {
-		if a.due <= now {
-			e.grid.touch(a.x)
+	for _, x := range e.alarms {
+		if x.wake <= now {
+			x.wake = 0
+			e.grid.touch(x)
 			continue
 		}
-		kept = append(kept, a)
-		if next == 0 || a.due < next {
-			next = a.due
+		kept = append(kept, x)
+		if next == 0 || x.wake < next {
+			next = x.wake
 		}
 	}
+	clear(e.alarms[len(kept):])
 	e.alarms = kept
 	return next
 }
