@@ -13,6 +13,7 @@ import (
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/mdms/vee"
+	"github.com/wattbus/wattbus/internal/record"
 	"github.com/wattbus/wattbus/internal/store"
 )
 
@@ -60,8 +61,13 @@ func (m *MDMS) proposeEdit(ctx context.Context, q api.EditRequest) (api.Edit, er
 		return e, api.BadRequest("values", "%d of them, want one for each of the %d intervals that start in the span", len(q.Values), len(e.Values))
 	}
 	for i := range q.Values {
-		if q.Values[i] < 0 || q.Values[i] >= int64(cim.NoValue) {
-			return e, api.BadRequest("values", "number %d is %d Wh, want 0 to %d", i+1, q.Values[i], int64(cim.NoValue)-1)
+		end := q.To
+		if i+1 < len(e.Values) {
+			end = e.Values[i+1].Start
+		}
+		most := int64(record.MaxEnergy(uint32(end.Sub(e.Values[i].Start) / time.Second))) // that a meter can tell
+		if q.Values[i] < 0 || q.Values[i] > most {
+			return e, api.BadRequest("values", "number %d is %d Wh, want 0 to %d", i+1, q.Values[i], most)
 		}
 		e.Values[i].Value = &q.Values[i]
 	}
