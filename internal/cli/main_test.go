@@ -73,6 +73,7 @@ func TestWrongUse(t *testing.T) {
 	}{
 		{[]string{"metres"}, `unknown command "metres" for "wattbus"; did you mean meter or meters?`},
 		{[]string{"metres", "--limit", "3"}, `unknown command "metres" for "wattbus"; did you mean meter or meters?`},
+		{[]string{"meters", "M1", "--as-known-at", "2026-01-01T00:00:00Z"}, `flag --as-known-at is about a meter's intervals: add --readings`},
 		{[]string{"readings", "M1", "--from", "x"}, `unknown command "readings" for "wattbus"; "wattbus meters ID --readings" does that`},
 		{[]string{"registry", "shw", "--limit", "3"}, `unknown command "shw" for "wattbus registry"`},
 		{[]string{"outages", "7", "--colour", "red"}, "unknown flag: --colour"},

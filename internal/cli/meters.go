@@ -65,6 +65,11 @@ func newMeters(a *app) *cobra.Command {
 			if err := checkLimit(limit); err != nil {
 				return err
 			}
+			for _, name := range []string{"from", "to", "as-known-at"} {
+				if cmd.Flags().Changed(name) && !readings {
+					return usagef("flag --%s is about a meter's intervals: add --readings", name)
+				}
+			}
 			return l.show(cmd.Context(), func(ctx context.Context, c *apiclient.Client) error {
 				if len(args) == 0 {
 					if readings {
