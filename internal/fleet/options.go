@@ -54,7 +54,7 @@ type Options struct {
 	History time.Duration
 	// Interval is the reading interval in minutes; default 30.
 	Interval uint16
-	// Capabilities of the meters; default a breaker.
+	// Capabilities of the meters; default a breaker, and a battery: their last gasps go out.
 	Capabilities record.Capabilities
 	// Spread is the wall time over which the readings of an interval are sent, at most 20 s of business time; default 2 s,
 	// negative: none.
@@ -134,7 +134,7 @@ func (o *Options) complete() error {
 		o.Store = &meter.Memory{}
 	}
 	if o.Capabilities == 0 {
-		o.Capabilities = record.CapBreaker
+		o.Capabilities = record.CapBreaker | record.CapBattery
 	}
 	if o.Spread == 0 {
 		o.Spread = DefaultSpread
