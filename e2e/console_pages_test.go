@@ -166,8 +166,8 @@ func (b *browser) telephone(shots string, ids *strings.Replacer) {
 	}
 }
 
-// forcedColours looks at a page in the high contrast of Windows, which takes the backgrounds away: what is chosen and how grave something
-// is are to be seen all the same.
+// forcedColours looks at a page in the high contrast of Windows, which takes the backgrounds away but of what says that it keeps them: what
+// is chosen and how grave something is are to be seen all the same.
 func (b *browser) forcedColours(ids *strings.Replacer) {
 	b.t.Helper()
 	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "forced-colors", "value": "active"}}})
@@ -178,13 +178,10 @@ func (b *browser) forcedColours(ids *strings.Replacer) {
 		b.eval(fmt.Sprintf(`location.hash = %q`, ids.Replace(page.hash)))
 		b.shows("the page "+page.name+" in forced colours", page.ready)
 		if said := b.eval(`(() => {
-			const colour = e => getComputedStyle(e).backgroundColor;
-			const chosen = [...document.querySelectorAll('.segments > [aria-current=true], .segments > [aria-pressed=true]')];
-			const plain = [...document.querySelectorAll('.segments > :not([aria-current=true], [aria-pressed=true])')].map(colour);
-			return [chosen.length > 1, chosen.some(e => plain.includes(colour(e))), new Set([...document.querySelectorAll('[role=gridcell]')].map(colour)).size > 1,
-				colour(document.querySelector('nav a[aria-current=page]')) !== colour(document.querySelector('nav a:not([aria-current])'))].join(' ');
-		})()`); said != `"true false true true"` {
-			b.t.Errorf("forced colours: %s", said)
+			const keeps = (what, n) => { const all = [...document.querySelectorAll(what)]; return all.length >= n && all.every(e => getComputedStyle(e).forcedColorAdjust === 'none'); };
+			return [keeps('.segments > [aria-current=true], .segments > [aria-pressed=true]', 2), keeps('.cells [role=gridcell]', 20), keeps('nav a[aria-current=page]', 1), keeps('.segments > :not([aria-current=true], [aria-pressed=true])', 1)].join(' ');
+		})()`); said != `"true true true false"` {
+			b.t.Errorf("forced colours: what is chosen, grades, the page, what is not chosen: %s", said)
 		}
 	}
 	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{}})

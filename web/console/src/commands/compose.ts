@@ -1,5 +1,6 @@
 // What can be asked of many meters, and what is wrong with a request before it is sent.
 import type { CommandRequest, Params, Target } from '../api/shapes';
+import { count } from '../format/number';
 import { t } from '../lang/lang';
 import { idsIn } from '../state/commands';
 
@@ -11,6 +12,8 @@ export const kinds: { kind: Kind; label: string }[] = [
   { kind: 'group', label: 'Group' },
   { kind: 'query', label: 'By place' },
 ];
+
+export const mostListed = 20_000; // meters in a list; the centre takes no more
 
 /** What a person has filled in. */
 export interface Draft {
@@ -67,7 +70,11 @@ export function targetOf(d: Draft): Target {
 export function lack(d: Draft): string {
   const to = targetOf(d);
   if (d.kind === 'meter' && !to.meter) return t('Which meter?');
-  if (d.kind === 'list' && idsIn(d.list).length === 0) return t('Which meters? One id a line.');
+  if (d.kind === 'list') {
+    const n = idsIn(d.list).length;
+    if (n === 0) return t('Which meters? One id a line.');
+    if (n > mostListed) return t('{n} meters are too many for one command: at most {most}.', { n: count(n), most: count(mostListed) });
+  }
   if (d.kind === 'path' && !to.path) return t('Below which concentrator?');
   if (d.kind === 'group' && !/^\d+$/.test(d.group.trim())) return t('Which group? Its number.');
   if (d.kind === 'query' && Object.keys(to.query ?? {}).length === 0) return t('Which place? At least one of them.');

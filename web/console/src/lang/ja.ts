@@ -569,6 +569,7 @@ export const ja: Record<string, string> = {
   'Which kinds': '種別の絞り込み',
   'Which meter?': '計器を指定してください。',
   'Which meters': '計器の状態',
+  '{n} meters are too many for one command: at most {most}.': '{n}台は多すぎます。1つの指令で指定できるのは{most}台までです。',
   'Which meters? One id a line.': '計器番号を1行に1台ずつ指定してください。',
   'Which network': '表示する網',
   'Which outages': '停電の絞り込み',
