@@ -42,6 +42,7 @@ type centre struct {
 	pieces int // days that a commit seals at least; 0: what is usual
 	mdms   *MDMS
 	cancel context.CancelFunc
+	listen string // address of the bus for other programs
 	ended  chan error
 	enc    bus.Encoder
 	mu     sync.Mutex // of enc
@@ -68,7 +69,7 @@ func newCentreOn(t testing.TB, clk *clock.Clock, open func(context.Context) (sto
 func (c *centre) start() {
 	c.t.Helper()
 	var err error
-	if c.bus, err = bus.Open(context.Background(), bus.Options{Dir: filepath.Join(c.dir, "bus")}); err != nil {
+	if c.bus, err = bus.Open(context.Background(), bus.Options{Dir: filepath.Join(c.dir, "bus"), Listen: c.listen}); err != nil {
 		c.t.Fatal(err)
 	}
 	c.run()

@@ -185,3 +185,35 @@ func TestOutTellsWhatIsWanted(t *testing.T) {
 		t.Errorf("%v, %v", got, states)
 	}
 }
+
+// A program at the bus that began to listen a second ago gets the next reading, however long ago the last one came.
+func TestFirstReadingIsTold(t *testing.T) {
+	t.Parallel()
+	c := newCentre(t, clock.New(at(0), 1))
+	c.stop()
+	c.listen = "127.0.0.1:0"
+	c.start()
+	w := newWorld(c, 1, t0, 48, false)
+	defer func() { w.stop() }()
+	m := w.meters[w.ids[0]]
+	w.register(m)
+	c.send(m.path, topic.Meter, m.id, "reading", w.reading(m, 0)) // somebody is asked for, and nobody is there
+	c.flush()
+	c.until("registered", 120*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Meters == 1 })
+
+	other, err := bus.Open(t.Context(), bus.Options{URL: "nats://" + c.bus.Address()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	var told atomic.Int32
+	stop, err := other.SubscribeEvents("meter.reading.*", func(string, []byte) { told.Add(1) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	time.Sleep(2*totalsEvery + 200*time.Millisecond) // more than the second that it may take
+	c.send(m.path, topic.Meter, m.id, "reading", w.reading(m, 1))
+	c.flush()
+	c.until("the first reading", 30*time.Second, func() bool { return told.Load() == 1 })
+}

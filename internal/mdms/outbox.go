@@ -25,14 +25,24 @@ type outbox struct {
 
 	// Who listens on the bus to what a turn always asks about.
 	ofReadings, ofStates *bus.Interest
+	asked                []*bus.Interest // all about meters that is only told while somebody listens
 }
 
 func newOutbox(b *bus.Bus, clk *clock.Clock) outbox {
 	o := outbox{bus: b, clock: clk}
 	if b != nil { // books have none
 		o.ofReadings, o.ofStates = b.Interest(topic.Meter, api.EventReading), b.Interest(topic.Meter, api.EventState)
+		o.asked = []*bus.Interest{o.ofReadings, o.ofStates, b.Interest(topic.Meter, api.EventDevice), b.Interest(topic.Meter, api.EventSubMeter)}
 	}
 	return o
+}
+
+// keepAsking asks the bus who listens to what meters tell. Its answer is there at the next question only, which may be the next reading, half
+// an hour later: that of a program that came meanwhile would be missed. Any goroutine may call it.
+func (o *outbox) keepAsking() {
+	for _, x := range o.asked {
+		x.Somebody()
+	}
 }
 
 // readings reports whether somebody wants the events of readings, in this turn.

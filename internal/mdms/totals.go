@@ -41,6 +41,7 @@ func (m *MDMS) tellTotals(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		m.outbox.keepAsking()
 		if !m.o.Bus.EventInterest("centre", api.EventTotals) {
 			last = api.Totals{}
 			continue
