@@ -175,7 +175,8 @@ func (e *Engine) powerOn(t *track, made uint32) bool {
 // flags takes the breaker bit of a header.
 func (e *Engine) flags(t *track, h record.Header, made uint32) bool {
 	b := &t.dev.Breaker
-	if b.State != cim.BreakerUnknown && made <= t.breakerAt {
+	// Of the same second a result knows better; of two headers the later one does, for a device may register and report in one.
+	if b.State != cim.BreakerUnknown && (made < t.breakerAt || made == t.breakerAt && t.breakerTold) {
 		return false
 	}
 	to := cim.BreakerOpen
@@ -191,11 +192,12 @@ func (e *Engine) flags(t *track, h record.Header, made uint32) bool {
 	} else if b.State == cim.BreakerReady {
 		to = cim.BreakerReady // armed is open too
 	}
-	return e.breaker(t, to, made)
+	return e.breaker(t, to, made, false)
 }
 
-func (e *Engine) breaker(t *track, to cim.Breaker, made uint32) bool {
-	t.breakerAt = made
+// breaker notes where the breaker is; told: by a result.
+func (e *Engine) breaker(t *track, to cim.Breaker, made uint32, told bool) bool {
+	t.breakerAt, t.breakerTold = made, told
 	if t.dev.Breaker.State == to {
 		return false
 	}
@@ -372,11 +374,11 @@ func (e *Engine) OnResult(dev *cim.EndDevice, path string, m record.Result, fres
 		if made := stamp(m.Header, at); t.dev.Breaker.State == cim.BreakerUnknown || made >= t.breakerAt {
 			switch m.Breaker {
 			case record.BreakerOpen:
-				e.breaker(t, cim.BreakerOpen, made)
+				e.breaker(t, cim.BreakerOpen, made, true)
 			case record.BreakerClosed:
-				e.breaker(t, cim.BreakerClosed, made)
+				e.breaker(t, cim.BreakerClosed, made, true)
 			case record.BreakerReady:
-				e.breaker(t, cim.BreakerReady, made)
+				e.breaker(t, cim.BreakerReady, made, true)
 			}
 		}
 		e.refresh(t, at, "result", at)

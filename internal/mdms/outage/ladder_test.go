@@ -389,6 +389,15 @@ func TestBreakerFacts(t *testing.T) {
 	if s := w.m("M1").Breaker.Since; s != w.at {
 		t.Errorf("closed since %d, want %d", s, w.at)
 	}
+	// Within one second: of two headers the later counts, and a result before both.
+	w.after(time.Minute)
+	w.reading("M1", "C1")
+	w.e.OnMessage(w.m("M1"), "C1", record.TypeReading, w.head(record.FlagBreakerOpen), w.at)
+	b(cim.BreakerOpen)
+	w.want("M1", api.StateDisconnected)
+	w.breaker("M1", "C1", record.BreakerClosed, true, w.at)
+	w.e.OnMessage(w.m("M1"), "C1", record.TypeReading, w.head(record.FlagBreakerOpen), w.at) // made before it, came after it
+	b(cim.BreakerClosed)
 	w.e.OnLocation(w.m("M2"), "C1", record.Location{Header: w.head(0), Sequence: 1}, w.at)
 	if got := w.m("M2").Breaker.State; got != cim.BreakerNone {
 		t.Errorf("without the capability: %v", got)

@@ -127,7 +127,8 @@ type track struct {
 	earlySeq uint32 // of a will that came before its registration
 	earlyAt  uint32 // when; 0: none
 
-	breakerAt uint32 // device time of the newest word on the breaker
+	breakerAt   uint32 // device time of the newest word on the breaker
+	breakerTold bool   // that word was a result
 
 	grid                  *element // the transformer it hangs on, nil for not known
 	gridSlot              int      // in its meters
