@@ -43,7 +43,7 @@ func (m *MDMS) lookForGaps(now uint32) {
 	last, minute := m.looked, m.due
 	wall, speed := time.Now(), m.o.Clock.Speed()
 	spread := uint64(m.o.Backfill.Spread.Milliseconds())
-	for _, d := range m.looking.part(m.devices) {
+	for _, d := range m.looking.part(m.devices, sweepPart) {
 		// Only those of which an interval ended since the last look.
 		step := uint32(d.imp.length)
 		if !d.meters() || !d.registered() || last/step == minute/step || !d.Link.State.Reachable() {

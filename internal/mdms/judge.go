@@ -467,7 +467,7 @@ func (m *MDMS) closeGaps(now uint32) {
 	after := uint32(m.judge.rules.EstimateAfter / time.Second)
 	limit := cim.DayOf(m.closedAt - min(m.closedAt, after)) // days before this one are due
 	today := cim.DayOf(m.closedAt)
-	for _, d := range m.closing.part(m.devices) {
+	for _, d := range m.closing.part(m.devices, sweepPart) {
 		if d.meters() {
 			d.each(func(s *series) { m.closeSeries(s, limit, today) })
 		}

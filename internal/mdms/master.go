@@ -352,19 +352,14 @@ func (m *MDMS) apply(ctx context.Context, by, action, subject string, plan func(
 			}
 		},
 		after: func() error {
-			var read []*device // of which registers were told that people read
+			var t touched
 			for _, p := range parts {
-				err := m.registry.LoadEach(p, func(c *registry.Change) {
-					if i := c.Installation; i != nil && (i.First != cim.RegisterPair{} || i.Last != cim.RegisterPair{}) && m.byID[i.Meter] != nil {
-						read = append(read, m.byID[i.Meter])
-					}
-				})
-				if err != nil {
+				if err := m.registry.LoadEach(p, t.add); err != nil {
 					return fmt.Errorf("what was just committed to the registry: %w", err)
 				}
 			}
 			if len(parts) > 0 {
-				m.placesChanged(read)
+				m.placesChanged(&t)
 			}
 			return nil
 		},
@@ -434,24 +429,6 @@ func (m *MDMS) retireMeter(ctx context.Context, q api.MeterRetirement) (api.Reti
 
 // place is where a device hangs in the grid, or hung last, as numbers of MDMS.grid.
 type place struct{ substation, feeder, transformer uint32 }
-
-// placesChanged takes over what the registry says of every device: where it hangs, and when it is expected to measure. read are those of which
-// it tells registers at the ends of their time.
-func (m *MDMS) placesChanged(read []*device) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, d := range m.devices {
-		until, from := d.span.Until, [2]uint32{}
-		d.each(func(s *series) { from[s.channel] = s.from })
-		m.takePlace(d)
-		m.judgeRemoval(d, until)
-		d.each(func(s *series) { m.judgeArrival(s, from[s.channel]) })
-	}
-	for _, d := range read {
-		m.judgeEnds(d)
-	}
-	m.lookForUnheard()
-}
 
 // takePlace takes over what the registry says of a device. m.mu is held.
 func (m *MDMS) takePlace(d *device) {

@@ -98,10 +98,14 @@ type MDMS struct {
 	looking  sweep
 	today    cim.Day
 	givingUp sweep
-	flushed  time.Time // when the flush of stale devices began
-	staled   time.Time // when some of them were written last
-	flushing int       // devices that it has still to write
-	tidied   time.Time
+
+	placing    []*device // the registry says something else of them
+	replacing  sweep     // by placeHourly
+	placedHour uint32
+	flushed    time.Time // when the flush of stale devices began
+	staled     time.Time // when some of them were written last
+	flushing   int       // devices that it has still to write
+	tidied     time.Time
 }
 
 // work is what the loop is asked to do: enter batches or what came ahead of them, or call a function that changes something. done gets nil once it is
@@ -128,6 +132,7 @@ func build(o Options) (*MDMS, error) {
 	m.ledger = newLedger(m.loadSurely)
 	m.ledger.setDeadlines(o.Deadlines)
 	m.judge = newJudge(o.VEE.Rules)
+	m.placedHour = o.Clock.Unix() / 3600 // what is restored is placed as it is
 	m.registry = registry.New()
 	m.imports = imports{m: m, open: map[string]*incoming{}}
 	m.hearing.clock = o.Clock
@@ -376,36 +381,6 @@ func sooner(d time.Duration, at, now time.Time) time.Duration {
 		return d
 	}
 	return min(d, max(at.Sub(now), shortestTurn))
-}
-
-// watch does what the time asks for. It returns the wall time of the next verdict.
-func (m *MDMS) watch(now uint32) time.Time {
-	at := m.hearing.Now()
-	next := m.outages.Tick(at)
-	m.verify()
-	if day := cim.DayOf(now); day != m.today {
-		m.today = day
-		m.forgetFlags(day)
-		m.ledger.newDay(day)
-		m.givingUp.begin()
-	}
-	for _, d := range m.givingUp.part(m.devices) {
-		before := d.complete()
-		d.each(func(s *series) { m.ledger.giveUp(s, m.today) })
-		if d.complete() != before {
-			m.markDirty(d)
-		}
-	}
-	more := m.expectUnheard(now)
-	m.lookForGaps(now)
-	m.closeGaps(now)
-	if more || m.givingUp.going || m.looking.going || m.closing.going {
-		return time.Now() // at once
-	}
-	if next.IsZero() || m.o.Clock.Paused() {
-		return time.Time{}
-	}
-	return time.Now().Add(time.Duration(float64(next.Sub(at)) / m.o.Clock.Speed()))
 }
 
 // handOut takes what the engines have to be kept and told.

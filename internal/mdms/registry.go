@@ -31,6 +31,8 @@ type device struct {
 	span registry.Span // in which it is expected to measure, as the registry says
 
 	retired bool // it never comes back: a tombstone
+	placing bool // in MDMS.placing
+	read    bool // the registry told registers of it that people read
 
 	doubted *record.Reading // the last one, if its register jumped
 	told    [2]told         // by channel: the last register of a measurement
