@@ -81,6 +81,7 @@ type MDMS struct {
 	closedAt   uint32 // of which time
 
 	unheardHour uint32
+	unheardAt   uint32 // number in the registry from which on is looked for them; 0: nowhere
 
 	// Of the turn under way.
 	ending   <-chan struct{} // the end of Run

@@ -17,22 +17,22 @@ const unheardPerTurn = 5000
 // heard reports whether a message of the device ever came.
 func (d *device) heard() bool { return d.LastSeen != 0 || d.registered() }
 
-// lookForUnheard collects the meters that are installed and have no account, at a change of the registry and every hour: an
-// installation may lie ahead.
+// lookForUnheard collects the meters that are installed and have no account, every hour and in parts: an installation may lie ahead.
 func (m *MDMS) lookForUnheard() {
-	m.unheard = m.unheard[:0]
-	m.registry.EachInstalled(func(id string) bool {
+	m.unheardAt = m.registry.EachInstalled(m.unheardAt, sweepPart, func(id string) {
 		if m.byID[id] == nil && topic.CheckID(id) == nil {
 			m.unheard = append(m.unheard, id)
 		}
-		return true
 	})
 }
 
 // expectUnheard gives some of them their accounts. It reports whether there are more.
 func (m *MDMS) expectUnheard(now uint32) (more bool) {
-	if hour := now / 3600; hour != m.unheardHour {
+	if hour := now / 3600; hour != m.unheardHour && m.unheardAt == 0 {
 		m.unheardHour = hour
+		m.unheard, m.unheardAt = m.unheard[:0], 1
+	}
+	if m.unheardAt != 0 {
 		m.lookForUnheard()
 	}
 	for n := 0; n < unheardPerTurn && len(m.unheard) > 0; {
@@ -45,7 +45,7 @@ func (m *MDMS) expectUnheard(now uint32) (more bool) {
 		n++
 		m.markDirty(m.add(cim.EndDevice{Ordinal: uint32(len(m.devices)), Kind: topic.Meter, ID: id, Recorded: m.now}))
 	}
-	return len(m.unheard) > 0
+	return len(m.unheard) > 0 || m.unheardAt != 0
 }
 
 // firstWord takes over how far back a meter reaches that was expected before it was heard.

@@ -100,15 +100,20 @@ func (r *Registry) Told(id string) (recorded uint32) {
 	return recorded
 }
 
-// EachInstalled calls f with every meter that the registry ever saw installed, until f returns false. f must not ask the registry.
-func (r *Registry) EachInstalled(f func(id string) bool) {
+// EachInstalled calls f with the meters that the registry ever saw installed, of n that begin with number from, and returns the number to go
+// on with; they are numbered from 1, and 0 is the end. f must not ask the registry.
+func (r *Registry) EachInstalled(from, n uint32, f func(id string)) (next uint32) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	for i := uint32(1); i <= r.meters.n; i++ {
-		if m := r.meters.at(i); m.installs != 0 && !f(r.names.text(m.id)) {
-			return
+	for i := from; i <= r.meters.n; i++ {
+		if i-from == n {
+			return i
+		}
+		if m := r.meters.at(i); m.installs != 0 {
+			f(r.names.text(m.id))
 		}
 	}
+	return 0
 }
 
 // Grid is where a meter hangs in the grid now.

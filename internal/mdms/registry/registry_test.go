@@ -5,6 +5,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -168,4 +169,29 @@ func TestBytes(t *testing.T) {
 	}
 	runtime.KeepAlive(parts)
 	runtime.KeepAlive(r)
+}
+
+// Meters that were installed are gone through in parts, each once, and those in stock are left out.
+func TestEachInstalled(t *testing.T) {
+	r := New()
+	for i := range 10 {
+		id := "M" + strconv.Itoa(i)
+		r.Add(Change{Recorded: 1, Meter: &cim.MeterAsset{MRID: id}})
+		if i != 3 {
+			r.Add(Change{Recorded: 1, Installation: &cim.MeterInstallation{Meter: id, UsagePoint: "UP" + strconv.Itoa(i), Start: 5}})
+		}
+	}
+	for _, n := range []uint32{1, 3, 5, 10, 99} {
+		var got []string
+		parts := uint32(0)
+		for at := uint32(1); at != 0; parts++ {
+			at = r.EachInstalled(at, n, func(id string) { got = append(got, id) })
+		}
+		if want := "M0 M1 M2 M4 M5 M6 M7 M8 M9"; strings.Join(got, " ") != want || parts != (10+n-1)/n {
+			t.Errorf("%d at a time: %v in %d parts", n, got, parts)
+		}
+	}
+	if next := New().EachInstalled(1, 5, func(string) { t.Error("there is none") }); next != 0 {
+		t.Errorf("behind the end: %d", next)
+	}
 }
