@@ -226,6 +226,10 @@ func TestSealedDown(t *testing.T) {
 	// Nothing plain.
 	r2, _ := sealRig(t, kept, true)
 	c2 := r2.connect("C", "dn/#")
+	c2.put("up/C1/meter/M1/location", sealUp(t, keys, "up/meter/M1/location", 0, 10, location(2)))
+	if m := c2.next(); m.Topic != "dn/C1/meter/M1/location-ack" { // it listens to the bus by now
+		t.Fatalf("%s: %x", m.Topic, m.Payload)
+	}
 	for _, d := range []bus.Down{{Target: topic.All, Path: "C1", Kind: "meter"}, {Target: topic.Group, Group: 12}} {
 		d.Event, d.QoS, d.Payload = "cmd", 1, record.Command{ID: 9, Opcode: record.OpRead}.Append(nil)
 		eventually(t, "sent", func() bool { return r2.b.SendDown(d) == nil })
