@@ -273,6 +273,9 @@ func (m *MDMS) queryInterruptions(ctx context.Context, q api.InterruptionQuery) 
 		if sel.Case, err = strconv.ParseUint(q.Case, 10, 63); err != nil || sel.Case == 0 {
 			return out, api.BadRequest("case", "%.40q is no id of an outage", q.Case)
 		}
+		if _, err = m.keptOutage(ctx, sel.Case); err != nil {
+			return out, err
+		}
 	} else if sel.From, sel.To, err = m.period(q.From, q.To, 1); err != nil {
 		return out, err
 	}

@@ -176,6 +176,8 @@ func TestBadQuestionsAboutOutages(t *testing.T) {
 	refuse("baselineTo", 400, err)
 	_, err = bus.Request[api.InterruptionQuery, api.Page[api.Interruption]](t.Context(), c.bus, api.QueryInterruptions, api.InterruptionQuery{Case: "x"})
 	refuse("case", 400, err)
+	_, err = bus.Request[api.InterruptionQuery, api.Page[api.Interruption]](t.Context(), c.bus, api.QueryInterruptions, api.InterruptionQuery{Case: "77"})
+	refuse("", 404, err)
 	_, err = bus.Request[api.InterruptionQuery, api.Page[api.Interruption]](t.Context(), c.bus, api.QueryInterruptions, api.InterruptionQuery{From: at(9), To: at(5)})
 	refuse("to", 400, err)
 	_, err = bus.Request[api.IndicesQuery, api.IndicesAnswer](t.Context(), c.bus, api.QueryIndices, api.IndicesQuery{Feeder: "F9"})

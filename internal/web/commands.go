@@ -55,7 +55,6 @@ type commandOut struct {
 	Body     api.Command
 }
 
-// commandCalls registers the calls about commands.
 // numberedChannels lets the channel of a load profile be given by its number, too.
 func numberedChannels(h huma.API) {
 	channel := h.OpenAPI().Components.Schemas.Map()["Params"].Properties["channel"]
@@ -66,6 +65,7 @@ func numberedChannels(h huma.API) {
 	channel.PrecomputeMessages()
 }
 
+// commandCalls registers the calls about commands.
 func (s *Server) commandCalls(h huma.API) {
 	create := operation("create-command", http.MethodPost, "/v1/commands", "commands", "Create a command",
 		"Answers at once with the command's id; the command goes on. With `Prefer: wait=N` it answers 200 with the whole command if that ends in time.")

@@ -298,12 +298,12 @@ func (e *Engine) toldOutage(t *track, m record.Power, made, at uint32) {
 	}
 	start := made - m.OnBattery
 	switch c, last := t.cut, t.last; {
-	case c != nil && made >= c.start:
+	case c != nil && made >= c.start && (t.dev.Power.State != cim.PowerLost || made > t.gaspAt): // else it went again, and that came first
 		e.setStart(c, start)
 		c.told = made
 		e.touchTrack(t)
 	case c != nil: // of the one before, which is known well enough
-	case last != nil && last.end+clockSlack >= start && last.start <= made:
+	case last != nil && last.start <= made && last.means(start, made):
 		e.setStart(last, start)
 		if last.end > made || last.flags&cutAssumed != 0 {
 			last.end = max(made, last.start)
@@ -314,9 +314,18 @@ func (e *Engine) toldOutage(t *track, m record.Power, made, at uint32) {
 				e.touch(o)
 			}
 		}
-	case t.dev.Power.State != cim.PowerLost && start >= t.lastCut:
+	case t.dev.Power.State != cim.PowerLost && start+clockSlack >= t.lastCut:
 		e.passed(t, start, made, cutInferred) // nobody noticed: the last gasp was lost, and so was the will
 	}
+}
+
+// means reports whether the word of a meter is about this interruption, which is over, and not about the next one: a recloser may have opened
+// again seconds later.
+func (c *cut) means(start, made uint32) bool {
+	if c.flags&cutAssumed != 0 {
+		return start <= c.end+clockSlack
+	}
+	return start < c.end && (made <= c.end+clockSlack || start+clockSlack < c.end)
 }
 
 // setStart takes a meter's word on when its interruption began, if that was but inferred and is not about something else: what counts the

@@ -350,6 +350,9 @@ func (e *Engine) gasp(t *track, m record.Power, made, at uint32, here bool) {
 		return
 	}
 	t.gaspAt, t.gaspSeq = max(t.gaspAt, made), t.dev.Sequence
+	if t.cut != nil {
+		t.cut.told = 0 // that it was back, it has gone again before that was looked at
+	}
 	t.left(byGasp, at)
 	e.alarmed(at)
 	t.powerSeq, t.seqKnown = m.Sequence, true

@@ -85,3 +85,78 @@ func TestWillsOfManyConcentrators(t *testing.T) {
 		})
 	}
 }
+
+// TestMassAndARestart: a lateral that is out by the wills of its concentrators' meters stays out behind a restart, and there is one
+// interruption of each meter.
+func TestMassAndARestart(t *testing.T) {
+	w := &town{world: newWorld(t), of: map[string][]string{}}
+	const perTransformer, n = 6, 120
+	path := func(i int) string { return fmt.Sprintf("C%d", i/perTransformer+1) }
+	id := func(i int) string { return fmt.Sprintf("M%d", i+1) }
+	goes := func(i int) bool { return i/perTransformer < 4 }
+	place := func(i int) {
+		tr := i/perTransformer + 1
+		w.e.Placed(w.m(id(i)), Place{"S1", "F1", fmt.Sprintf("L%d", (tr-1)/4+1), fmt.Sprintf("T%d", tr)})
+	}
+	w.placed = func() {
+		for i := range n {
+			place(i)
+		}
+	}
+	join := func(i int, seq uint32) {
+		w.e.OnLocation(w.m(id(i)), path(i), record.Location{Header: w.head(0), Sequence: seq, Interval: 30, Capabilities: record.CapBreaker}, w.at)
+	}
+	for i := range n {
+		w.status("", path(i), "online")
+		join(i, 1)
+		place(i)
+	}
+	w.after(5 * time.Minute)
+	for i := range n {
+		w.reading(id(i), path(i))
+	}
+	w.after(5 * time.Minute)
+	for i := range n {
+		if goes(i) {
+			w.will(id(i), path(i), 1)
+		} else {
+			w.reading(id(i), path(i))
+		}
+	}
+	for range 150 {
+		w.e.Pings()
+		w.seconds(1)
+	}
+	w.supplyCases("lateral L1, 24 open")
+	for range 2 {
+		w.restart()
+		for range 120 {
+			w.seconds(1)
+		}
+		for i := range n {
+			if !goes(i) {
+				w.reading(id(i), path(i))
+			}
+		}
+		w.after(10 * time.Minute)
+		for i := range n {
+			if goes(i) {
+				w.verdict(api.VerdictPowerLost, id(i))
+			}
+		}
+		w.supplyCases("lateral L1, 24 open")
+	}
+	for i := range n {
+		if goes(i) {
+			join(i, 2)
+			w.seconds(1)
+		}
+	}
+	w.seconds(120)
+	for i := range n {
+		if got := w.cutsOf(id(i)); goes(i) && (len(got) != 1 || got[0].End == 0) || !goes(i) && len(got) > 0 {
+			t.Errorf("%s: %+v", id(i), got)
+		}
+	}
+	w.sound()
+}

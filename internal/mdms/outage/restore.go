@@ -1,7 +1,9 @@
 package outage
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 
 	"github.com/wattbus/wattbus/internal/cim"
 	"github.com/wattbus/wattbus/internal/store"
@@ -20,6 +22,7 @@ func (e *Engine) RestoreInterruptions(list []store.Interruption, device func(ord
 	for _, o := range e.cases {
 		byID[o.id] = o
 	}
+	slices.SortStableFunc(list, func(a, b store.Interruption) int { return cmp.Compare(a.Start, b.Start) })
 	for _, over := range []bool{true, false} { // those that go on begin behind those that are over
 		for _, k := range list {
 			if dev := device(k.Device); dev != nil && (k.End != 0) == over {
@@ -31,6 +34,23 @@ func (e *Engine) RestoreInterruptions(list []store.Interruption, device func(ord
 		if o.standing == 0 {
 			e.restored(o)
 		}
+		if o.x != nil && o.x.out && o.x.level != levelTransformer {
+			o.restoreBelow()
+		}
+	}
+}
+
+// restoreBelow takes the transformers of a lateral or feeder for out whose own meters told so: what went long ago would tell nothing else.
+func (o *outage) restoreBelow() {
+	for _, c := range o.cuts {
+		y := c.t.grid
+		if c.end != 0 || y == nil || !c.t.gone() || y.out && y.onset <= c.start {
+			continue
+		}
+		if !y.out {
+			y.out, y.odds, y.peak = true, capUp, capUp
+		}
+		y.onset, y.since, y.news = c.start, c.start, c.start
 	}
 }
 
