@@ -115,9 +115,10 @@ func (x *element) together(t *track, onset uint32) bool {
 	return t.gaspAt+gaspWindow >= onset && (x.out || t.gaspAt <= onset+clusterWindow)
 }
 
-// missed reports whether the device was asked twice and answered neither.
+// missed reports whether the device was asked twice and answered neither. That it did not tells for a while, and for as long as it is taken to
+// have lost its supply.
 func (e *Engine) missed(t *track, now uint32) bool {
-	return t.tries >= pingTry && t.dev.LastSeen < t.asked && now >= t.asked+e.answer && now < t.asked+e.cluster+e.answer
+	return t.tries >= pingTry && t.dev.LastSeen < t.asked && now >= t.asked+e.answer && (now < t.asked+e.cluster+e.answer || t.cut != nil)
 }
 
 // timeWire takes over how long what goes over the wire takes: on a business clock that runs faster it is more of its seconds.

@@ -98,3 +98,37 @@ func TestRestartLongAfter(t *testing.T) {
 		})
 	}
 }
+
+// TestNoAnswerStays: what a meter's interruption rests on, pings that it did not answer, does not lapse while it is not heard, and is not lost at
+// a restart.
+func TestNoAnswerStays(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		w := newStillTown(t, 2, 9, 1)
+		w.after(10 * time.Minute)
+		all, went := w.of["T1"], w.at
+		w.gasp(all[:6]...)
+		seconds := func(n int) {
+			for range n {
+				w.e.Pings()
+				w.seconds(1)
+			}
+		}
+		seconds(90)
+		w.verdict("power-lost", all...)
+		if restart {
+			w.restart()
+		}
+		seconds(20 * 60)
+		w.wills(all[0]) // something that has all be looked at
+		seconds(60)
+		w.verdict("power-lost", all...)
+		w.back(all...)
+		seconds(60)
+		for _, id := range all {
+			if c := w.cutsOf(id); len(c) != 1 || c[0].Start != went || c[0].End < w.at-60 {
+				t.Errorf("%s: %+v", id, c)
+			}
+		}
+		w.sound()
+	}
+}

@@ -34,16 +34,20 @@ func (e *Engine) RestoreInterruptions(list []store.Interruption, device func(ord
 		if o.standing == 0 {
 			e.restored(o)
 		}
-		if o.x != nil && o.x.out && o.x.level != levelTransformer {
+		if o.x != nil && o.x.out {
 			o.restoreBelow()
 		}
 	}
 }
 
-// restoreBelow takes the transformers of a lateral or feeder for out whose own meters told so: what went long ago would tell nothing else.
+// restoreBelow takes the transformers of a case for out whose own meters told so: what went long ago would tell nothing else. Where a last
+// gasp did, it is known when.
 func (o *outage) restoreBelow() {
 	for _, c := range o.cuts {
 		y := c.t.grid
+		if c.end == 0 && y != nil && c.flags&cutInferred == 0 && (y == o.x || c.t.gone()) {
+			y.exact, o.x.exact = true, true
+		}
 		if c.end != 0 || y == nil || !c.t.gone() || y.out && y.onset <= c.start {
 			continue
 		}
@@ -73,6 +77,9 @@ func (e *Engine) restoreCut(k store.Interruption, dev *cim.EndDevice, o *outage)
 			t.own = cim.Fact[cim.Link]{State: cim.LinkLost, Since: c.start}
 			t.willed, t.willSeq, t.willAt = true, dev.Sequence, max(c.start, dev.LastSeen)
 			t.left(byWill, max(t.goneAt, t.willAt))
+		}
+		if c.flags&cutInferred != 0 && dev.Link.State == cim.LinkUp { // nothing but that it did not answer has told
+			t.asked, t.tries = max(c.start, dev.LastSeen+1), pingTry
 		}
 		e.touchTrack(t)
 	case c.flags&cutRetracted == 0 && c.end >= t.lastCut:
