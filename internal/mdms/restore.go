@@ -24,7 +24,6 @@ func (l *ledger) restore(ctx context.Context, st store.Store, now uint32, all []
 		return fmt.Errorf("restore totals: %w", err)
 	}
 	const end = cim.Day(math.MaxUint32)
-	l.today = cim.DayOf(now)
 	base := end
 	for _, s := range all {
 		if s.complete != 0 { // nothing is expected of concentrators
@@ -78,6 +77,7 @@ func (l *ledger) restore(ctx context.Context, st store.Store, now uint32, all []
 	if err != nil {
 		return fmt.Errorf("restore chunks: %w", err)
 	}
+	l.today = cim.DayOf(now) // not before: sheets show rows that are filled
 	for _, s := range all {
 		for _, r := range s.rows {
 			r.setFirst()

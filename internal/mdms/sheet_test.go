@@ -1,6 +1,7 @@
 package mdms
 
 import (
+	"context"
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
@@ -262,6 +263,47 @@ func (m *MDMS) sameWithoutSheets(t *testing.T, rnd *rand.Rand, round int) {
 			t.Fatalf("round %d, %+v, at %v:\n got %+v\nwant %+v", round, q, unix(now), got[i], want[i])
 		}
 	}
+}
+
+// cutStore ends the MDMS once it was given some of the chunks.
+type cutStore struct {
+	store.Store
+	cancel func()
+}
+
+func (s *cutStore) Chunks(ctx context.Context, from, to cim.Day, f func(*store.Chunk) error) error {
+	return s.Store.Chunks(ctx, from, to, func(c *store.Chunk) error {
+		if err := f(c); err != nil {
+			return err
+		}
+		s.cancel()
+		return context.Canceled
+	})
+}
+
+// TestSheetsOfHalfARestart: an MDMS that is stopped while it takes over the past has no sheets that show something else than its rows.
+func TestSheetsOfHalfARestart(t *testing.T) {
+	t.Parallel()
+	const slots = 17
+	c := newCentre(t, clock.New(at(slots), 1))
+	w := newWorld(c, 2, t0, slots, true)
+	for _, id := range w.ids {
+		m := w.meters[id]
+		w.register(m)
+		for s := range slots + 1 {
+			c.send(m.path, topic.Meter, id, "reading", w.reading(m, s))
+		}
+	}
+	c.flush()
+	c.until("all entered", 120*time.Second, func() bool { tot, ok := c.totals(); return ok && tot.Completeness.Received > 2*slots })
+	w.stop()
+	c.halt()
+	c.run(func(s store.Store, cancel func()) store.Store { return &cutStore{s, cancel} })
+	err := <-c.ended
+	if len(c.mdms.ledger.newest[cim.Import]) == 0 {
+		t.Error("no row was taken over by then")
+	}
+	c.ended <- err // for halt at the end, which compares them
 }
 
 // TestSheetsGo: sheets of former days do not stay, and one of a day that is over goes when few of its rows are left.
