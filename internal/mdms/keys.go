@@ -1,11 +1,13 @@
 package mdms
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/wattbus/wattbus/internal/api"
 	"github.com/wattbus/wattbus/internal/mdms/command"
@@ -81,7 +83,7 @@ func (m *MDMS) createCommand(ctx context.Context, q api.CommandRequest) (api.Com
 	return change(ctx, m, func() (api.Command, error) {
 		if id, ok := m.keys.ids[q.Key]; ok && q.Key != "" {
 			if c, err := m.commands.Get(id); err == nil {
-				if !repeats(&q, &c) {
+				if !repeats(&q, &c) || !m.commands.Names(id, q.Target.Meters) {
 					return api.Command{}, api.Conflict("the key of this request is that of command %s, which asks for something else: a request that is new needs a key of its own", c.ID)
 				}
 				return c, nil
@@ -107,5 +109,12 @@ func repeats(q *api.CommandRequest, c *api.Command) bool {
 		b.Meters = a.Meters // which ones is not told
 	}
 	a.Listed, b.Listed = 0, 0
-	return q.Type == c.Type && reflect.DeepEqual(a, b)
+	return q.Type == c.Type && reflect.DeepEqual(a, b) && sameParams(&q.Params, &c.Params)
+}
+
+// sameParams reports whether two commands of a type mean the same, however their times are written.
+func sameParams(p, q *api.Params) bool {
+	at := func(a, b *time.Time) bool { return a == b || a != nil && b != nil && a.Equal(*b) }
+	return at(p.From, q.From) && at(p.To, q.To) && cmp.Or(p.Channel, api.ChannelImport) == cmp.Or(q.Channel, api.ChannelImport) &&
+		p.Arm == q.Arm && p.Minutes == q.Minutes && slices.Equal(p.Groups, q.Groups) && p.Image == q.Image
 }

@@ -50,6 +50,29 @@ func TestKeysOutliveARestart(t *testing.T) {
 	if one, two := ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, list), ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, list); one.ID != two.ID {
 		t.Errorf("a list: commands %s and %s", one.ID, two.ID)
 	}
+	interval := func(minutes int) api.CommandRequest {
+		return api.CommandRequest{Target: api.Target{Meter: w.ids[0]}, Type: api.CommandInterval, Params: api.Params{Minutes: minutes}, By: "erp", Key: "erp/interval"}
+	}
+	span := func(hours int, channel api.Channel, zone *time.Location) api.CommandRequest {
+		from := time.Unix(1_544_702_400, 0).In(zone)
+		to := from.Add(time.Duration(hours) * time.Hour)
+		return api.CommandRequest{Target: api.Target{Meter: w.ids[0]}, Type: api.CommandProfile, Params: api.Params{From: &from, To: &to, Channel: channel}, By: "erp", Key: "erp/span"}
+	}
+	tokyo := time.FixedZone("", 9*3600)
+	other := list
+	other.Target.Meters = w.ids[2:4]
+	for _, q := range []struct{ first, again, differs api.CommandRequest }{
+		{interval(15), interval(15), interval(60)}, {span(1, "", time.UTC), span(1, api.ChannelImport, tokyo), span(2, "", time.UTC)}, {list, list, other},
+	} {
+		one, two := ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, q.first), ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, q.again)
+		if one.ID != two.ID {
+			t.Errorf("%+v: commands %s and %s", q.again, one.ID, two.ID)
+		}
+		var p *api.Problem
+		if _, err := bus.Request[api.CommandRequest, api.Command](t.Context(), c.bus, api.QueryCommandCreate, q.differs); !errors.As(err, &p) || p.Status != 409 {
+			t.Errorf("%+v with a key that is in use: %v", q.differs, err)
+		}
+	}
 	if other, none := request("erp/order-2", 0), request("", 0); other.ID == first.ID || none.ID == first.ID || none.ID == request("", 0).ID {
 		t.Errorf("commands %s, %s, %s", first.ID, other.ID, none.ID)
 	}
