@@ -83,7 +83,7 @@ func (m *MDMS) createCommand(ctx context.Context, q api.CommandRequest) (api.Com
 	return change(ctx, m, func() (api.Command, error) {
 		if id, ok := m.keys.ids[q.Key]; ok && q.Key != "" {
 			if c, err := m.commands.Get(id); err == nil {
-				if !repeats(&q, &c) || !m.commands.Names(id, q.Target.Meters) {
+				if !repeats(&q, &c) {
 					return api.Command{}, api.Conflict("the key of this request is that of command %s, which asks for something else: a request that is new needs a key of its own", c.ID)
 				}
 				return c, nil
@@ -105,9 +105,6 @@ func (m *MDMS) createCommand(ctx context.Context, q api.CommandRequest) (api.Com
 // that never was.
 func repeats(q *api.CommandRequest, c *api.Command) bool {
 	a, b := q.Target, c.Target
-	if b.Listed > 0 && b.Meters == nil && len(a.Meters) == b.Listed {
-		b.Meters = a.Meters // which ones is not told
-	}
 	a.Listed, b.Listed = 0, 0
 	return q.Type == c.Type && reflect.DeepEqual(a, b) && sameParams(&q.Params, &c.Params)
 }

@@ -50,6 +50,7 @@ func TestKeysOutliveARestart(t *testing.T) {
 	if one, two := ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, list), ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, list); one.ID != two.ID {
 		t.Errorf("a list: commands %s and %s", one.ID, two.ID)
 	}
+	listed := ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, list).ID
 	interval := func(minutes int) api.CommandRequest {
 		return api.CommandRequest{Target: api.Target{Meter: w.ids[0]}, Type: api.CommandInterval, Params: api.Params{Minutes: minutes}, By: "erp", Key: "erp/interval"}
 	}
@@ -90,6 +91,9 @@ func TestKeysOutliveARestart(t *testing.T) {
 	c.until("known", 120*time.Second, known)
 	if again := request("erp/order-1", 0); again.ID != first.ID {
 		t.Errorf("command %s, after the restart %s", first.ID, again.ID)
+	}
+	if again := ask[api.CommandRequest, api.Command](c, api.QueryCommandCreate, list); again.ID != listed {
+		t.Errorf("a list: command %s, after the restart %s", listed, again.ID)
 	}
 }
 

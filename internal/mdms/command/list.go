@@ -54,25 +54,6 @@ func (e *Engine) Get(id uint64) (api.Command, error) {
 	return api.Command{}, api.NotFound("no command %d is known", id)
 }
 
-// Names reports whether a list of meters is the one that a command was made for. Of a command whose meters are not in RAM any more it is
-// taken to be.
-func (e *Engine) Names(id uint64, meters []string) bool {
-	c, ok := e.commands[id]
-	if !ok || len(meters) == 0 || len(c.members) == 0 {
-		return true
-	}
-	named := make(map[string]bool, len(meters))
-	for _, id := range meters {
-		named[id] = true
-	}
-	for i := range c.members {
-		if !named[c.members[i].dev.ID] {
-			return false
-		}
-	}
-	return true
-}
-
 // List returns commands, newest first, without the readings of profiles; see Get for those. The cursor is the last id of the
 // page before.
 func (e *Engine) List(q api.CommandQuery) (api.Page[api.Command], error) {
