@@ -3,8 +3,11 @@ import type { Query } from '../api/address';
 import { get, problemOf } from '../api/http';
 import type { Page, Problem } from '../api/shapes';
 
-// Questions without an answer, or with one that says no.
+// Questions without an answer, or with one that may be another when the centre is back or the token is another.
 const open = new Set<() => Promise<void>>();
+
+/** Reports whether a refusal is not about the question itself. Others are not kept: who asked may be long gone from the page. */
+const passing = (p: Problem): boolean => p.status < 400 || [401, 403, 408, 429].includes(p.status) || p.status >= 500;
 
 /** Asks them again, as when the centre is back or the token is another. */
 export function askAgain(): void {
@@ -37,7 +40,7 @@ export class Ask<T> {
       this.at = Date.now();
     } catch (err) {
       if (this.#ask === ask) this.problem = problemOf(err);
-      if (this.#ask === ask && this.problem) open.add(this.#again);
+      if (this.#ask === ask && this.problem && passing(this.problem)) open.add(this.#again);
     } finally {
       if (this.#ask === ask) this.loading = false;
     }
@@ -110,7 +113,7 @@ export class Paged<T> {
       this.loaded = true;
     } catch (err) {
       if (this.#ask === ask) this.problem = problemOf(err);
-      if (this.#ask === ask && this.problem) open.add(this.#again);
+      if (this.#ask === ask && this.problem && passing(this.problem)) open.add(this.#again);
     } finally {
       if (this.#ask === ask) this.loading = false;
     }

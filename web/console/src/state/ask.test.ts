@@ -60,4 +60,29 @@ describe('a question without an answer', () => {
     askAgain();
     expect(asked).toEqual([]);
   });
+
+  it('is forgotten when the answer is about the question itself', async () => {
+    for (const [status, times] of [
+      [404, 0],
+      [400, 0],
+      [401, 1],
+      [503, 1],
+    ] as const) {
+      vi.stubGlobal('fetch', async (url: URL) => {
+        asked.push(url.pathname);
+        return Response.json({ title: 'No', status }, { status, headers: { 'Content-Type': 'application/problem+json' } });
+      });
+      const one = new Ask<unknown>();
+      const list = new Paged<string>();
+      await Promise.all([one.load('v1/one'), list.load('v1/list')]);
+      expect(one.problem?.status).toBe(status);
+      asked = [];
+      askAgain();
+      expect(asked.length).toBe(2 * times);
+      one.clear();
+      away = false;
+      vi.stubGlobal('fetch', async () => Response.json({ items: [] }));
+      await list.load('v1/list');
+    }
+  });
 });
