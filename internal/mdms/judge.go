@@ -159,9 +159,16 @@ func (m *MDMS) runJudge(ctx context.Context) {
 		}
 		return
 	}
-	m.judgeTold()
-	look := true // for what the last run left
+	look, told := true, true // for what the last run left
 	for {
+		if told {
+			if err := m.judgeTold(ctx); err != nil && ctx.Err() == nil {
+				m.log.Warn("days to validate again not read, will be tried again", "error", err)
+				m.pause(ctx, retryJudge)
+				continue
+			}
+			told = false
+		}
 		if look {
 			if err := m.findUnjudged(ctx); err != nil && ctx.Err() == nil {
 				m.log.Warn("days to validate not read, will be tried again", "error", err)
@@ -180,7 +187,9 @@ func (m *MDMS) runJudge(ctx context.Context) {
 			look = overflow
 			if err := m.judgeAll(ctx, keys, tasks); err != nil && ctx.Err() == nil {
 				m.log.Warn("days not validated, will be tried again", "error", err)
-				look = true
+				for k, t := range tasks { // of those around which something changed the store does not tell that they wait
+					m.judge.add(k, nil, t.flags, t.again)
+				}
 				m.pause(ctx, retryJudge)
 			}
 			m.judge.mu.Lock()
@@ -397,24 +406,52 @@ func (m *MDMS) judgeBehind(d *device, from uint32) {
 	})
 }
 
-// toldBack is for how long it may be open, when the centre starts, whether what the registry told of a removal was judged.
+// toldBack is for how long it may be open, when the centre starts, whether what the registry told of a meter's places was judged.
 const toldBack = 2 * dayLength
 
-// judgeTold queues the days around removals, and around registers read at the ends of meters' lives, that were told shortly before the centre
-// stopped: it may have stopped before these days were judged.
-func (m *MDMS) judgeTold() {
+// judgeTold queues the days around installations and removals, and around registers read at the ends of meters' lives, that were told, or
+// told otherwise, shortly before the centre stopped: it may have stopped before these days were judged.
+func (m *MDMS) judgeTold(ctx context.Context) error {
 	now := m.o.Clock.Unix()
+	today := cim.DayOf(now)
+	oldest := today - min(today, giveUpDays)
+	var (
+		mu   sync.Mutex
+		came []store.BlockQuery // days before installations
+	)
 	m.walk(func(_ int, part []*device) {
 		for _, d := range part {
-			if told := m.registry.Told(d.ID); told == 0 || uint64(told)+toldBack < uint64(now) {
+			told, end, read := m.registry.Told(d.ID)
+			if told == 0 || uint64(told)+toldBack < uint64(now) {
 				continue
 			}
-			m.judgeEnds(d)
-			if d.span.Until != 0 {
-				m.judgeBehind(d, d.span.Until)
+			if read || end != 0 {
+				m.judgeEnds(d)
 			}
+			if until := d.span.Until; until != 0 && (end == 0 || until < end) { // it was retired
+				end = until
+			}
+			if end != 0 {
+				m.judgeBehind(d, end)
+			}
+			d.each(func(s *series) {
+				if day := cim.DayOf(s.from); s.from != 0 && day >= oldest && (s.oldest == 0 || s.oldest < s.from) {
+					mu.Lock()
+					came = append(came, store.BlockQuery{Device: d.Ordinal, Channel: s.channel, From: oldest, To: min(day+1, today)})
+					mu.Unlock()
+				}
+			})
 		}
 	})
+	for _, q := range came { // what was judged there may rest on the meter having been expected
+		if err := m.o.Store.Verdicts(ctx, q, func(v *store.Verdict) error {
+			m.judge.add(dayKey{v.Day, v.Device, v.Channel}, nil, nil, true)
+			return ctx.Err()
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // judgeArrival queues the days of a channel before which nothing is expected any more, as its beginning was put off: before was the first

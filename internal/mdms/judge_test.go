@@ -3,12 +3,14 @@ package mdms
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -825,20 +827,109 @@ func TestRemovalToldBeforeAStop(t *testing.T) {
 	if _, behind, _ := estimated(); behind == 0 {
 		t.Fatal("nothing is estimated before the removal is told")
 	}
+	j.tellAndStop(fmt.Sprintf("usage_point,feeder,meter,installed,removed,remove_import_wh\nUP1,F1,M1,%s,%s,%d\n", cim.Stamp(j.start), cim.Stamp(j.start+removed*1800), j.m.reg[removed]))
+	j.until("the removal to be judged", 120*time.Second, func() bool {
+		before, behind, sum := estimated()
+		return before == 10 && behind == 0 && sum == int64(j.m.reg[removed]-j.m.reg[removed-10])
+	})
+	// It was told wrongly: the meter went two days later.
+	j.tellAndStop(fmt.Sprintf("usage_point,feeder,meter,installed,removed,remove_import_wh\nUP1,F1,M1,%s,%s,%d\n", cim.Stamp(j.start), cim.Stamp(j.start+(removed+96)*1800), j.m.reg[removed+96]))
+	j.until("the other time to be judged", 120*time.Second, func() bool {
+		before, behind, _ := estimated()
+		return before == 10 && behind == 96
+	})
+	// Nor did it: it hangs elsewhere since.
+	j.tellAndStop(fmt.Sprintf("usage_point,feeder,meter,installed\nUP2,F1,M1,%s\n", cim.Stamp(j.start+(removed+96)*1800)))
+	j.until("the move to be judged", 120*time.Second, func() bool {
+		before, behind, _ := estimated()
+		return before == 10 && behind > 96
+	})
+}
+
+// tellAndStop tells the registry something, as if the centre stopped at once and started again.
+func (j *judgedCentre) tellAndStop(text string) {
+	j.t.Helper()
 	restart := func(off bool) {
 		j.halt()
 		j.opts.VEE.Off = off
 		j.run()
 		j.until("the centre to be up", 120*time.Second, func() bool { _, ok := j.totals(); return ok })
 	}
-	restart(true) // as if it stopped at once
-	text := fmt.Sprintf("usage_point,feeder,meter,installed,removed,remove_import_wh\nUP1,F1,M1,%s,%s,%d\n", cim.Stamp(j.start), cim.Stamp(j.start+removed*1800), j.m.reg[removed])
+	restart(true)
 	if _, err := j.importFile("a", text, true); err != nil {
-		t.Fatal(err)
+		j.t.Fatal(err)
 	}
 	restart(false)
-	j.until("the removal to be judged", 120*time.Second, func() bool {
-		before, behind, sum := estimated()
-		return before == 10 && behind == 0 && sum == int64(j.m.reg[removed]-j.m.reg[removed-10])
+}
+
+// An installation that was told late, right before the centre stopped, takes back what was estimated before it when the centre starts again.
+func TestInstallationToldBeforeAStop(t *testing.T) {
+	t.Parallel()
+	j := newJudged(t, 8, 1000)
+	j.settle()
+	j.readings(0, 20) // in the workshop
+	j.readings(3*48+10, 8*48)
+	j.giveUpGaps()
+	estimated := func() (n int) {
+		for _, r := range j.ask(api.ReadingQuery{From: unix(j.start), To: unix(j.start + 3*dayLength)}) {
+			if r.Quality == "estimated" {
+				n++
+			}
+		}
+		return n
+	}
+	if n := estimated(); n != 3*48-20 {
+		t.Fatalf("%d estimates before it is told", n)
+	}
+	j.tellAndStop("usage_point,feeder,meter,installed\nUP1,F1,M1," + cim.Stamp(j.start+3*dayLength) + "\n")
+	j.until("the installation to be judged", 120*time.Second, func() bool { return estimated() == 0 })
+}
+
+// flakyStore does not give verdicts out when they are asked for next.
+type flakyStore struct {
+	store.Store
+	fails atomic.Int32
+}
+
+func (s *flakyStore) Verdicts(ctx context.Context, q store.BlockQuery, f func(*store.Verdict) error) error {
+	if s.fails.Add(-1) >= 0 {
+		return errors.New("disk I/O error")
+	}
+	return s.Store.Verdicts(ctx, q, f)
+}
+
+// A removal is judged also where the store failed meanwhile.
+func TestRemovalWhileTheStoreFails(t *testing.T) {
+	t.Parallel()
+	const removed = 3*48 + 20
+	j := newJudged(t, 9, 1000)
+	flaky := &flakyStore{}
+	j.halt()
+	j.run(func(s store.Store, _ func()) store.Store {
+		flaky.Store = s
+		return flaky
 	})
+	j.until("the centre to be up", 120*time.Second, func() bool { _, ok := j.totals(); return ok })
+	j.settle()
+	j.readings(0, removed)
+	j.giveUpGaps()
+	estimated := func() (n int) {
+		for _, r := range j.ask(api.ReadingQuery{From: unix(j.start), To: unix(j.start + 9*dayLength)}) {
+			if r.Quality == "estimated" {
+				n++
+			}
+		}
+		return n
+	}
+	if estimated() == 0 {
+		t.Fatal("nothing is estimated before the removal is told")
+	}
+	flaky.fails.Store(1)
+	if _, err := j.importFile("a", fmt.Sprintf("usage_point,feeder,meter,installed,removed\nUP1,F1,M1,%s,%s\n", cim.Stamp(j.start), cim.Stamp(j.start+removed*1800)), true); err != nil {
+		t.Fatal(err)
+	}
+	j.until("the removal to be judged", 30*time.Second, func() bool { return estimated() == 0 })
+	if flaky.fails.Load() >= 0 {
+		t.Error("the store did not fail")
+	}
 }

@@ -84,20 +84,23 @@ func (r *Registry) Expected(id string) Span {
 	return s
 }
 
-// Told is when a removal of a meter was recorded last, or a register that people read when it came or went; 0: never.
-func (r *Registry) Told(id string) (recorded uint32) {
+// Told is when the registry was last told where a meter is or was; 0: never. end is the earliest time at which it was ever said to have been
+// taken out, also if that was said to be wrong since; 0: none. read says that people read registers of it.
+func (r *Registry) Told(id string) (recorded, end uint32, read bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	m := r.findMeter(id)
 	if m == nil {
-		return 0
+		return 0, 0, false
 	}
 	for h := m.installs; h != 0; h = r.iv.at(h).beforeOfMeter {
-		if v := r.iv.at(h); v.end != 0 || v.has != 0 {
-			recorded = max(recorded, v.recorded)
+		v := r.iv.at(h)
+		recorded, read = max(recorded, v.recorded), read || v.has != 0
+		if v.end != 0 && (end == 0 || v.end < end) {
+			end = v.end
 		}
 	}
-	return recorded
+	return recorded, end, read
 }
 
 // EachInstalled calls f with the meters that the registry ever saw installed, of n that begin with number from, and returns the number to go
