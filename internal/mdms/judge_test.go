@@ -36,6 +36,17 @@ type judgedCentre struct {
 	last  uint64 // sequence of the batch that was sent last
 }
 
+// estimated is how many intervals of the first days are estimated.
+func (j *judgedCentre) estimated(days uint32) (n int) {
+	j.t.Helper()
+	for _, r := range j.ask(api.ReadingQuery{From: unix(j.start), To: unix(j.start + days*dayLength)}) {
+		if r.Quality == "estimated" {
+			n++
+		}
+	}
+	return n
+}
+
 func newJudged(t *testing.T, days int, speed float64) *judgedCentre {
 	return newJudgedOn(t, days, speed, nil)
 }
@@ -779,13 +790,7 @@ func TestNoEstimatesBeforeInstallation(t *testing.T) {
 	j.giveUpGaps()
 	count := func(what string, estimated, findings int) {
 		t.Helper()
-		n := 0
-		for _, r := range j.ask(api.ReadingQuery{From: unix(j.start), To: unix(j.start + 3*dayLength)}) {
-			if r.Quality == "estimated" {
-				n++
-			}
-		}
-		found := 0
+		n, found := j.estimated(3), 0
 		for _, f := range ask[api.FindingQuery, api.Page[api.Finding]](j.centre, api.QueryFindings, api.FindingQuery{Meter: "M1"}).Items {
 			if f.From.Before(unix(j.start + 3*dayLength)) {
 				found++
@@ -870,19 +875,11 @@ func TestInstallationToldBeforeAStop(t *testing.T) {
 	j.readings(0, 20) // in the workshop
 	j.readings(3*48+10, 8*48)
 	j.giveUpGaps()
-	estimated := func() (n int) {
-		for _, r := range j.ask(api.ReadingQuery{From: unix(j.start), To: unix(j.start + 3*dayLength)}) {
-			if r.Quality == "estimated" {
-				n++
-			}
-		}
-		return n
-	}
-	if n := estimated(); n != 3*48-20 {
+	if n := j.estimated(3); n != 3*48-20 {
 		t.Fatalf("%d estimates before it is told", n)
 	}
 	j.tellAndStop("usage_point,feeder,meter,installed\nUP1,F1,M1," + cim.Stamp(j.start+3*dayLength) + "\n")
-	j.until("the installation to be judged", 120*time.Second, func() bool { return estimated() == 0 })
+	j.until("the installation to be judged", 120*time.Second, func() bool { return j.estimated(3) == 0 })
 }
 
 // flakyStore does not give the judge the verdict of a day that it asks for next.
@@ -913,22 +910,14 @@ func TestRemovalWhileTheStoreFails(t *testing.T) {
 	j.settle()
 	j.readings(0, removed)
 	j.giveUpGaps()
-	estimated := func() (n int) {
-		for _, r := range j.ask(api.ReadingQuery{From: unix(j.start), To: unix(j.start + 9*dayLength)}) {
-			if r.Quality == "estimated" {
-				n++
-			}
-		}
-		return n
-	}
-	if estimated() == 0 {
+	if j.estimated(9) == 0 {
 		t.Fatal("nothing is estimated before the removal is told")
 	}
 	flaky.fails.Store(1)
 	if _, err := j.importFile("a", fmt.Sprintf("usage_point,feeder,meter,installed,removed\nUP1,F1,M1,%s,%s\n", cim.Stamp(j.start), cim.Stamp(j.start+removed*1800)), true); err != nil {
 		t.Fatal(err)
 	}
-	j.until("the removal to be judged", 30*time.Second, func() bool { return estimated() == 0 })
+	j.until("the removal to be judged", 30*time.Second, func() bool { return j.estimated(9) == 0 })
 	if flaky.fails.Load() >= 0 {
 		t.Error("the store did not fail")
 	}

@@ -487,8 +487,7 @@ func (m *MDMS) stretch(ctx context.Context, x *dayCase) (*vee.Stretch, int, erro
 	}
 	for i := range s.Wh {
 		wanted := i >= at && i < at+per && x.fill[i-at]
-		short := slices.ContainsFunc(s.Short, func(p vee.Short) bool { return p.At == i })
-		if s.Wh[i] == vee.None && !short && (i < begin || i >= end && !wanted) {
+		if s.Wh[i] == vee.None && !s.IsShort(i) && (i < begin || i >= end && !wanted) {
 			s.Wh[i] = 0
 			s.MarkDoubt(i)
 		}

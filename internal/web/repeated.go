@@ -15,15 +15,15 @@ import (
 func repeated(ctx huma.Context, next func(huma.Context)) {
 	u := ctx.URL()
 	query := u.Query()
-	lists := map[string]string{}
+	rewritten := map[string]string{}
 	for _, p := range ctx.Operation().Parameters {
 		values := query[p.Name]
 		switch {
 		case p.In == "query" && len(values) == 1 && p.Schema.Format == "date-time":
-			lists[p.Name] = spelled(values[0])
+			rewritten[p.Name] = spelled(values[0])
 		case p.In != "query" || len(values) < 2 || p.Explode != nil && *p.Explode:
 		case p.Schema.Type == huma.TypeArray:
-			lists[p.Name] = strings.Join(values, ",")
+			rewritten[p.Name] = strings.Join(values, ",")
 		default:
 			_, w := humago.Unwrap(ctx)
 			wrong := problem(http.StatusBadRequest, fmt.Sprintf("it stands there %d times, want it once", len(values)))
@@ -32,8 +32,8 @@ func repeated(ctx huma.Context, next func(huma.Context)) {
 			return
 		}
 	}
-	if len(lists) > 0 {
-		ctx = listContext{ctx, lists}
+	if len(rewritten) > 0 {
+		ctx = rewrittenContext{ctx, rewritten}
 	}
 	next(ctx)
 }
@@ -54,18 +54,18 @@ func spelled(t string) string {
 	}
 }
 
-// listContext answers with lists that were put together, and times that were spelled.
-type listContext struct {
+// rewrittenContext answers with lists that were put together, and times that were spelled.
+type rewrittenContext struct {
 	innerContext
-	lists map[string]string
+	values map[string]string
 }
 
-func (c listContext) Query(name string) string {
-	if v, ok := c.lists[name]; ok {
+func (c rewrittenContext) Query(name string) string {
+	if v, ok := c.values[name]; ok {
 		return v
 	}
 	return c.innerContext.Query(name)
 }
 
 // Unwrap gives the context of the adapter. (humago.Unwrap)
-func (c listContext) Unwrap() huma.Context { return c.innerContext }
+func (c rewrittenContext) Unwrap() huma.Context { return c.innerContext }

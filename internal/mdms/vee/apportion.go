@@ -67,7 +67,7 @@ func (r *Rules) take(s *Stretch, cells []shape, runs []run, from, to int) ([]Est
 	perDay := int(86400 / s.Length)
 	for i := max(from, 0); i < min(to, len(cells)); i++ {
 		c := &cells[i]
-		if s.Wh[i] != None || s.short(i) {
+		if s.Wh[i] != None || s.IsShort(i) {
 			continue
 		}
 		day := days[i/perDay]
@@ -107,7 +107,7 @@ func (s *Stretch) daysInARow() []int {
 	days := make([]int, (len(s.Wh)+per-1)/per)
 	for d := range days {
 		for i, wh := range s.Wh[d*per : min((d+1)*per, len(s.Wh))] {
-			if wh == None && !s.short(d*per+i) {
+			if wh == None && !s.IsShort(d*per+i) {
 				if days[d] = 1; d > 0 {
 					days[d] += days[d-1]
 				}

@@ -78,7 +78,8 @@ type Short struct {
 	Seconds uint32 // that the meter was there
 }
 
-func (s *Stretch) short(i int) bool {
+// IsShort reports whether Short names interval i.
+func (s *Stretch) IsShort(i int) bool {
 	return slices.ContainsFunc(s.Short, func(x Short) bool { return x.At == i })
 }
 
